@@ -1,0 +1,199 @@
+"""From raw counters to counts: what one side's gateway pods did between two reads.
+
+`rate()` loses the first increment of every new series, which is exactly the first 503 of a fresh pod, and
+`increase()` extrapolates. So raw counters are differenced here, one pod at a time, by one table. "Began since"
+compares the process start that the pod reports with the last sample we believed; the gap is the time since that
+sample was read, and too long means more than two ticks.
+
+    pod        this reading                             counted           believed afterwards
+    ---------  ---------------------------------------  ----------------  -------------------
+    not known  began since the side's last read         all, from zero    this reading
+    not known  began earlier, or nobody knows           nothing           this reading
+    known      pod is missing                           nothing           the old one (1)
+    known      sample older than the believed one       nothing           the old one (2)
+    known      process began since                      all, from zero    this reading
+    known      gap too long                             nothing           this reading (3)
+    known      a series fell or vanished                nothing           the old one (4)
+    known      nothing fell                             the differences,  this reading
+                                                        a new series
+                                                        from zero (5)
+
+1. A pod unseen for `FORGET_AFTER_SECONDS` is forgotten, so that memory does not grow with every rollout.
+2. A lagging replica, or a clock set back. Counting forward from it would count the same requests again.
+3. The whole pod: differencing its old series while series born in the gap become baselines would count the old
+   successes and lose the new errors, a bias towards healthy.
+4. Also the whole pod, for the same reason. What fell without a newer process start was sampled wrongly, and the
+   next good sample makes up for it. A fall that lasts runs into the gap rule: it becomes the baseline and is
+   never counted, but the pod is not blind for ever (metric rotation, a restart that no series tells of).
+5. Not a latency edge that was never read of this pod before: its history would count as new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Counts, PodReading, Reading, Series, SideCounts
+
+FORGET_AFTER_SECONDS = 3600.0
+
+START_JITTER_SECONDS = 10.0
+"""How far the computed start of one process may move between samples.
+
+Envoy writes `server.uptime` in whole seconds, and only when it flushes stats (every 5 s unless configured), so
+"sample time minus uptime" moves by up to 6 s; the rest is margin.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PodBaseline:
+    """The last reading of one pod that was believed, and when it was read (epoch seconds)."""
+
+    read_at: float
+    reading: PodReading
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """What one side's counters stood at when they were last believed, by pod. Kept in memory only.
+
+    `read_at` is the side's last successful read (epoch seconds), None before the first.
+    """
+
+    read_at: float | None = None
+    pods: Mapping[str, PodBaseline] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One row of the table, applied: what to believe, what was counted, and since when (None: nothing was)."""
+
+    baseline: PodBaseline
+    deltas: Mapping[Series, float] = field(default_factory=dict)
+    since: float | None = None
+
+
+def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> tuple[Baselines, SideCounts, float]:
+    """Difference a reading against what was believed before, by the table above.
+
+    Args:
+        baselines: what the last call returned; `Baselines()` before the first read.
+        reading: a successful read of the same side. A failed read is simply not passed here.
+        max_gap_seconds: longest time between two reads of a pod that may be differenced; two ticks.
+
+    Returns:
+        The new baselines, the counts, and the seconds that the counts cover: back to the earliest believed
+        reading among the pods that were counted. 0 says that no pod could be counted, and so that the counts say
+        nothing, not even that there was no traffic.
+    """
+    steps = {
+        name: _step(baselines, baselines.pods.get(name), PodBaseline(reading.read_at, pod), max_gap_seconds)
+        for name, pod in reading.pods.items()
+    }
+    kept = {
+        name: before
+        for name, before in baselines.pods.items()
+        if name not in steps and reading.read_at - before.read_at <= max(FORGET_AFTER_SECONDS, max_gap_seconds)
+    }
+    new = Baselines(reading.read_at, kept | {name: step.baseline for name, step in steps.items()})
+    since = min((step.since for step in steps.values() if step.since is not None), default=reading.read_at)
+    return new, _side_counts(step.deltas for step in steps.values()), max(0.0, reading.read_at - since)
+
+
+def _step(side: Baselines, before: PodBaseline | None, now: PodBaseline, max_gap_seconds: float) -> _Step:
+    if before is None:
+        return _first_step(side.read_at, now)
+    pod = now.reading
+    if pod.sampled_at < before.reading.sampled_at:
+        return _Step(before)
+    fell = _fell(before.reading, pod)
+    if pod.started_at is not None and _began_since(before.reading, pod.started_at, fell=fell):
+        return _Step(now, pod.counters, max(pod.started_at, before.read_at))
+    if now.read_at - before.read_at > max_gap_seconds:
+        return _Step(now)
+    if fell:
+        return _Step(before)
+    return _Step(now, _differences(before.reading, pod), before.read_at)
+
+
+def _first_step(side_read_at: float | None, now: PodBaseline) -> _Step:
+    pod = now.reading
+    if side_read_at is not None and pod.started_at is not None and pod.started_at > side_read_at:
+        return _Step(now, pod.counters, pod.started_at)
+    return _Step(now)
+
+
+def _began_since(before: PodReading, started_at: float, *, fell: bool) -> bool:
+    """Tell a new process from the jitter of a young one's start; counters that fell settle it."""
+    if started_at <= before.sampled_at:
+        return False
+    return fell or before.started_at is None or started_at - before.started_at > START_JITTER_SECONDS
+
+
+def _fell(before: PodReading, now: PodReading) -> bool:
+    """Say whether any counter is lower than before; an edge that is no longer read at all has not fallen."""
+    read = {series.edge_ms for series in now.counters} | {None}
+    return any(
+        value > now.counters.get(series, 0.0) for series, value in before.counters.items() if series.edge_ms in read
+    )
+
+
+def _differences(before: PodReading, now: PodReading) -> dict[Series, float]:
+    known = {series.edge_ms for series in before.counters} | {None}
+    return {
+        series: value - before.counters.get(series, 0.0)
+        for series, value in now.counters.items()
+        if not before.counters or series.edge_ms in known
+    }
+
+
+def _side_counts(deltas_by_pod: Iterable[Mapping[Series, float]]) -> SideCounts:
+    by_subject: dict[str, Counts] = {}
+    for deltas in deltas_by_pod:
+        for subject, counts in _pod_counts(deltas).items():
+            # Added pod by pod: `Counts` drops an edge that only some of the pods could difference.
+            by_subject[subject] = by_subject[subject] + counts if subject in by_subject else counts
+    unknown = by_subject.pop(UNKNOWN, Counts())
+    return SideCounts(dict(sorted(by_subject.items())), unknown)
+
+
+def _pod_counts(deltas: Mapping[Series, float]) -> dict[str, Counts]:
+    requests: dict[str, float] = {}
+    bad: dict[str, float] = {}
+    buckets: dict[str, list[tuple[float, float]]] = {}
+    for series, delta in deltas.items():
+        if series.edge_ms is not None:
+            buckets.setdefault(series.subject, []).append((series.edge_ms, delta))
+        elif series.code != CLIENT_LEFT:
+            requests[series.subject] = requests.get(series.subject, 0.0) + delta
+            bad[series.subject] = bad.get(series.subject, 0.0) + (delta if is_server_error(series.code) else 0.0)
+    return {
+        subject: Counts(requests.get(subject, 0.0), bad.get(subject, 0.0), _cumulative(buckets.get(subject, [])))
+        for subject in requests.keys() | buckets.keys()
+    }
+
+
+def _cumulative(buckets: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Return the buckets sorted; none at all if nobody was measured or the total is not among them."""
+    ordered = tuple(sorted(buckets))
+    return ordered if ordered and ordered[-1][0] == INFINITY_MS and ordered[-1][1] > 0 else ()
+
+
+def is_server_error(code: str) -> bool:
+    """Say whether a response code counts as bad: 500 to 599."""
+    return len(code) == len("5xx") and code.isdecimal() and code.startswith("5")
+
+
+def edges_around(limit_ms: float, known_edges_ms: Iterable[float]) -> tuple[float, ...]:
+    """Return the bucket edges that a latency guard needs, ascending.
+
+    From a twentieth of the limit, so that a healthy quantile still has a bucket of its own to be placed in, up to
+    the first edge at twice the limit or beyond, so that "worse than the limit" can be told from "far worse".
+
+    Args:
+        limit_ms: the guard's limit, in ms, above 0.
+        known_edges_ms: the finite edges that the datasource has, in any order.
+    """
+    edges = sorted(set(known_edges_ms))
+    top = next((edge for edge in edges if edge >= 2 * limit_ms), INFINITY_MS)
+    return tuple(edge for edge in edges if limit_ms / 20 <= edge <= top)

@@ -1,0 +1,394 @@
+"""The decision: given a shift's state, the evidence and the time, what is to be done and why. Pure and total.
+
+Read `decide` top to bottom: people's orders first, then everything that must go *back*, then what must wait,
+and only then whether the share may rise. Going back passes every hold; going up passes none, except that a
+promotion skips the soak and missing evidence. The sentence in `Decision.reason` is the log line, the CLI's
+explanation and the tests' assertion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shifter.core.analysis import Assessment, Situation, Verdict, assess
+from shifter.core.apportion import MAX_ERROR_PERCENT, apportion
+from shifter.core.evidence import Ledger
+from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind
+from shifter.core.journal import matches, next_try
+from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_back
+from shifter.core.phases import Event, Phase, after
+from shifter.core.records import SERVICE
+from shifter.core.settling import soaked_seconds
+from shifter.core.splits import FULL_PERCENT, Health, Member, RouteView, Side, shown
+from shifter.core.state import Direction, Intent, Promotion, ShiftState, Weights
+from shifter.errors import RefusedError
+
+
+class Kind(StrEnum):
+    """What is made of a verdict."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a decision rests on, as of now.
+
+    `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
+    views it says that they are not fresh, which is good enough to go back on and for nothing else).
+    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file,
+    `target_gone` that the target's pods and members are all gone while the source is seen. `settled_at` is
+    when the metrics first showed the share in force. `max_age` is the oldest acceptable newest tick, `tick`
+    how often the service looks.
+    """
+
+    views: Mapping[str, RouteView] | None
+    ledger: Ledger
+    leader: bool
+    max_age: timedelta
+    tick: timedelta
+    provider_problem: str = ""
+    signal_problem: str = ""
+    policy_problem: str = ""
+    target_gone: bool = False
+    settled_at: datetime | None = None
+    orders: Sequence[Order] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write to be journalled and sent: new weights by route, replacing `before`. Shares are percent."""
+
+    direction: Direction
+    from_share: float
+    to_share: float
+    before: Weights
+    weights: Weights
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, why, and the state to remember. `write` is None if the split stays as it is."""
+
+    kind: Kind
+    reason: str
+    state: ShiftState
+    assessment: Assessment
+    holds: tuple[Hold, ...] = ()
+    answers: tuple[OrderAnswer, ...] = ()
+    write: Write | None = None
+
+
+def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
+    """Return what to do about one shift. `state.policy` is the policy in force."""
+    evidence = _whole(state, evidence)
+    ordered, answers = _obey_all(state, evidence.orders, now)
+    assessment = _assess(ordered, evidence, now)
+    holds = _holds(ordered, evidence, assessment)
+    decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
+    if ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+        decided = _go_back(decision, evidence, now)
+    elif failure := _failure(ordered, evidence, assessment):
+        failed = roll_back(ordered, failure, ordered.share, now)
+        answers = _refused(answers, ordered.promotion, failure)
+        decided = _go_back(replace(decision, state=failed, answers=answers), evidence, now)
+    elif ordered.intent is not None:
+        decided = _await(decision, ordered.intent)
+    else:
+        decided = _stay_or_climb(decision, evidence, now)
+    changes: dict[str, object] = {"holds": tuple(sorted({hold.kind for hold in decided.holds}))}
+    if decided.state.phase is not ordered.phase:
+        changes["since"] = now
+    return replace(decided, state=decided.state.model_copy(update=changes))
+
+
+def _whole(state: ShiftState, evidence: Evidence) -> Evidence:
+    """Return the evidence without the provider's part if a route of the policy is missing from it."""
+    if evidence.views is None:
+        return evidence
+    unseen = [route.id for route in state.policy.routes if route.id not in evidence.views]
+    if not unseen:
+        return evidence
+    return replace(evidence, views=None, provider_problem=f"the provider did not show {', '.join(unseen)}")
+
+
+def _obey_all(state: ShiftState, orders: Sequence[Order], now: datetime) -> tuple[ShiftState, tuple[OrderAnswer, ...]]:
+    answers: list[OrderAnswer] = []
+    for order in sorted(orders, key=lambda each: each.id):
+        # Of several orders in one tick the last word counts; a promotion that it undid is not carried out.
+        if state.promotion is not None and order.request.verb not in {Verb.RESUME, Verb.RETRY}:
+            answers = list(_refused(answers, state.promotion, "a later order stands against it"))
+        state, answer = obey(state, order, now)
+        answers.append(answer)
+    return state, tuple(answers)
+
+
+def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
+    if evidence.signal_problem:
+        return Assessment(Verdict.NO_SIGNAL, evidence.signal_problem)
+    situation = Situation(state.share, state.verified_at, now, evidence.max_age)
+    return assess(state.policy.spec.analysis, evidence.ledger, situation)
+
+
+def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment) -> str:
+    """Return why a shift under way must go back; empty if it need not."""
+    # Who promotes with --override judges for themselves from then on, until a retry.
+    overriding = state.overridden or (state.promotion is not None and state.promotion.override)
+    if state.phase is not Phase.SHIFTING or overriding:
+        return ""
+    if evidence.target_gone:
+        return "istio's gateway is gone: its metrics show no pod and the balancer finds all its members dead"
+    # At 0 % the target answers nothing, so nothing it does can be a failure.
+    # What both meshes suffer from is no reason to go back to the other one.
+    if assessment.verdict is Verdict.FAIL and state.share > 0 and not assessment.incident:
+        return assessment.reason
+    return ""
+
+
+def _holds(state: ShiftState, evidence: Evidence, assessment: Assessment) -> tuple[Hold, ...]:
+    """Return every reason not to climb, as of now."""
+    found = []
+    if state.paused is not None:
+        why = f": {state.paused.reason}" if state.paused.reason else ""
+        found.append(Hold(HoldKind.PAUSE, f"paused by {state.paused.by}{why}"))
+    if assessment.incident:
+        found.append(Hold(HoldKind.INCIDENT, assessment.incident))
+    if assessment.verdict is Verdict.NO_SIGNAL:
+        found.append(Hold(HoldKind.NO_SIGNAL, assessment.reason))
+    if evidence.policy_problem:
+        found.append(Hold(HoldKind.POLICY, evidence.policy_problem))
+    if not evidence.leader:
+        found.append(Hold(HoldKind.LEASE, "this replica does not hold the lease"))
+    if evidence.views is None or evidence.provider_problem:
+        found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
+    if evidence.views is not None:
+        found.extend(_route_holds(state, evidence.views))
+    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
+        found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
+    return tuple(found)
+
+
+def _route_holds(state: ShiftState, views: Mapping[str, RouteView]) -> list[Hold]:
+    found = [Hold(HoldKind.PREFLIGHT, view.refusal) for view in views.values() if view.refusal]
+    if found or state.intent is not None:
+        return found
+    if not state.weights:
+        strays = [view for view in views.values() if view.share is None or view.share > 0]
+        found += [
+            Hold(HoldKind.PREFLIGHT, f"{view.route.id} is at {shown(view.share)}, though shifter has never written it")
+            for view in strays
+        ]
+    elif not matches(state.weights, views):
+        live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
+        found.append(Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}"))
+    if state.share > 0 and (cold := _cold_routes(views)):
+        found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
+    return found
+
+
+def _cold_routes(views: Mapping[str, RouteView]) -> str:
+    return ", ".join(
+        route
+        for route, view in views.items()
+        if not any(member.side is Side.SOURCE and member.health is not Health.DEAD for member in view.members)
+    )
+
+
+def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
+    """Bring the share to 0, whatever holds there are, and say how far that has come."""
+    state = decision.state
+    why = state.failure.reason if state.failure is not None else "its last write failed"
+    back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
+    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share == 0:
+        return back
+    if evidence.views is None:
+        return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")
+    if state.intent is None and all(_is_back(view) for view in evidence.views.values()):
+        return _settled_back(back, evidence.views, why, now)
+    # A share raised by hand after the rollback is drift: it waits for a person, whose order would bring it back.
+    if state.phase is Phase.ROLLED_BACK and any(hold.kind is HoldKind.DRIFT for hold in decision.holds):
+        return replace(decision, reason=_hold_reason(decision.holds))
+    return _write(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
+
+
+def _is_back(view: RouteView) -> bool:
+    """Weights that send traffic nowhere are no share of 0, nor is a dead target that gets some once it recovers."""
+    return view.share == 0 and not any(member.weight for member in view.members if member.side is Side.TARGET)
+
+
+def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:
+    """Nothing is left to write: the share is 0, whoever brought it there, and that is what is verified now."""
+    if back.state.phase is Phase.ROLLED_BACK:
+        return replace(back, kind=Kind.HOLD, reason=f"rolled back: {why}; `shifter retry` starts over")
+    phase = after(back.state.phase, Event.SETTLE)
+    weights = {route: view.weights for route, view in views.items()}
+    state = back.state.model_copy(update={"phase": phase, "share": 0.0, "weights": weights, "verified_at": now})
+    return replace(back, state=state, reason=f"rolled back: {why}")
+
+
+def _await(decision: Decision, intent: Intent) -> Decision:
+    """One write at a time: what is under way is finished first, and a promotion does not wait for it."""
+    reason = f"writing {shown(intent.to_share)}: {intent.reason}"
+    if decision.state.promotion is not None:
+        decision = _refuse_promotion(decision, decision.state.promotion, f"a write is under way ({reason})")
+    return replace(decision, reason=reason)
+
+
+def _stay_or_climb(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
+    state, holds = decision.state, decision.holds
+    if state.phase is Phase.COMPLETED:
+        return replace(decision, reason=_watch_completed(holds, evidence))
+    if state.promotion is not None:
+        return _promote(decision, state.promotion, evidence)
+    if holds:
+        return _keep_share(replace(decision, reason=_hold_reason(holds)), evidence)
+    kept = _keep_share(decision, evidence)
+    if kept is not decision:
+        return kept
+    if waiting := _waits_for(state, decision.assessment, evidence, now):
+        return replace(decision, reason=waiting)
+    return _climb(decision, evidence)
+
+
+def _watch_completed(holds: Sequence[Hold], evidence: Evidence) -> str:
+    """A finished shift writes nothing, but drift and traffic that still reaches the source are told."""
+    drifted = [hold.reason for hold in holds if hold.kind is HoldKind.DRIFT]
+    if drifted:
+        return f"completed, but {drifted[0]}"
+    if evidence.ledger.ticks and (left := evidence.ledger.ticks[-1].source.requests) > 0:
+        return f"completed, but tcm still answered {left:.0f} requests in the last tick"
+    return "completed: all traffic is on istio"
+
+
+def _hold_reason(holds: Sequence[Hold]) -> str:
+    return "holding: " + "; ".join(f"{hold.kind}: {hold.reason}" for hold in holds)
+
+
+def _waits_for(state: ShiftState, assessment: Assessment, evidence: Evidence, now: datetime) -> str:
+    """Return what a shift without holds still waits for before its next step; empty if for nothing."""
+    at = shown(state.share)
+    if state.share > 0:
+        if evidence.settled_at is None:
+            return f"settling at {at}: the metrics do not show it yet"
+        soaked = soaked_seconds(evidence.ledger, evidence.settled_at)
+        soak = state.policy.spec.soak.total_seconds()
+        if soaked < soak:
+            return f"soaking at {at}: {soaked:.0f} of {soak:g} s of evidence"
+    if assessment.verdict is not Verdict.PASS:
+        return f"waiting at {at}: {assessment.verdict}: {assessment.reason}"
+    if state.setback is not None and now < next_try(state.setback, evidence.tick):
+        return f"waiting at {at}: the last write failed ({state.setback.reason}); trying again in a while"
+    return ""
+
+
+def _next_step(state: ShiftState) -> float | None:
+    return next((step for step in state.policy.spec.steps if step > state.share), None)
+
+
+def _climb(decision: Decision, evidence: Evidence) -> Decision:
+    state = decision.state
+    step = _next_step(state)
+    if step is None:
+        done = state.model_copy(update={"phase": after(state.phase, Event.FINISH)})
+        return replace(decision, kind=Kind.ADVANCE, state=done, reason="completed: 100 % soaked on istio")
+    why = decision.assessment.reason
+    return _raise(decision, step, evidence, f"to {step:g} %: {why}", SERVICE)
+
+
+def _promote(decision: Decision, promotion: Promotion, evidence: Evidence) -> Decision:
+    """Carry a promotion out, or refuse it with what stands in its way; it never waits for better times."""
+    state = decision.state
+    passes = PROMOTE_PASSES | {HoldKind.PAUSE} | (OVERRIDE_PASSES if promotion.override else frozenset())
+    in_the_way = [f"{hold.kind}: {hold.reason}" for hold in decision.holds if hold.kind not in passes]
+    if decision.assessment.verdict is Verdict.FAIL and not promotion.override:
+        in_the_way.append(f"{Verdict.FAIL}: {decision.assessment.reason}")
+    if in_the_way:
+        return _refuse_promotion(decision, promotion, "; ".join(in_the_way))
+    step = FULL_PERCENT if promotion.full else _next_step(state)
+    if step is None or step <= state.share:
+        return _refuse_promotion(decision, promotion, "already at 100 %; it completes when it has soaked")
+    why = f": {promotion.reason}" if promotion.reason else ""
+    raised = _raise(decision, step, evidence, f"to {step:g} %: promoted by {promotion.by}{why}", promotion.by)
+    if raised.write is None:
+        return _refuse_promotion(raised, promotion, raised.reason)
+    changes = {"paused": None, "promotion": None, "overridden": promotion.override or state.overridden}
+    holds = tuple(hold for hold in raised.holds if hold.kind is not HoldKind.PAUSE)
+    return replace(raised, state=raised.state.model_copy(update=changes), holds=holds)
+
+
+def _refuse_promotion(decision: Decision, promotion: Promotion, reason: str) -> Decision:
+    state = decision.state.model_copy(update={"promotion": None})
+    answers = _refused(decision.answers, promotion, reason)
+    return replace(decision, state=state, answers=answers, reason=f"not promoted: {reason}")
+
+
+def _refused(answers: Sequence[OrderAnswer], promotion: Promotion | None, reason: str) -> tuple[OrderAnswer, ...]:
+    """Return the answers, that to a promotion which is not carried out turned into a refusal."""
+    order_id = None if promotion is None else promotion.order_id
+    text = f"not promoted: {reason}"
+    return tuple(
+        replace(answer, answer=Answer.REFUSED, text=text) if answer.order_id == order_id else answer
+        for answer in answers
+    )
+
+
+def _raise(decision: Decision, step: float, evidence: Evidence, reason: str, by: str) -> Decision:
+    raised = _write(replace(decision, kind=Kind.ADVANCE), Direction.CLIMB, step, evidence.views or {}, reason, by)
+    if raised.write is None:
+        return raised
+    phase = after(raised.state.phase, Event.CLIMB)
+    return replace(raised, state=raised.state.model_copy(update={"phase": phase}))
+
+
+def _keep_share(decision: Decision, evidence: Evidence) -> Decision:
+    """Write new weights for the same share if members came, went, died or recovered.
+
+    Bringing a share that rose by itself back down needs no permission; raising one that fell is a climb, so
+    while something holds, only the routes that rose are written.
+    """
+    state, views = decision.state, evidence.views
+    blocked = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.COLD_SOURCE, HoldKind.LEASE}
+    if views is None or not state.weights or any(hold.kind in blocked for hold in decision.holds):
+        return decision
+    # 0 and 100 mean exactly that.
+    tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
+    off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
+    wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and not decision.holds)}
+    if not wrong:
+        return decision
+    why = "members changed: keeping the share"
+    kept = _write(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
+    if kept.write is None:
+        return kept
+    live = {route: view.weights for route, view in views.items()}
+    write = replace(kept.write, before=live, weights={**live, **kept.write.weights})
+    return decision if write.weights == live else replace(kept, write=write)
+
+
+def _write(
+    decision: Decision, direction: Direction, share: float, views: Mapping[str, RouteView], reason: str, by: str
+) -> Decision:
+    """Return the decision with the write that makes `share` true on every route, or a hold that says why not."""
+    try:
+        weights = {route: apportion(_sided(view.members), share).weights for route, view in views.items()}
+    except RefusedError as refusal:
+        kind = HoldKind.COLD_SOURCE if direction is Direction.RETREAT else HoldKind.PREFLIGHT
+        held = (*decision.holds, Hold(kind, str(refusal)))
+        return replace(decision, kind=Kind.HOLD, holds=held, reason=f"{shown(share)} refused: {refusal}")
+    state = decision.state
+    before = {route: view.weights for route, view in views.items()}
+    from_share = state.share if state.intent is None else max(state.share, state.intent.to_share)
+    write = Write(direction, from_share, share, before, weights, reason, by)
+    return replace(decision, write=write, reason=reason)
+
+
+def _sided(members: Sequence[Member]) -> tuple[Member, ...]:
+    """Members of neither side with weight 0 take no part; any other makes the provider's view a refusal."""
+    return tuple(member for member in members if member.side is not None)

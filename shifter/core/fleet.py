@@ -1,0 +1,165 @@
+"""`kind: Fleet`: what all shifts have in common: the two datasources, the cloud, the clockwork, who may write.
+
+One file per shifter. Secrets are never in it, only the names of the files that hold them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from shifter.core.schema import API_VERSION, Duration, Metadata, StrictModel
+
+_LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+_MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+_Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
+
+ISTIO_EDGES_MS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000)
+"""The bucket edges of istio_request_duration_milliseconds that Istio and Envoy ship (Envoy's default histogram)."""
+
+
+class LabelNames(StrictModel):
+    """What the user's Prometheus calls the labels shifter reads."""
+
+    pod: _LabelName = "pod"
+    service: _LabelName = "destination_service"
+    namespace: _LabelName = "destination_service_namespace"
+    code: _LabelName = "response_code"
+
+
+class MetricNames(StrictModel):
+    """What the user's Prometheus calls the metrics shifter reads. `uptime` is seconds since process start."""
+
+    requests: _MetricName = "istio_requests_total"
+    latency_buckets: _MetricName = "istio_request_duration_milliseconds_bucket"
+    uptime: _MetricName = "envoy_server_uptime"
+
+
+class Datasource(StrictModel):
+    """One mesh's Prometheus, and the matchers that isolate that mesh's ingress gateway in it.
+
+    `matchers` are label equalities on the request metrics. `reporter` alone is not enough: every sidecar
+    that calls a namespace reports as `source` too. `podMatchers` find the gateway's pods in `uptime`, whose series
+    have only the labels of the scrape: a pod that has served nothing yet must be seen as well.
+    """
+
+    url: _Url
+    matchers: Annotated[dict[_LabelName, str], Field(min_length=1)]
+    pod_matchers: Annotated[dict[_LabelName, str], Field(min_length=1)]
+    labels: LabelNames = LabelNames()
+    metrics: MetricNames = MetricNames()
+    edges_ms: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)] = ISTIO_EDGES_MS
+    timeout: Duration = timedelta(seconds=5)
+    bearer_token_file: str | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _edges_climb(self) -> Self:
+        if any(after <= before for before, after in pairwise((0, *self.edges_ms))):
+            raise PydanticCustomError("edges", "edgesMs must be above 0 and grow from one to the next")
+        return self
+
+    @model_validator(mode="after")
+    def _matchers_isolate(self) -> Self:
+        if not set(self.matchers) - {"reporter"}:
+            raise PydanticCustomError(
+                "matchers",
+                "reporter alone matches every sidecar too; add a label that only the gateway has, e.g. source_workload",
+            )
+        return self
+
+
+class Datasources(StrictModel):
+    """One datasource per mesh."""
+
+    source: Datasource
+    target: Datasource
+
+    @model_validator(mode="after")
+    def _sides_are_apart(self) -> Self:
+        source, target = self.source, self.target
+        if source.url != target.url:
+            return self
+        for ours, theirs in ((source.matchers, target.matchers), (source.pod_matchers, target.pod_matchers)):
+            if all(ours[label] == theirs[label] for label in set(ours) & set(theirs)):
+                raise PydanticCustomError(
+                    "datasources",
+                    "both sides read the same Prometheus and no matcher tells them apart: they would share series",
+                )
+        return self
+
+
+class Tencent(StrictModel):
+    """How to reach Tencent Cloud. Keys are in files (mounted secrets), re-read when they change."""
+
+    secret_id_file: str
+    secret_key_file: str
+    token_file: str | None = None
+    endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:\d{1,5})?$")] = "clb.tencentcloudapi.com"
+    scheme: Literal["https", "http"] = "https"
+    timeout: Duration = timedelta(seconds=6)
+    requests_per_second: Annotated[float, Field(gt=0, le=20)] = 10.0
+
+    @model_validator(mode="after")
+    def _plain_http_stays_home(self) -> Self:
+        host = self.endpoint.rsplit(":", 1)[0]
+        if self.scheme == "http" and host not in {"127.0.0.1", "localhost"}:
+            raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only")
+        return self
+
+
+class Provider(StrictModel):
+    """The cloud that holds the splits."""
+
+    tencent: Tencent
+
+
+class Timing(StrictModel):
+    """The clockwork. All defaults fit a 15 s scrape interval.
+
+    `tick`: how often every shift is looked at. `sampleMaxAge`: older samples count as not seen.
+    `readDeadline`: how long one tick waits for reads; what is late counts as unanswered in this tick.
+    `operationTimeout`: an operation still running after it is read back and treated as failed.
+    `reportEvery`: how often an unchanged shift's explanation is refreshed in the store.
+    """
+
+    tick: Duration = timedelta(seconds=15)
+    sample_max_age: Duration = timedelta(seconds=45)
+    read_deadline: Duration = timedelta(seconds=10)
+    operation_timeout: Duration = timedelta(minutes=2)
+    report_every: Duration = timedelta(seconds=30)
+
+    @model_validator(mode="after")
+    def _spans_fit(self) -> Self:
+        if self.sample_max_age < self.tick:
+            raise PydanticCustomError("timing", "sampleMaxAge must be at least one tick")
+        return self
+
+
+class FleetSpec(StrictModel):
+    """The body of a fleet file. `retention` is how long history and closed orders are kept."""
+
+    mode: Literal["act", "observe"] = "act"
+    datasources: Datasources
+    provider: Provider
+    timing: Timing = Timing()
+    retention: Duration = timedelta(days=180)
+
+    @model_validator(mode="after")
+    def _history_outlives_a_day(self) -> Self:
+        if self.retention < timedelta(days=1):
+            raise PydanticCustomError("retention", "history must be kept for at least 1d")
+        return self
+
+
+class Fleet(StrictModel):
+    """The one fleet file of a shifter."""
+
+    api_version: Literal["shifter.io/v1alpha1"] = Field(default=API_VERSION)
+    kind: Literal["Fleet"]
+    metadata: Metadata
+    spec: FleetSpec

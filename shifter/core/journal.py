@@ -1,0 +1,221 @@
+"""What to do next about a write that was decided and saved: the intent journal, as a pure function.
+
+INTENT is saved with compare-and-swap, then the provider is called, asked, and read back; DONE is written only
+when the live weights *are* the intended ones. `next_move` looks at the intent, at what became of its calls,
+and at the live weights, and says: wait, send, done, or failed. It is the same function after a crash, which
+is the point: a restart reads the provider first and then finishes, reverts or holds.
+
+    direction  live weights   the calls ...                          move
+    retreat    as intended    unsent, busy or unknown                SEND, until the deadline (1)
+    any        as intended    none in flight                         DONE
+    any        any            queued, or running before deadline     WAIT
+    any        not yet        refused for good                       FAILED
+    retreat    not yet        anything else                          SEND (setting weights twice is harmless)
+    climb      not yet        unsent or busy, nothing forbids it     SEND, until the deadline
+    climb      not yet        unknown (timeout, crash)               WAIT until the deadline, it may still apply
+    climb      not yet        anything else                          FAILED; with a repair if a part was applied
+
+1. A climb that the retreat replaces may still be running and land after this look. A balancer carries out one
+   operation at a time, so a retreat that was carried out itself is the proof that nothing does.
+
+`keep` (same share, other members) follows the climb's rules. A failed write that left a mixture behind is
+repaired toward the source: the caller journals a retreat to the share before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shifter.core.phases import Event, Phase, after
+from shifter.core.records import SERVICE
+from shifter.core.splits import RouteView
+from shifter.core.state import Direction, Intent, Setback, ShiftState
+
+
+class Delivery(StrEnum):
+    """What became of an intent's call to one lock domain."""
+
+    UNSENT = "unsent"
+    QUEUED = "queued"
+    WITHHELD = "withheld"
+    BUSY = "busy"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An intent's call to one lock domain, and what the provider said about it."""
+
+    delivery: Delivery
+    message: str = ""
+
+
+class Step(StrEnum):
+    """What to do next about an intent."""
+
+    WAIT = "wait"
+    SEND = "send"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The next step, why, the lock domains to send to, and whether a half-applied write must be repaired."""
+
+    step: Step
+    reason: str
+    domains: tuple[str, ...] = ()
+    repair: bool = False
+
+
+def next_move(  # noqa: PLR0911 - one return per row of the table above
+    intent: Intent, calls: Mapping[str, Call], views: Mapping[str, RouteView] | None, now: datetime, forbidden: str = ""
+) -> Move:
+    """Return what to do next about `intent`.
+
+    Args:
+        intent: the saved intent.
+        calls: what became of its calls, by lock domain; a domain never called in this life is `UNSENT`, or
+            `UNKNOWN` if an earlier life may have called it, which is also what a domain not named here counts as.
+        views: the routes by id, read back *after* the calls were asked about; None if the provider did not answer.
+        now: the current time, compared with the intent's deadline.
+        forbidden: why a climb must not be sent (a hold, a lost lease); empty if nothing forbids it.
+    """
+    if views is None or not intent.weights.keys() <= views.keys():
+        return Move(Step.WAIT, "the provider does not answer; the write is read back when it does")
+    missing = _domains_not_yet(intent, views)
+    busy_with = [name for name, call in calls.items() if call.delivery in {Delivery.QUEUED, Delivery.RUNNING}]
+    late = now >= intent.deadline
+    if not missing and not busy_with:
+        if intent.direction is Direction.RETREAT and not late and (unproven := _domains_unproven(intent, calls, views)):
+            return Move(Step.SEND, "making sure that nothing sent earlier lands later", unproven)
+        return Move(Step.DONE, "read back as intended")
+    states = {calls[name].delivery for name in calls}
+    if Delivery.QUEUED in states or (Delivery.RUNNING in states and not late):
+        return Move(Step.WAIT, "the provider is carrying it out")
+    if not missing:
+        return Move(Step.DONE, "read back as intended, though the provider still calls it running")
+    if refused := [call.message for call in calls.values() if call.delivery is Delivery.REFUSED]:
+        return _failed(intent, views, f"refused: {refused[0]}")
+    if intent.direction is Direction.RETREAT:
+        return Move(Step.SEND, "lowering the share", missing)
+    awaited = {name: calls.get(name, Call(Delivery.UNKNOWN)) for name in missing}
+    return _climb(intent, awaited, views, late=late, forbidden=forbidden)
+
+
+def _climb(
+    intent: Intent, calls: Mapping[str, Call], views: Mapping[str, RouteView], *, late: bool, forbidden: str
+) -> Move:
+    states = {call.delivery for call in calls.values()}
+    said = "; ".join(call.message for call in calls.values() if call.message)
+    if states & {Delivery.WITHHELD}:
+        return _failed(intent, views, f"withheld: {said}")
+    if states & {Delivery.FAILED, Delivery.FINISHED}:
+        return _failed(intent, views, f"read back otherwise than intended: {said or 'the provider calls it done'}")
+    if late:
+        return _failed(intent, views, f"not in force by its deadline: {said or 'no answer'}")
+    if Delivery.UNKNOWN in states:
+        return Move(Step.WAIT, f"it is not known whether the write was carried out ({said}); reading back")
+    if forbidden:
+        return _failed(intent, views, f"withheld: {forbidden}")
+    return Move(Step.SEND, said or "raising the share", tuple(sorted(calls)))
+
+
+def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str) -> Move:
+    return Move(Step.FAILED, reason, repair=intent.direction is not Direction.RETREAT and _is_mixture(intent, views))
+
+
+def _is_mixture(intent: Intent, views: Mapping[str, RouteView]) -> bool:
+    """Return whether a part of the write is in force: every member has its weight of before or the intended one.
+
+    A weight that is neither is somebody else's doing. That is drift, which a person decides about; repairing
+    it would overwrite them.
+    """
+    if matches(intent.before, views):
+        return False
+    return all(
+        weight in {intent.before[route].get(key, weight), intent.weights[route].get(key, weight)}
+        for route, view in views.items()
+        for key, weight in view.weights.items()
+    )
+
+
+def _domains_not_yet(intent: Intent, views: Mapping[str, RouteView]) -> tuple[str, ...]:
+    """The lock domains whose routes do not have the intended weights yet."""
+    return tuple(
+        sorted(
+            {
+                views[route].route.domain
+                for route, wanted in intent.weights.items()
+                if not matches({route: wanted}, views)
+            }
+        )
+    )
+
+
+def _domains_unproven(intent: Intent, calls: Mapping[str, Call], views: Mapping[str, RouteView]) -> tuple[str, ...]:
+    """The lock domains that have not carried this intent's own call out, as far as is known."""
+    open_ends = {Delivery.UNSENT, Delivery.BUSY, Delivery.UNKNOWN}
+    domains = {views[route].route.domain for route in intent.weights}
+    return tuple(sorted(name for name in domains if name not in calls or calls[name].delivery in open_ends))
+
+
+def matches(weights: Mapping[str, Mapping[str, int]], views: Mapping[str, RouteView]) -> bool:
+    """Return whether the live weights are these, for every member that is still there.
+
+    Members that came or went meanwhile do not count: they are membership, handled by a new apportionment.
+    """
+    return all(
+        all(live[key] == weight for key, weight in wanted.items() if key in live)
+        for route, wanted in weights.items()
+        if (view := views.get(route)) is not None and (live := view.weights) is not None
+    )
+
+
+def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now: datetime) -> ShiftState:
+    """Return the state once an intent was read back as intended: its share is verified from `now` on."""
+    changes: dict[str, object] = {
+        "intent": None,
+        "share": intent.to_share,
+        "weights": {route: view.weights for route, view in views.items()},
+        "verified_at": now,
+        "setback": None,
+    }
+    if state.phase is Phase.ROLLING_BACK and intent.to_share == 0:
+        changes |= {"phase": after(state.phase, Event.SETTLE), "since": now}
+    return state.model_copy(update=changes)
+
+
+def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datetime) -> ShiftState:
+    """Return the state once an intent failed; a mixture it left is repaired by a retreat to the weights before."""
+    count = 1 if state.setback is None else state.setback.count + 1
+    changes: dict[str, object] = {"intent": None, "setback": Setback(reason=move.reason, at=now, count=count)}
+    if move.repair:
+        changes["sequence"] = state.sequence + 1
+        changes["intent"] = Intent(
+            sequence=state.sequence + 1,
+            epoch=epoch,
+            direction=Direction.RETREAT,
+            from_share=intent.to_share,
+            to_share=intent.from_share,
+            reason=f"half applied, repairing toward tcm: {move.reason}",
+            by=SERVICE,
+            created_at=now,
+            deadline=now + (intent.deadline - intent.created_at),
+            before=intent.weights,
+            weights=intent.before,
+        )
+    return state.model_copy(update=changes)
+
+
+def next_try(setback: Setback, tick: timedelta) -> datetime:
+    """Return when a failed climb may be tried again: after 2, 4, 8 ... ticks, at most 64."""
+    return setback.at + tick * (1 << min(setback.count, 6))

@@ -1,0 +1,249 @@
+"""`kind: ShiftPolicy`: how one shift moves. Text becomes values here, and only values that cannot be wrong leave.
+
+Rules that concern one policy live here; rules between policies (two on one route, two for one namespace)
+are in `conflicts`. Reading files, positions and carets belong to `service/yaml_files.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from shifter.core.schema import (
+    API_VERSION,
+    Duration,
+    Metadata,
+    Name,
+    Percent,
+    StrictModel,
+    Unsupported,
+    refuse_later_values,
+)
+from shifter.core.splits import Route, Selector
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")]
+_Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9*~^][A-Za-z0-9.*~^$|()\[\]_-]{0,119}$")]
+_Path = Annotated[str, Field(pattern=r"^[/~^][ -~]{0,199}$")]
+_Steps = Annotated[
+    tuple[Annotated[Percent, Field(gt=0)], ...], Field(min_length=1, max_length=50), refuse_later_values("auto")
+]
+
+
+class MemberSelector(StrictModel):
+    """Which members of a CLB rule are one side's gateway; every key given must match."""
+
+    port: Port | None = None
+    ids: tuple[_Id, ...] = ()
+    ips: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$")], ...] = ()
+    tag: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        if self.port is None and not self.ids and not self.ips and self.tag is None:
+            raise PydanticCustomError("selector", "selects nothing; give port, ids, ips or tag")
+        return self
+
+    def selector(self) -> Selector:
+        """Return the same criteria as the core's value."""
+        return Selector(
+            ports=() if self.port is None else (self.port,),
+            ids=self.ids,
+            ips=self.ips,
+            tags=() if self.tag is None else (self.tag,),
+        )
+
+
+class ClbRule(StrictModel):
+    """One CLB rule by listener, domain and url; without domain and url the listener itself."""
+
+    listener: _Id
+    domain: _Host | None = None
+    url: _Path | None = None
+
+    @model_validator(mode="after")
+    def _rule_is_whole(self) -> Self:
+        if (self.domain is None) != (self.url is None):
+            raise PydanticCustomError("rule", "domain and url go together; give both or neither")
+        return self
+
+
+class ClbTraffic(StrictModel):
+    """The rules of one CLB that carry this shift's traffic, and how to tell the two sides' members apart."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}-[a-z0-9-]{2,30}$")]
+    load_balancer: _Id
+    routes: Annotated[tuple[ClbRule, ...], Field(min_length=1, max_length=100)]
+    source: MemberSelector
+    target: MemberSelector
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Self:
+        if self.source == self.target:
+            raise PydanticCustomError("sides", "source and target select the same members")
+        if len(set(self.routes)) != len(self.routes):
+            raise PydanticCustomError("routes", "a route is listed twice")
+        return self
+
+
+class Traffic(StrictModel):
+    """Where the split is set."""
+
+    clb: ClbTraffic
+    dns: Unsupported
+
+
+class ErrorGuard(StrictModel):
+    """How many requests may fail. Percentages are of requests; `overSourcePercent` is in percentage points."""
+
+    max_percent: Annotated[Percent, Field(gt=0)] = 1.0
+    over_source_percent: Percent = 0.5
+
+
+class LatencyGuard(StrictModel):
+    """How slow the `quantile` of requests may be, absolutely and as a multiple of the source's."""
+
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    max_ms: Annotated[float, Field(gt=0, le=3_600_000)]
+    over_source_ratio: Annotated[float, Field(ge=1)] = 1.5
+
+
+class Analysis(StrictModel):
+    """The guards of this version: fixed limits, and the target against the source.
+
+    `window` is how far back a verdict looks (never across a change of the share); `minRequests` is how many
+    requests the target must have answered in it before a verdict can be pass or fail.
+    """
+
+    window: Duration = timedelta(minutes=1)
+    min_requests: Annotated[int, Field(ge=1)] = 100
+    errors: ErrorGuard = ErrorGuard()
+    latency: LatencyGuard | None = None
+    guards: Unsupported
+
+
+class PolicySpec(StrictModel):
+    """The body of a policy; see the fields."""
+
+    namespace: Name | None = None
+    namespaces: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    traffic: Traffic
+    steps: _Steps
+    soak: Duration
+    analysis: Analysis = Analysis()
+    on_failure: Annotated[Literal["rollback"], refuse_later_values("stepBack", "hold")] = "rollback"
+    approvals: Unsupported
+    windows: Unsupported
+    depends_on: Unsupported
+    retry: Unsupported
+    blast_radius: Unsupported
+
+    @model_validator(mode="after")
+    def _names_its_namespaces(self) -> Self:
+        if (self.namespace is None) == (self.namespaces is None):
+            raise PydanticCustomError("namespace", "give namespace or namespaces, exactly one of the two")
+        if self.namespaces is not None and len(set(self.namespaces)) != len(self.namespaces):
+            raise PydanticCustomError("namespaces", "a namespace is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_climb_to_the_top(self) -> Self:
+        for before, after in pairwise(self.steps):
+            if after <= before:
+                raise PydanticCustomError(
+                    "steps",
+                    "step {after} % does not climb from {before} %",
+                    {"after": f"{after:g}", "before": f"{before:g}"},
+                )
+        if self.steps[-1] != 100:  # noqa: PLR2004 - the whole of the traffic
+            raise PydanticCustomError("steps", "the last step must be 100")
+        return self
+
+
+class ShiftPolicy(StrictModel):
+    """One shift: what moves, where the split is set, in which steps, and what counts as good."""
+
+    api_version: Literal["shifter.io/v1alpha1"] = Field(default=API_VERSION)
+    kind: Literal["ShiftPolicy"]
+    metadata: Metadata
+    spec: PolicySpec
+
+    @property
+    def name(self) -> str:
+        """The shift's name."""
+        return self.metadata.name
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces that move as one."""
+        if self.spec.namespaces is not None:
+            return self.spec.namespaces
+        return (self.spec.namespace,) if self.spec.namespace else ()
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes whose split this policy sets."""
+        clb = self.spec.traffic.clb
+        return tuple(
+            Route(
+                clb.region,
+                clb.load_balancer,
+                rule.listener,
+                rule.domain,
+                rule.url,
+                clb.source.selector(),
+                clb.target.selector(),
+            )
+            for rule in clb.routes
+        )
+
+    @property
+    def identity(self) -> str:
+        """A digest of what must not change under way: namespaces, routes, selectors."""
+        parts = repr((sorted(self.namespaces), sorted(map(repr, self.routes))))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    @property
+    def edges_ms(self) -> tuple[float, ...]:
+        """The latency limit whose neighbourhood of histogram edges the analysis needs; empty without the guard."""
+        return () if self.spec.analysis.latency is None else (self.spec.analysis.latency.max_ms,)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A rule between policies that `file` breaks at the dotted `path`; the file that came first is in `reason`."""
+
+    file: str
+    path: tuple[str | int, ...]
+    reason: str
+
+
+def conflicts(policies: Mapping[str, ShiftPolicy]) -> Iterable[Conflict]:
+    """Yield every rule between policies that is broken: one name, one namespace, one route has one policy.
+
+    Args:
+        policies: by file name, in order of precedence: of two policies that claim one thing the later one is wrong.
+    """
+    taken: dict[tuple[str, str], str] = {}
+    for file, policy in policies.items():
+        for kind, key, path in _claims(policy):
+            first = taken.setdefault((kind, key), file)
+            if first != file:
+                yield Conflict(file, path, f"{kind} {key} already has a policy, in {first}")
+
+
+def _claims(policy: ShiftPolicy) -> Iterable[tuple[str, str, tuple[str | int, ...]]]:
+    """Yield what a policy must be the only one to name: kind, key and where it says so."""
+    yield "the name", policy.name, ("metadata", "name")
+    for index, namespace in enumerate(policy.namespaces):
+        place = ("spec", "namespace") if policy.spec.namespace else ("spec", "namespaces", index)
+        yield "namespace", namespace, place
+    for index, route in enumerate(policy.routes):
+        yield "route", route.id, ("spec", "traffic", "clb", "routes", index)

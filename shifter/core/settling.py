@@ -1,0 +1,69 @@
+"""When a share counts as *observed*: the balancer has been read back and the metrics show it.
+
+The soak clock starts then, not when the share was wanted. What the metrics show is a sample, so the wanted
+and the measured share agree when they differ by no more than chance (three standard deviations of a binomial
+split) plus a stated allowance for scrapes that straddle the change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shifter.core.evidence import Ledger, Tick
+from shifter.core.splits import FULL_PERCENT, RouteView
+from shifter.core.state import ShiftState
+
+ALLOWANCE_PERCENT = 2.0
+"""Added to chance, in percentage points."""
+
+SAMPLE_REQUESTS = 100
+"""The newest ticks are pooled until they hold this many requests: enough to see a share, soon to see a change."""
+
+_DEVIATIONS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedShare:
+    """The share that the metrics show, percent, and the number of requests it rests on."""
+
+    share: float
+    requests: float
+
+
+def observed_share(ticks: Iterable[Tick]) -> ObservedShare | None:
+    """Return the share that the newest ticks show; None if they hold no request at all."""
+    source = target = 0.0
+    for tick in reversed(tuple(ticks)):
+        source += tick.source.requests
+        target += tick.target.requests
+        if source + target >= SAMPLE_REQUESTS:
+            break
+    total = source + target
+    return ObservedShare(FULL_PERCENT * target / total, total) if total > 0 else None
+
+
+def agrees(observed: ObservedShare, written: float) -> bool:
+    """Return whether the metrics show the written share (percent), give or take chance and the allowance."""
+    ratio = written / FULL_PERCENT
+    chance = FULL_PERCENT * _DEVIATIONS * math.sqrt(ratio * (1 - ratio) / observed.requests)
+    return abs(observed.share - written) <= chance + ALLOWANCE_PERCENT
+
+
+def soaked_seconds(ledger: Ledger, settled_at: datetime) -> float:
+    """Return how many seconds of evidence there are from ticks that began once the share was observed."""
+    return sum(tick.span_seconds for tick in ledger.since(settled_at))
+
+
+def is_settled(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | None, now: datetime) -> bool:
+    """Return whether the verified share is observed: the balancer's own lag is over and the metrics agree."""
+    if state.verified_at is None or state.intent is not None or not views:
+        return False
+    lag = timedelta(seconds=max(view.settle_seconds for view in views.values()))
+    if now < state.verified_at + lag:
+        return False
+    observed = observed_share(ledger.since(state.verified_at))
+    written = [view.share for view in views.values()]
+    return observed is not None and all(share is not None and agrees(observed, share) for share in written)

@@ -1,0 +1,180 @@
+"""What is remembered of a shift between ticks and across restarts, and what is told about it.
+
+`ShiftState` is the place that must never be lost: it is saved by compare-and-swap and read back after a
+crash. `Report` is the explanation people read; losing one costs nothing but a moment's blindness. Evidence
+is in neither (`evidence.Ledger`): after a restart it is gathered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+
+SCHEMA_VERSION: Final = 1
+"""Grows when the saved form changes; a newer one than this is read but never written over."""
+
+Weights = Mapping[str, Mapping[str, int]]
+"""Weights (0..100) by route id and member key."""
+
+
+class _Saved(BaseModel):
+    """Base of the persisted values: frozen, and a key of a later version survives nowhere unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Direction(StrEnum):
+    """What a write does to the share. `keep`: same share, new weights, because members came or went."""
+
+    CLIMB = "climb"
+    RETREAT = "retreat"
+    KEEP = "keep"
+
+
+class Pause(_Saved):
+    """Somebody asked to stop climbing."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+class Promotion(_Saved):
+    """Somebody asked for the next step now (`full`: for 100 %); `override` also passes a failing verdict."""
+
+    order_id: int
+    by: str
+    reason: str
+    full: bool = False
+    override: bool = False
+
+
+class Failure(_Saved):
+    """Why the shift went back: the sentence, the share at which it failed, and when."""
+
+    reason: str
+    share: float
+    at: datetime
+
+
+class Setback(_Saved):
+    """A raising write that failed: why, when, and how many in a row. The next try waits longer each time."""
+
+    reason: str
+    at: datetime
+    count: int
+
+
+class Intent(_Saved):
+    """One write that was decided and saved before the provider was called.
+
+    `from_share` and `to_share` are percent. `before` and `weights` are what was in force and what is to be.
+    `operations` maps a lock domain to the provider's operation id once it accepted the write.
+    """
+
+    sequence: int
+    epoch: int
+    direction: Direction
+    from_share: float
+    to_share: float
+    reason: str
+    by: str
+    created_at: datetime
+    deadline: datetime
+    before: Weights
+    weights: Weights
+    operations: Mapping[str, str] = Field(default_factory=dict)
+
+
+class ShiftState(_Saved):
+    """One shift's place. `share` is the last verified one, percent; `weights` what was read back with it.
+
+    `policy` is the one in force: the last accepted file, so that a way back exists when the file is gone.
+
+    `sequence` counts intents, `attempt` counts tries from 0 % (1 is the first). `last_order` is the newest
+    order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
+    `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
+    `holds` are the kinds in force at the last save, so that a change of them is recorded once.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    policy: ShiftPolicy
+    phase: Phase = Phase.WAITING
+    since: datetime
+    share: float = 0.0
+    weights: Weights = Field(default_factory=dict)
+    verified_at: datetime | None = None
+    sequence: int = 0
+    attempt: int = 1
+    last_order: int = 0
+    intent: Intent | None = None
+    paused: Pause | None = None
+    promotion: Promotion | None = None
+    overridden: bool = False
+    failure: Failure | None = None
+    setback: Setback | None = None
+    holds: tuple[str, ...] = ()
+
+
+class HoldReport(_Saved):
+    """One reason not to climb, for people."""
+
+    kind: str
+    reason: str
+
+
+class FindingReport(_Saved):
+    """One guard's outcome: what was measured on both sides, against which limit."""
+
+    metric: str
+    verdict: str
+    source: float | None
+    target: float | None
+    limit: float | None
+    unit: str
+    text: str
+
+
+class Report(_Saved):
+    """Why a shift is where it is, as of `at`. Shares are percent and may be unknown.
+
+    `wanted` is what shifter works towards now, `written` what the balancer's weights amount to, `observed`
+    what the metrics show. Counts are requests since the share last changed.
+    """
+
+    name: str
+    at: datetime
+    mode: str
+    namespaces: tuple[str, ...]
+    phase: Phase
+    since: datetime
+    step: int
+    steps: tuple[float, ...]
+    wanted: float
+    written: float | None
+    observed: float | None
+    attempt: int
+    decision: str
+    reason: str
+    verdict: str
+    holds: tuple[HoldReport, ...] = ()
+    findings: tuple[FindingReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+    source_requests: float = 0.0
+    source_bad: float = 0.0
+    target_requests: float = 0.0
+    target_bad: float = 0.0
+    members: Mapping[str, str] = Field(default_factory=dict)
+    soaked_seconds: float = 0.0
+    soak_seconds: float = 0.0
+    epoch: int = 0
+    sequence: int = 0
+    failure: str = ""

@@ -1,0 +1,182 @@
+"""What the service needs from outside, in shifter's own words. No adapter's vocabulary crosses this line.
+
+Three neighbours: the *provider* that holds the splits, the *metrics* of one mesh, and the *store* that
+remembers. Each port has one contract suite in `tests/contract/`, run against every adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shifter.core.evidence import Reading
+from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.records import NewRecord, Record
+from shifter.core.splits import Route, RouteView
+from shifter.core.state import Report, ShiftState
+
+
+class Progress(StrEnum):
+    """How far an operation has come. Even `done` is believed only after reading back."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New weights (0..100) for members of one route, by member key. Members not named keep theirs."""
+
+    route: Route
+    weights: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A write that a lock domain has accepted. `id` is the provider's and is kept in the journal."""
+
+    domain: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationState:
+    """How an operation stands, and what the provider says about it."""
+
+    progress: Progress
+    message: str = ""
+
+
+class TrafficProvider(Protocol):
+    """Reads and writes splits, one lock domain per call. Safe to call from several threads.
+
+    Every call is bounded in time. None retries a write by itself: that is for the journal to decide.
+    """
+
+    def observe(self, routes: Sequence[Route]) -> Mapping[str, RouteView]:
+        """Return what is in force now for routes of *one* lock domain, by route id; asked, never cached.
+
+        A route that does not exist, or that must not be written, comes back with a `refusal`.
+
+        Raises:
+            ProviderUnavailableError: nobody answered, or throttled.
+            ProviderRefusedError: the request itself is refused (credentials, unknown balancer).
+        """
+
+    def submit(self, changes: Sequence[Change]) -> Operation:
+        """Ask for changes in *one* lock domain and return as soon as they are accepted.
+
+        Raises:
+            ProviderUnavailableError: certainly not carried out; a later try may be accepted.
+            AmbiguousWriteError: may have been carried out; read back first.
+            ProviderRefusedError: the request is wrong (limits, unknown members, nobody would get traffic).
+        """
+
+    def check(self, operation: Operation) -> OperationState:
+        """Return how an accepted operation stands.
+
+        Raises:
+            ProviderUnavailableError: nobody answered; ask again.
+            ProviderRefusedError: the provider does not know the operation.
+        """
+
+
+class MeshMetrics(Protocol):
+    """The raw counters of one mesh's ingress gateway, for all namespaces at once."""
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
+        """Return the counters of the gateway's pods that have a fresh sample, as of `at`.
+
+        Args:
+            at: evaluation time, sent with every query so that the reading can be repeated.
+            edges_ms: latency bucket edges to read besides infinity; empty reads no latency.
+
+        Raises:
+            MetricsUnavailableError: no answer, an error, partial data, or data that cannot be right.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A shift's state with the version that the next save must name."""
+
+    state: ShiftState
+    version: int
+
+
+class Store(Protocol):
+    """Remembers shifts, orders and history. Safe to call from several threads and processes.
+
+    Raises `StoreUnavailableError` from any call when it cannot answer.
+    """
+
+    def load(self) -> Mapping[str, Saved]:
+        """Return every shift's saved state, by name."""
+
+    def save(
+        self,
+        state: ShiftState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        """Save state, append records and answer orders in one transaction; return the new version.
+
+        Args:
+            state: what to remember under `state.name`.
+            expected_version: the version that was loaded; 0 for a shift never saved.
+            records: appended to the history, in order.
+            answers: closes these orders.
+
+        Raises:
+            ConflictError: the saved version is another; nothing was written.
+        """
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        """Append records alone: for what happened when no state could be saved."""
+
+    def report(self, report: Report) -> None:
+        """Keep the newest explanation of a shift, for people; no history, last one wins."""
+
+    def reports(self) -> Mapping[str, Report]:
+        """Return the newest explanation of every shift, by name."""
+
+    def create_order(self, request: OrderRequest, at: datetime) -> Order:
+        """Write down what a person asks and return it with its id."""
+
+    def order(self, order_id: int) -> Order:
+        """Return one order, answered or not.
+
+        Raises:
+            NotFoundError: there is none by that id.
+        """
+
+    def open_orders(self) -> Sequence[Order]:
+        """Return the orders nobody answered yet, oldest first."""
+
+    def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
+        """Return the newest `limit` records, of one shift or of all, oldest first."""
+
+    def prune(self, before: datetime) -> int:
+        """Drop records and answered orders older than `before`; return how many."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Calling twice is harmless."""
+
+
+class Leadership(Protocol):
+    """Says whether this process may raise shares, and under which epoch."""
+
+    @property
+    def epoch(self) -> int:
+        """The number stamped on every intent; it grows with each new leader."""
+
+    def valid(self) -> bool:
+        """Return whether the lease is held right now."""
+
+    def release(self) -> None:
+        """Give the lease up; last act of a shutdown."""

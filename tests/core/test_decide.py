@@ -1,0 +1,291 @@
+"""What is to be done about a shift? Guard by guard: what a climb waits for, and what is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shifter.core.decide import Decision, Evidence, Kind, decide
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.holds import HoldKind
+from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, Setback, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=10)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "a"}, {"listener": "b"}),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 25, 100),
+            "soak": "1m",
+        },
+    }
+)
+A, B = POLICY.routes
+ALIVE, DEAD = Health.ALIVE, Health.DEAD
+PAUSED = Pause(by="ann", reason="lunch", at=EARLIER)
+
+
+def old(weight: int, health: Health = ALIVE, key: str = "old") -> Member:
+    return Member(key, Side.SOURCE, weight, health)
+
+
+def new(weight: int, health: Health = ALIVE, key: str = "new") -> Member:
+    return Member(key, Side.TARGET, weight, health)
+
+
+def live(a: int | tuple[Member, ...], b: int | tuple[Member, ...] | None = None) -> dict[str, RouteView]:
+    """Both routes at a share, or with these members; the second one is like the first unless said."""
+    at = {A: a, B: a if b is None else b}
+    return {
+        route.id: RouteView(route, (old(100 - what), new(what)) if isinstance(what, int) else what)
+        for route, what in at.items()
+    }
+
+
+def weights(share: int) -> dict[str, dict[str, int]]:
+    return {route.id: {"old": 100 - share, "new": share} for route in (A, B)}
+
+
+def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
+    """Ticks of 5 s each, the newest one now."""
+    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(count))]
+    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
+
+
+GOOD = ticks(Counts(100), Counts(100))
+LITTLE = ticks(Counts(100), Counts(1))
+
+
+def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
+    fields: dict[str, object] = {
+        "name": "shop",
+        "policy": POLICY,
+        "phase": phase,
+        "since": EARLIER,
+        "share": float(share),
+        "weights": weights(share),
+        "verified_at": EARLIER,
+        "failure": Failure(reason="errors", share=25, at=EARLIER) if "ol" in phase and "Roll" in phase else None,
+    }
+    return ShiftState.model_validate(fields | changes)
+
+
+def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
+    """Everything in order: the share is live, settled, soaked, and this replica leads."""
+    return Evidence(
+        views=live(share),
+        ledger=ledger,
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=timedelta(seconds=5),
+        settled_at=EARLIER,
+        orders=orders,
+    )
+
+
+def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
+    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
+
+
+def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
+    return Intent(
+        sequence=1,
+        epoch=1,
+        direction=direction,
+        from_share=from_share,
+        to_share=to_share,
+        reason="said so",
+        by="shifter",
+        created_at=NOON,
+        deadline=NOON,
+        before=weights(from_share),
+        weights=weights(to_share),
+    )
+
+
+def written(decision: Decision) -> tuple[Direction, float] | None:
+    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
+
+
+def kinds(decision: Decision) -> set[HoldKind]:
+    return {hold.kind for hold in decision.holds}
+
+
+def test_the_first_step_is_taken_from_0_without_a_soak() -> None:
+    decision = decide(a_shift(Phase.WAITING, 0), replace(seen(0), settled_at=None), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 5)
+    assert decision.kind is Kind.ADVANCE
+    assert (decision.state.phase, decision.state.since) == (Phase.SHIFTING, NOON)
+    assert decision.reason == "to 5 %: both datasources answer; tcm has 1200 requests"
+
+
+def test_a_step_is_written_on_every_route_with_the_live_weights_as_its_way_back() -> None:
+    write = decide(a_shift(Phase.WAITING, 0), seen(0), NOON).write
+
+    assert write is not None
+    assert (write.from_share, write.to_share, write.by) == (0, 5, "shifter")
+    assert write.before == weights(0)
+    assert write.weights == {A.id: {"old": 95, "new": 5}, B.id: {"old": 95, "new": 5}}
+
+
+def test_the_phase_begins_anew_only_when_it_changes() -> None:
+    decision = decide(a_shift(), seen(), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert (decision.state.phase, decision.state.since) == (Phase.SHIFTING, EARLIER)
+
+
+def test_a_share_the_metrics_do_not_show_yet_is_waited_for() -> None:
+    decision = decide(a_shift(), replace(seen(), settled_at=None), NOON)
+
+    assert (written(decision), decision.kind) == (None, Kind.HOLD)
+    assert decision.reason == "settling at tcm 75 · istio 25: the metrics do not show it yet"
+
+
+@pytest.mark.parametrize(("ago", "climbs"), [(59, False), (60, True)])
+def test_a_share_soaks_for_as_long_as_the_policy_says(ago: int, *, climbs: bool) -> None:
+    decision = decide(a_shift(), replace(seen(), settled_at=NOON - timedelta(seconds=ago)), NOON)
+
+    assert (written(decision) is not None) is climbs
+    assert climbs or decision.reason == "soaking at tcm 75 · istio 25: 59 of 60 s of evidence"
+
+
+def test_too_little_traffic_waits_and_says_so() -> None:
+    decision = decide(a_shift(), seen(25, LITTLE), NOON)
+
+    assert decision.holds == ()
+    assert decision.reason.startswith("waiting at tcm 75 · istio 25: too little traffic: istio failed 0 of 12 requests")
+
+
+@pytest.mark.parametrize(("ago", "climbs"), [(9, False), (10, True)])
+def test_a_failed_climb_is_tried_again_after_a_while(ago: int, *, climbs: bool) -> None:
+    setback = Setback(reason="busy", at=NOON - timedelta(seconds=ago), count=1)
+    decision = decide(a_shift(setback=setback), seen(), NOON)
+
+    assert (written(decision) is not None) is climbs
+    assert climbs or decision.reason.endswith("the last write failed (busy); trying again in a while")
+
+
+def test_a_step_that_weights_cannot_express_holds() -> None:
+    members = (old(100), new(0, DEAD))
+    decision = decide(a_shift(Phase.WAITING, 0, weights={}), replace(seen(0), views=live(members)), NOON)
+
+    assert kinds(decision) == {HoldKind.PREFLIGHT}
+    assert (decision.kind, decision.state.phase) == (Kind.HOLD, Phase.WAITING)
+    assert decision.reason == "tcm 95 · istio 5 refused: the target side has no healthy member to send traffic to"
+
+
+def test_a_soaked_100_percent_completes_without_a_write() -> None:
+    decision = decide(a_shift(share=100), seen(100, ticks(Counts(), Counts(100))), NOON)
+
+    assert (written(decision), decision.kind) == (None, Kind.ADVANCE)
+    assert (decision.state.phase, decision.state.since) == (Phase.COMPLETED, NOON)
+    assert decision.reason == "completed: 100 % soaked on istio"
+
+
+def test_no_decision_is_made_on_a_route_that_was_not_shown() -> None:
+    views = live(25)
+    del views[B.id]
+    decision = decide(a_shift(), replace(seen(), views=views), NOON)
+
+    assert kinds(decision) == {HoldKind.PROVIDER}
+    assert f"the provider did not show {B.id}" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"), [("", "the provider has not answered yet"), ("lb-1: throttled", "lb-1: throttled")]
+)
+def test_a_provider_that_does_not_answer_is_told_with_its_reason(problem: str, said: str) -> None:
+    decision = decide(a_shift(), replace(seen(), views=None, provider_problem=problem), NOON)
+
+    assert decision.reason == f"holding: provider: {said}"
+
+
+@pytest.mark.parametrize("members", [(old(50), new(50)), (old(0), new(0))], ids=["some", "nowhere"])
+def test_a_route_that_is_not_at_0_before_the_first_write_is_not_touched(members: tuple[Member, ...]) -> None:
+    decision = decide(a_shift(Phase.WAITING, 0, weights={}), replace(seen(), views=live(members)), NOON)
+
+    assert written(decision) is None
+    assert kinds(decision) == {HoldKind.PREFLIGHT}
+    assert "though shifter has never written it" in decision.reason
+
+
+def test_drift_is_told_with_both_splits() -> None:
+    decision = decide(a_shift(), replace(seen(), views=live(25, 50)), NOON)
+
+    assert decision.reason == (
+        "holding: drift: somebody changed the weights: lb-1/a tcm 75 · istio 25, lb-1/b tcm 50 · istio 50; "
+        "last verified tcm 75 · istio 25"
+    )
+
+
+@pytest.mark.parametrize("reason", ["", "lunch"])
+def test_a_pause_is_told_with_who_and_why(reason: str) -> None:
+    decision = decide(a_shift(paused=PAUSED.model_copy(update={"reason": reason})), seen(), NOON)
+
+    assert decision.reason == ("holding: pause: paused by ann" + (f": {reason}" if reason else ""))
+
+
+def test_a_write_under_way_is_finished_first() -> None:
+    decision = decide(a_shift(intent=an_intent(Direction.CLIMB, 25, 100)), seen(), NOON)
+
+    assert (written(decision), decision.kind) == (None, Kind.HOLD)
+    assert decision.reason == "writing tcm 0 · istio 100: said so"
+
+
+@pytest.mark.parametrize("weight", [50, 30])
+def test_a_completed_shift_tells_drift(weight: int) -> None:
+    views = live((old(weight), new(100)))
+    decision = decide(a_shift(Phase.COMPLETED, 100), replace(seen(100), views=views), NOON)
+
+    assert written(decision) is None
+    assert decision.reason.startswith("completed, but somebody changed the weights")
+
+
+def test_a_completed_shift_tells_traffic_that_still_reaches_the_source() -> None:
+    decision = decide(a_shift(Phase.COMPLETED, 100), seen(100), NOON)
+
+    assert decision.reason == "completed, but tcm still answered 100 requests in the last tick"
+
+
+@pytest.mark.parametrize("ledger", [Ledger(), ticks(Counts(), Counts(100))])
+def test_a_completed_shift_without_source_traffic_is_at_rest(ledger: Ledger) -> None:
+    decision = decide(a_shift(Phase.COMPLETED, 100), seen(100, ledger), NOON)
+
+    assert decision.reason == "completed: all traffic is on istio"
+
+
+def test_a_promotion_left_over_by_an_earlier_life_is_carried_out_without_an_answer() -> None:
+    promotion = Promotion(order_id=1, by="bob", reason="")
+    decision = decide(a_shift(promotion=promotion), replace(seen(), settled_at=None), NOON)
+
+    assert (written(decision), decision.answers) == ((Direction.CLIMB, 100), ())
+    assert decision.reason == "to 100 %: promoted by bob"
+
+
+def test_orders_are_obeyed_in_the_order_of_their_ids() -> None:
+    orders = (an_order(Verb.RESUME, 2), an_order(Verb.PAUSE, 1))
+    decision = decide(a_shift(), seen(25, GOOD, *orders), NOON)
+
+    assert [answer.order_id for answer in decision.answers] == [1, 2]
+    assert all(answer.answer is Answer.ACCEPTED for answer in decision.answers)
+    assert decision.state.paused is None

@@ -1,0 +1,245 @@
+"""What is to be done about a shift? Members that come, go, die and recover: the share is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shifter.core.decide import Decision, Evidence, decide
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.holds import HoldKind
+from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=10)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "a"}, {"listener": "b"}),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 25, 100),
+            "soak": "1m",
+        },
+    }
+)
+A, B = POLICY.routes
+ALIVE, DEAD = Health.ALIVE, Health.DEAD
+PAUSED = Pause(by="ann", reason="lunch", at=EARLIER)
+
+
+def old(weight: int, health: Health = ALIVE, key: str = "old") -> Member:
+    return Member(key, Side.SOURCE, weight, health)
+
+
+def new(weight: int, health: Health = ALIVE, key: str = "new") -> Member:
+    return Member(key, Side.TARGET, weight, health)
+
+
+def live(a: int | tuple[Member, ...], b: int | tuple[Member, ...] | None = None) -> dict[str, RouteView]:
+    """Both routes at a share, or with these members; the second one is like the first unless said."""
+    at = {A: a, B: a if b is None else b}
+    return {
+        route.id: RouteView(route, (old(100 - what), new(what)) if isinstance(what, int) else what)
+        for route, what in at.items()
+    }
+
+
+def weights(share: int) -> dict[str, dict[str, int]]:
+    return {route.id: {"old": 100 - share, "new": share} for route in (A, B)}
+
+
+def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
+    """Ticks of 5 s each, the newest one now."""
+    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(count))]
+    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
+
+
+GOOD = ticks(Counts(100), Counts(100))
+BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
+LITTLE = ticks(Counts(100), Counts(1))
+
+
+def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
+    fields: dict[str, object] = {
+        "name": "shop",
+        "policy": POLICY,
+        "phase": phase,
+        "since": EARLIER,
+        "share": float(share),
+        "weights": weights(share),
+        "verified_at": EARLIER,
+        "failure": Failure(reason="errors", share=25, at=EARLIER) if "ol" in phase and "Roll" in phase else None,
+    }
+    return ShiftState.model_validate(fields | changes)
+
+
+def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
+    """Everything in order: the share is live, settled, soaked, and this replica leads."""
+    return Evidence(
+        views=live(share),
+        ledger=ledger,
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=timedelta(seconds=5),
+        settled_at=EARLIER,
+        orders=orders,
+    )
+
+
+def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
+    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
+
+
+def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
+    return Intent(
+        sequence=1,
+        epoch=1,
+        direction=direction,
+        from_share=from_share,
+        to_share=to_share,
+        reason="said so",
+        by="shifter",
+        created_at=NOON,
+        deadline=NOON,
+        before=weights(from_share),
+        weights=weights(to_share),
+    )
+
+
+def written(decision: Decision) -> tuple[Direction, float] | None:
+    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
+
+
+def kinds(decision: Decision) -> set[HoldKind]:
+    return {hold.kind for hold in decision.holds}
+
+
+def after_change(
+    a: tuple[Member, ...], b: int | tuple[Member, ...] = 25, share: int = 25, paused: Pause | None = None
+) -> Decision:
+    """Decide about a shift whose first route has other members by now."""
+    evidence = replace(seen(share), views=live(a, b), settled_at=None)
+    return decide(a_shift(share=share, paused=paused), evidence, NOON)
+
+
+MORE_TARGET = (old(75), new(25), new(25, key="new2"))
+LESS_TARGET = (old(75), old(75, key="old2"), new(25))
+
+
+@pytest.mark.parametrize("members", [MORE_TARGET, LESS_TARGET], ids=["rose", "fell"])
+def test_a_share_that_members_changed_is_written_again(members: tuple[Member, ...]) -> None:
+    decision = after_change(members)
+
+    assert written(decision) == (Direction.KEEP, 25)
+    assert decision.reason == "members changed: keeping the share"
+    assert decision.state.phase is Phase.SHIFTING
+
+
+def test_routes_that_are_right_keep_their_weights() -> None:
+    write = after_change(MORE_TARGET).write
+
+    assert write is not None
+    assert write.before == {A.id: {"old": 75, "new": 25, "new2": 25}, B.id: {"old": 75, "new": 25}}
+    assert write.weights == {A.id: {"old": 96, "new": 16, "new2": 16}, B.id: {"old": 75, "new": 25}}
+
+
+def test_a_share_within_the_tolerance_is_left_alone() -> None:
+    decision = after_change((old(75), old(1, key="old2"), new(25)))
+
+    assert written(decision) is None
+    assert decision.reason.startswith("settling at")
+
+
+@pytest.mark.parametrize("share", [0, 100])
+def test_0_and_100_mean_exactly_that(share: int) -> None:
+    stray = new(1, key="stray") if share == 0 else old(1, key="stray")
+    members = tuple(old(100, key=f"old{n}") if share == 0 else new(100, key=f"new{n}") for n in range(3))
+    decision = after_change((*members, stray), share, share)
+
+    assert written(decision) == (Direction.KEEP, share)
+
+
+@pytest.mark.parametrize("barrier", ["pause", "no signal", "incident", "policy"])
+def test_a_share_that_rose_is_brought_down_whatever_else_holds(barrier: str) -> None:
+    evidence = replace(seen(), views=live(MORE_TARGET, 25), settled_at=None)
+    changes: dict[str, dict[str, object]] = {
+        "no signal": {"signal_problem": "no answer"},
+        "incident": {"ledger": BOTH_BAD},
+        "policy": {"policy_problem": "gone"},
+    }
+    held = replace(evidence, **changes.get(barrier, {}))  # type: ignore[arg-type]
+    decision = decide(a_shift(paused=PAUSED if barrier == "pause" else None), held, NOON)
+
+    assert written(decision) == (Direction.KEEP, 25)
+    assert kinds(decision) == {HoldKind(barrier)}
+
+
+def test_a_share_that_fell_is_not_raised_while_something_holds() -> None:
+    decision = after_change(LESS_TARGET, paused=PAUSED)
+
+    assert written(decision) is None
+    assert decision.reason == "holding: pause: paused by ann: lunch"
+
+
+def test_while_something_holds_only_the_routes_that_rose_are_written() -> None:
+    write = after_change(MORE_TARGET, LESS_TARGET, paused=PAUSED).write
+
+    assert write is not None
+    assert write.weights[A.id] != write.before[A.id]
+    assert write.weights[B.id] == {"old": 75, "old2": 75, "new": 25}
+
+
+@pytest.mark.parametrize("barrier", ["drift", "preflight", "lease"])
+def test_nothing_is_written_where_shifter_must_not_write_at_all(barrier: str) -> None:
+    refused = {route: replace(view, refusal="no") for route, view in live(MORE_TARGET).items()}
+    changes: dict[str, dict[str, object]] = {
+        "drift": {"views": live((old(10), new(25), new(25, key="new2")))},
+        "preflight": {"views": refused},
+        "lease": {"leader": False, "views": live(MORE_TARGET)},
+    }
+    decision = decide(a_shift(), replace(seen(), **changes[barrier]), NOON)  # type: ignore[arg-type]
+
+    assert written(decision) is None
+    assert kinds(decision) == {HoldKind(barrier)}
+
+
+def test_a_share_that_cannot_be_kept_holds_and_does_not_climb() -> None:
+    decision = decide(a_shift(), replace(seen(), views=live((old(75), new(25, DEAD)))), NOON)
+
+    assert written(decision) is None
+    assert kinds(decision) == {HoldKind.PREFLIGHT}
+    assert decision.reason == "tcm 75 · istio 25 refused: the target side has no healthy member to send traffic to"
+
+
+def test_a_share_that_other_weights_would_not_mend_is_not_written_for_ever() -> None:
+    nearest = (old(100), new(1), old(100, key="old2"), old(100, key="old3"))
+    policy = POLICY.model_copy(update={"spec": POLICY.spec.model_copy(update={"steps": (1.0, 100.0)})})
+    state = a_shift(policy=policy, share=1, weights={})
+    views = live(nearest)
+    state = state.model_copy(update={"weights": {route: view.weights for route, view in views.items()}})
+    first = decide(state, replace(seen(1), views=views, settled_at=None), NOON)
+    assert first.write is not None
+    mended = {
+        route: replace(view, members=tuple(replace(m, weight=first.write.weights[route][m.key]) for m in view.members))
+        for route, view in views.items()
+    }
+    state = state.model_copy(update={"weights": first.write.weights})
+    second = decide(state, replace(seen(1), views=mended, settled_at=None), NOON)
+
+    assert second.write is None

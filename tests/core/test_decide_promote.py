@@ -1,0 +1,299 @@
+"""What is to be done about a shift? Promotions: what they skip, what they pass, and what they are refused for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shifter.core.decide import Decision, Evidence, decide
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.holds import HoldKind
+from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.state import Direction, Failure, Intent, Pause, Setback, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=10)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "a"}, {"listener": "b"}),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 25, 100),
+            "soak": "1m",
+        },
+    }
+)
+A, B = POLICY.routes
+ALIVE, DEAD = Health.ALIVE, Health.DEAD
+PAUSED = Pause(by="ann", reason="lunch", at=EARLIER)
+
+
+def old(weight: int, health: Health = ALIVE, key: str = "old") -> Member:
+    return Member(key, Side.SOURCE, weight, health)
+
+
+def new(weight: int, health: Health = ALIVE, key: str = "new") -> Member:
+    return Member(key, Side.TARGET, weight, health)
+
+
+def live(a: int | tuple[Member, ...], b: int | tuple[Member, ...] | None = None) -> dict[str, RouteView]:
+    """Both routes at a share, or with these members; the second one is like the first unless said."""
+    at = {A: a, B: a if b is None else b}
+    return {
+        route.id: RouteView(route, (old(100 - what), new(what)) if isinstance(what, int) else what)
+        for route, what in at.items()
+    }
+
+
+def weights(share: int) -> dict[str, dict[str, int]]:
+    return {route.id: {"old": 100 - share, "new": share} for route in (A, B)}
+
+
+def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
+    """Ticks of 5 s each, the newest one now."""
+    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(count))]
+    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
+
+
+GOOD = ticks(Counts(100), Counts(100))
+BAD = ticks(Counts(100), Counts(100, 10))
+BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
+LITTLE = ticks(Counts(100), Counts(1))
+
+
+def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
+    fields: dict[str, object] = {
+        "name": "shop",
+        "policy": POLICY,
+        "phase": phase,
+        "since": EARLIER,
+        "share": float(share),
+        "weights": weights(share),
+        "verified_at": EARLIER,
+        "failure": Failure(reason="errors", share=25, at=EARLIER) if "ol" in phase and "Roll" in phase else None,
+    }
+    return ShiftState.model_validate(fields | changes)
+
+
+def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
+    """Everything in order: the share is live, settled, soaked, and this replica leads."""
+    return Evidence(
+        views=live(share),
+        ledger=ledger,
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=timedelta(seconds=5),
+        settled_at=EARLIER,
+        orders=orders,
+    )
+
+
+def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
+    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
+
+
+def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
+    return Intent(
+        sequence=1,
+        epoch=1,
+        direction=direction,
+        from_share=from_share,
+        to_share=to_share,
+        reason="said so",
+        by="shifter",
+        created_at=NOON,
+        deadline=NOON,
+        before=weights(from_share),
+        weights=weights(to_share),
+    )
+
+
+def written(decision: Decision) -> tuple[Direction, float] | None:
+    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
+
+
+def kinds(decision: Decision) -> set[HoldKind]:
+    return {hold.kind for hold in decision.holds}
+
+
+def answered(decision: Decision, order_id: int = 1) -> tuple[Answer, str]:
+    (answer,) = (each for each in decision.answers if each.order_id == order_id)
+    return answer.answer, answer.text
+
+
+FULL = {"full": True}
+OVERRIDE = {"override": True}
+
+
+def test_promote_skips_the_soak_and_takes_the_next_step_only() -> None:
+    at_5 = replace(seen(5, GOOD, an_order(Verb.PROMOTE)), settled_at=None)
+    decision = decide(a_shift(share=5), at_5, NOON)
+
+    assert written(decision) == (Direction.CLIMB, 25)
+    assert decision.reason == "to 25 %: promoted by bob: because"
+    assert answered(decision) == (Answer.ACCEPTED, "promoted to the next step")
+    assert decision.write is not None
+    assert decision.write.by == "bob"
+
+
+@pytest.mark.parametrize("ledger", [Ledger(), LITTLE], ids=["none", "little"])
+def test_promote_skips_missing_evidence(ledger: Ledger) -> None:
+    decision = decide(a_shift(), seen(25, ledger, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert not decision.state.overridden
+
+
+def test_promote_skips_the_wait_after_a_failed_write() -> None:
+    setback = Setback(reason="busy", at=NOON, count=6)
+    decision = decide(a_shift(setback=setback), seen(25, GOOD, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+
+
+def test_promote_ends_a_pause() -> None:
+    decision = decide(a_shift(paused=PAUSED), seen(25, GOOD, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert (decision.state.paused, decision.holds, decision.state.holds) == (None, (), ())
+
+
+def test_promote_full_goes_to_100_at_once() -> None:
+    decision = decide(a_shift(Phase.WAITING, 0), seen(0, GOOD, an_order(Verb.PROMOTE, **FULL)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert decision.state.phase is Phase.SHIFTING
+
+
+BARRED: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "incident": ({}, {"ledger": BOTH_BAD}),
+    "drift": ({}, {"views": live(50)}),
+    "preflight": ({}, {"views": {key: replace(view, refusal="no") for key, view in live(25).items()}}),
+    "cold source": ({}, {"views": live((old(75, DEAD), new(25)))}),
+    "provider": ({}, {"views": None}),
+    "policy": ({}, {"policy_problem": "the file is gone"}),
+    "lease": ({}, {"leader": False}),
+    "a write is under way": ({"intent": an_intent(Direction.CLIMB, 25, 100)}, {}),
+    "a write is under way (writing tcm 95 · istio 5": ({"intent": an_intent(Direction.RETREAT, 25, 5)}, {}),
+}
+
+
+@pytest.mark.parametrize("barrier", BARRED)
+def test_promote_is_refused_with_what_stands_in_its_way_and_leaves_a_pause_alone(barrier: str) -> None:
+    state_changes, changes = BARRED[barrier]
+    evidence = replace(seen(25, GOOD, an_order(Verb.PROMOTE)), **changes)  # type: ignore[arg-type]
+    decision = decide(a_shift(paused=PAUSED).model_copy(update=state_changes), evidence, NOON)
+
+    answer, text = answered(decision)
+    assert answer is Answer.REFUSED
+    assert text.startswith(f"not promoted: {barrier}")
+    assert written(decision) is None
+    assert (decision.state.paused, decision.state.promotion) == (PAUSED, None)
+
+
+@pytest.mark.parametrize("barrier", ["drift", "preflight", "provider", "policy", "lease"])
+def test_override_passes_neither_drift_nor_a_lost_lease_nor_the_like(barrier: str) -> None:
+    order = an_order(Verb.PROMOTE, **FULL, **OVERRIDE)
+    evidence = replace(seen(25, GOOD, order), **BARRED[barrier][1])  # type: ignore[arg-type]
+    decision = decide(a_shift(), evidence, NOON)
+
+    assert answered(decision)[0] is Answer.REFUSED
+    assert (written(decision), decision.state.overridden) == (None, False)
+
+
+@pytest.mark.parametrize("barrier", ["incident", "cold source"])
+def test_override_passes_the_signs_of_a_dying_source(barrier: str) -> None:
+    order = an_order(Verb.PROMOTE, **FULL, **OVERRIDE)
+    evidence = replace(seen(25, GOOD, order), **BARRED[barrier][1])  # type: ignore[arg-type]
+    decision = decide(a_shift(), evidence, NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert decision.state.overridden
+
+
+def test_a_failing_target_rolls_back_and_refuses_the_promotion() -> None:
+    decision = decide(a_shift(), seen(25, BAD, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert answered(decision)[0] is Answer.REFUSED
+    assert answered(decision)[1].startswith("not promoted: istio failed 120 of 1200 requests")
+
+
+def test_override_passes_a_failing_verdict() -> None:
+    decision = decide(a_shift(), seen(25, BAD, an_order(Verb.PROMOTE, **OVERRIDE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert decision.state.overridden
+
+
+def test_a_promotion_without_override_does_not_pass_a_failing_verdict_of_an_overridden_shift() -> None:
+    decision = decide(a_shift(overridden=True), seen(25, BAD, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) is None
+    assert answered(decision)[1].startswith("not promoted: fail: istio failed")
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["failing", "gone"])
+def test_an_overridden_shift_neither_climbs_nor_goes_back_by_itself_on_a_failing_target(*, gone: bool) -> None:
+    decision = decide(a_shift(overridden=True), replace(seen(25, BAD), target_gone=gone), NOON)
+
+    assert written(decision) is None
+    assert decision.state.phase is Phase.SHIFTING
+
+
+def test_an_overridden_shift_stays_overridden_when_promoted_without() -> None:
+    decision = decide(a_shift(overridden=True), seen(25, GOOD, an_order(Verb.PROMOTE)), NOON)
+
+    assert decision.state.overridden
+
+
+@pytest.mark.parametrize("flags", [{}, FULL])
+def test_promote_at_100_percent_is_refused(flags: dict[str, bool]) -> None:
+    decision = decide(a_shift(share=100), seen(100, GOOD, an_order(Verb.PROMOTE, **flags)), NOON)
+
+    assert written(decision) is None
+    assert answered(decision) == (Answer.REFUSED, "not promoted: already at 100 %; it completes when it has soaked")
+
+
+def test_a_promotion_that_weights_cannot_express_is_refused() -> None:
+    views = live((old(75), new(25, DEAD)))
+    decision = decide(a_shift(), replace(seen(25, GOOD, an_order(Verb.PROMOTE)), views=views), NOON)
+
+    assert answered(decision)[0] is Answer.REFUSED
+    assert "the target side has no healthy member" in answered(decision)[1]
+    assert decision.state.promotion is None
+
+
+@pytest.mark.parametrize("later", [Verb.PAUSE, Verb.ROLLBACK, Verb.PROMOTE])
+@pytest.mark.parametrize("paused", [None, PAUSED])
+def test_a_promotion_that_a_later_order_undid_is_refused(later: Verb, paused: Pause | None) -> None:
+    orders = (an_order(Verb.PROMOTE, 1, **FULL), an_order(later, 2))
+    decision = decide(a_shift(share=5, paused=paused), seen(5, GOOD, *orders), NOON)
+
+    assert answered(decision, 1) == (Answer.REFUSED, "not promoted: a later order stands against it")
+    assert answered(decision, 2)[0] is Answer.ACCEPTED
+    assert decision.write is None or decision.write.to_share != 100
+
+
+@pytest.mark.parametrize("later", [Verb.RESUME, Verb.RETRY])
+def test_a_promotion_stands_beside_orders_that_do_not_contradict_it(later: Verb) -> None:
+    orders = (an_order(Verb.PROMOTE, 1), an_order(later, 2))
+    decision = decide(a_shift(), seen(25, GOOD, *orders), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+    assert answered(decision, 1)[0] is Answer.ACCEPTED

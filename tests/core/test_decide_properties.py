@@ -1,0 +1,471 @@
+"""Whatever the state, the evidence and the orders are: these things never happen, and these always do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from shifter.core.analysis import Verdict
+from shifter.core.decide import Decision, Evidence, Kind, decide
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, HoldKind
+from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.records import SERVICE
+from shifter.core.splits import Health, Member, RouteView, Side, share_of
+from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, Setback, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=10)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "a"}, {"listener": "b"}),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 25, 100),
+            "soak": "1m",
+        },
+    }
+)
+STEPS = POLICY.spec.steps
+NOISE = 1e-6
+PERSON = "bob"
+
+THOROUGH = settings(max_examples=200)
+"""The space is large: twice the usual number, where a rule is about few of the situations."""
+
+
+def old(weight: int, health: Health = Health.ALIVE, key: str = "old") -> Member:
+    return Member(key, Side.SOURCE, weight, health)
+
+
+def new(weight: int, health: Health = Health.ALIVE, key: str = "new") -> Member:
+    return Member(key, Side.TARGET, weight, health)
+
+
+def at(share: float) -> tuple[Member, ...]:
+    return old(100 - int(share)), new(int(share))
+
+
+def ticks(source: Counts, target: Counts) -> Ledger:
+    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(12))]
+    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
+
+
+FAILING = ticks(Counts(100), Counts(100, 10))
+LEDGERS = st.sampled_from(
+    [
+        FAILING,
+        ticks(Counts(100), Counts(1)),
+        ticks(Counts(100, 10), Counts(100, 10)),
+        ticks(Counts(100, 10), Counts(100)),
+        ticks(Counts(), Counts(100)),
+        Ledger(),
+    ]
+)
+HEALTHS = st.sampled_from([Health.ALIVE, Health.ALIVE, Health.DEAD, Health.UNCHECKED])
+WEIGHTS = st.sampled_from([0, 1, 5, 25, 50, 95, 100])
+STRANGERS = st.builds(
+    Member, key=st.sampled_from("xyz"), side=st.sampled_from([*Side, None]), weight=WEIGHTS, health=HEALTHS
+)
+SETBACKS = st.builds(Setback, reason=st.just("busy"), at=st.sampled_from([EARLIER, NOON]), count=st.integers(1, 9))
+PROMOTIONS = st.builds(
+    Promotion, order_id=st.just(0), by=st.just(PERSON), reason=st.just(""), full=st.booleans(), override=st.booleans()
+)
+
+
+def an_intent(direction: Direction, from_share: float, to_share: float) -> Intent:
+    return Intent(
+        sequence=1,
+        epoch=1,
+        direction=direction,
+        from_share=from_share,
+        to_share=to_share,
+        reason="said so",
+        by=SERVICE,
+        created_at=NOON,
+        deadline=NOON,
+        before={},
+        weights={},
+    )
+
+
+INTENTS = st.builds(
+    an_intent, st.sampled_from(Direction), st.sampled_from([0.0, *STEPS]), st.sampled_from([0.0, *STEPS])
+)
+
+
+@st.composite
+def other_members(draw: st.DrawFn, share: float) -> tuple[Member, ...]:
+    """What was verified with other health and new members beside it, some weights changed or some members gone."""
+    kept = [replace(member, health=draw(HEALTHS)) for member in at(share)]
+    if draw(st.booleans()):
+        kept = [replace(member, weight=draw(WEIGHTS)) for member in kept[draw(st.integers(0, 1)) :]]
+    return (*kept, *draw(st.lists(STRANGERS, max_size=2, unique_by=lambda member: member.key)))
+
+
+@st.composite
+def other_views(draw: st.DrawFn, share: float) -> dict[str, RouteView] | None:
+    refusals = st.sampled_from([None, None, "no"])
+    found = {route.id: RouteView(route, draw(other_members(share)), refusal=draw(refusals)) for route in POLICY.routes}
+    return draw(st.sampled_from([None, {}, dict(list(found.items())[:1]), found, found, found]))
+
+
+STATE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
+    "intent": INTENTS,
+    "paused": st.just(Pause(by="ann", reason="", at=EARLIER)),
+    "promotion": PROMOTIONS,
+    "overridden": st.just(value=True),
+    "setback": SETBACKS,
+    "failure": st.just(Failure(reason="errors", share=25, at=EARLIER)),
+    "verified_at": st.none(),
+    "weights": st.just({}),
+}
+EVIDENCE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
+    "ledger": LEDGERS,
+    "leader": st.just(value=False),
+    "provider_problem": st.just("trouble"),
+    "signal_problem": st.just("trouble"),
+    "policy_problem": st.just("trouble"),
+    "target_gone": st.just(value=True),
+    "settled_at": st.sampled_from([None, NOON]),
+}
+TROUBLES = st.lists(st.sampled_from([*STATE_TROUBLES, *EVIDENCE_TROUBLES, "views", "views"]), max_size=3)
+REQUESTS = st.builds(
+    OrderRequest,
+    shift=st.just("shop"),
+    verb=st.sampled_from(Verb),
+    by=st.just(PERSON),
+    reason=st.sampled_from(["", "because"]),
+    full=st.booleans(),
+    override=st.booleans(),
+)
+ASKED: st.SearchStrategy[list[OrderRequest]] = st.one_of(st.just([]), st.lists(REQUESTS, max_size=3))
+SHARES: Mapping[Phase, tuple[float, ...]] = {
+    Phase.WAITING: (0.0,),
+    Phase.ROLLED_BACK: (0.0,),
+    Phase.COMPLETED: (100.0,),
+    Phase.SHIFTING: (0.0, *STEPS),
+    Phase.ROLLING_BACK: (0.0, *STEPS),
+}
+UNDER_WAY = (Phase.WAITING, Phase.SHIFTING)
+
+
+@st.composite
+def situations(
+    draw: st.DrawFn,
+    phases: tuple[Phase, ...] = tuple(Phase),
+    asked: st.SearchStrategy[list[OrderRequest]] = ASKED,
+) -> tuple[ShiftState, Evidence]:
+    """A shift that is ready for its next step, and up to three things wrong with it or its evidence."""
+    phase = draw(st.sampled_from(phases))
+    share = draw(st.sampled_from(SHARES[phase]))
+    wrong = draw(TROUBLES)
+    weights = {route.id: {member.key: member.weight for member in at(share)} for route in POLICY.routes}
+    state = ShiftState(
+        name="shop", policy=POLICY, phase=phase, since=EARLIER, share=share, weights=weights, verified_at=EARLIER
+    )
+    evidence = Evidence(
+        views=draw(other_views(share))
+        if "views" in wrong
+        else {route.id: RouteView(route, at(share)) for route in POLICY.routes},
+        ledger=ticks(Counts(100), Counts(100)),
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=timedelta(seconds=5),
+        settled_at=EARLIER,
+        orders=[Order(number, NOON, request) for number, request in enumerate(draw(asked), 1)],
+    )
+    changes = {name: draw(STATE_TROUBLES[name]) for name in wrong if name in STATE_TROUBLES}
+    seen = {name: draw(EVIDENCE_TROUBLES[name]) for name in wrong if name in EVIDENCE_TROUBLES}
+    return state.model_copy(update=changes), replace(evidence, **seen)  # type: ignore[arg-type]
+
+
+def shares_after(decision: Decision, shown: Mapping[str, RouteView]) -> dict[str, float | None]:
+    assert decision.write is not None
+    wanted = decision.write.weights
+    return {
+        route: share_of(replace(each, weight=wanted[route].get(each.key, each.weight)) for each in view.members)
+        for route, view in shown.items()
+    }
+
+
+def raised(decision: Decision, evidence: Evidence) -> bool:
+    """Whether any route would get more than it shows now, or the decision calls itself a climb."""
+    if decision.write is None:
+        return False
+    live = {route: view.share for route, view in (evidence.views or {}).items()}
+    after = shares_after(decision, evidence.views or {})
+    more = [route for route in live if (after[route] or 0.0) > (live[route] or 0.0) + NOISE]
+    return bool(more) or decision.write.direction is Direction.CLIMB
+
+
+def promotion_of(state: ShiftState, evidence: Evidence, decision: Decision) -> Promotion | None:
+    """The promotion that was carried out: the last one asked for that was not refused."""
+    if decision.write is None or decision.write.by != PERSON:
+        return None
+    accepted = {answer.order_id for answer in decision.answers if answer.answer is Answer.ACCEPTED}
+    found = state.promotion
+    for order in evidence.orders:
+        if order.request.verb is Verb.PROMOTE and order.id in accepted:
+            asked = order.request
+            found = Promotion(order_id=order.id, by=asked.by, reason="", full=asked.full, override=asked.override)
+    return found
+
+
+@THOROUGH
+@given(situations())
+def test_every_situation_has_one_decision_with_a_sentence(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+
+    assert decision.reason
+    assert decision == decide(state, evidence, NOON)
+
+
+@given(situations())
+def test_every_order_gets_exactly_one_answer_in_order(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+
+    assert [answer.order_id for answer in decision.answers] == [order.id for order in evidence.orders]
+    assert all(answer.text for answer in decision.answers)
+    assert decision.state.last_order == len(evidence.orders)
+
+
+@THOROUGH
+@given(situations())
+def test_an_accepted_promotion_is_a_climb_and_no_promotion_outlives_its_tick(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    verbs = {order.id: order.request.verb for order in evidence.orders}
+    promoted = [
+        answer
+        for answer in decision.answers
+        if verbs[answer.order_id] is Verb.PROMOTE and answer.answer is Answer.ACCEPTED
+    ]
+
+    assert len(promoted) <= 1
+    assert not promoted or (decision.write is not None and decision.write.by == PERSON)
+    assert decision.state.promotion is None or state.phase not in {Phase.WAITING, Phase.SHIFTING}
+
+
+@THOROUGH
+@given(situations(UNDER_WAY))
+def test_nothing_raises_the_share_through_a_hold_without_a_lease_or_beside_a_write(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    if not raised(decision, evidence):
+        return
+    promotion = promotion_of(state, evidence, decision)
+    passes = frozenset() if promotion is None else PROMOTE_PASSES
+    if promotion is not None and promotion.override:
+        passes |= OVERRIDE_PASSES
+
+    assert evidence.leader
+    assert {hold.kind for hold in decision.holds} <= passes
+    assert state.intent is None
+    assert decision.state.paused is None
+    assert (
+        decision.state.phase is Phase.SHIFTING or decision.write is None or decision.write.direction is Direction.KEEP
+    )
+
+
+@THOROUGH
+@given(situations(UNDER_WAY))
+def test_no_climb_without_a_passing_verdict_a_settled_share_and_a_soak_unless_promoted(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    write = decision.write
+    if write is None or write.direction is not Direction.CLIMB or write.by != SERVICE:
+        return
+
+    assert decision.assessment.verdict is Verdict.PASS
+    assert state.share == 0 or evidence.settled_at == EARLIER
+
+
+PROMOTED = REQUESTS.map(lambda request: [replace(request, verb=Verb.PROMOTE)])
+
+
+@THOROUGH
+@given(situations(UNDER_WAY, PROMOTED))
+def test_a_promotion_passes_a_failing_verdict_only_with_override(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    promotion = promotion_of(state, evidence, decision)
+    override = promotion is not None and promotion.override
+
+    assert promotion is None or decision.assessment.verdict is not Verdict.FAIL or override
+    assert not override or decision.state.overridden
+
+
+@THOROUGH
+@given(situations(UNDER_WAY))
+def test_a_climb_takes_the_next_step_and_only_promote_full_may_skip(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    write = decision.write
+    if write is None or write.direction is not Direction.CLIMB:
+        return
+    promotion = promotion_of(state, evidence, decision)
+    full = promotion is not None and promotion.full
+
+    assert decision.kind is Kind.ADVANCE
+    assert write.to_share == (100 if full else min(step for step in STEPS if step > state.share))
+
+
+@THOROUGH
+@given(situations())
+def test_a_write_is_whole_numbers_that_keep_to_its_share_and_names_what_was_live(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    write, shown = decision.write, evidence.views
+    if write is None:
+        return
+
+    assert shown is not None
+    assert write.before == {route: view.weights for route, view in shown.items()}
+    assert write.weights.keys() == shown.keys()
+    # A retreat may repeat what is live: it replaces a climb under way, which may still land.
+    assert write.weights != write.before or (write.direction is Direction.RETREAT and state.intent is not None)
+    for route, weights in write.weights.items():
+        assert all(type(weight) is int and 0 <= weight <= 100 for weight in weights.values())
+        sided = [replace(member, weight=weights[member.key]) for member in shown[route].members if member.side]
+        share = share_of(sided)
+        left_alone = weights == write.before[route]
+        assert left_alone or (share is not None and share <= write.to_share + NOISE)
+
+
+@given(situations((Phase.COMPLETED,)))
+def test_a_completed_shift_writes_nothing_unless_it_is_rolled_back(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    ordered = any(order.request.verb is Verb.ROLLBACK for order in evidence.orders)
+
+    assert decision.write is None or (ordered and decision.write.to_share == 0)
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])
+@given(data=st.data())
+def test_after_a_rollback_nothing_rises_until_a_person_retries(phase: Phase, data: st.DataObject) -> None:
+    state, evidence = data.draw(situations((phase,)))
+    decision = decide(state, evidence, NOON)
+    retried = phase is Phase.ROLLED_BACK and any(order.request.verb is Verb.RETRY for order in evidence.orders)
+
+    assert retried or not raised(decision, evidence)
+    assert retried or decision.write is None or decision.write.to_share == 0
+
+
+@given(situations())
+def test_a_pause_ordered_last_stops_every_climb_of_the_same_tick(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    last = Order(9, NOON, OrderRequest("shop", Verb.PAUSE, "ann", ""))
+    decision = decide(state, replace(evidence, orders=[*evidence.orders, last]), NOON)
+
+    assert not raised(decision, evidence)
+    assert decision.state.paused is not None
+
+
+@given(situations())
+def test_a_rollback_ordered_last_wins_over_every_other_order(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    last = Order(9, NOON, OrderRequest("shop", Verb.ROLLBACK, "ann", ""))
+    decision = decide(state, replace(evidence, orders=[*evidence.orders, last]), NOON)
+
+    assert decision.state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
+    assert not raised(decision, evidence)
+
+
+HELD: Mapping[HoldKind, Mapping[str, object]] = {
+    HoldKind.NO_SIGNAL: {"signal_problem": "no answer"},
+    HoldKind.POLICY: {"policy_problem": "gone"},
+    HoldKind.LEASE: {"leader": False},
+    HoldKind.INCIDENT: {"ledger": ticks(Counts(100, 10), Counts(100))},
+}
+
+
+@given(
+    st.sets(st.sampled_from([*HELD, HoldKind.PAUSE, HoldKind.DRIFT, HoldKind.PREFLIGHT])),
+    st.sampled_from([Verb.ROLLBACK, None]),
+    st.booleans(),
+)
+def test_a_rollback_is_written_through_every_set_of_holds(
+    holds: set[HoldKind],
+    verb: Verb | None,
+    climbing: bool,  # noqa: FBT001 - Hypothesis passes by position
+) -> None:
+    share = 50 if HoldKind.DRIFT in holds else 25
+    refusal = "no" if HoldKind.PREFLIGHT in holds else None
+    shown = {route.id: RouteView(route, at(share), refusal=refusal) for route in POLICY.routes}
+    going = Phase.SHIFTING if verb else Phase.ROLLING_BACK
+    under_way = an_intent(Direction.CLIMB, 25, 100)
+    state = ShiftState(
+        name="shop",
+        policy=POLICY,
+        phase=going,
+        since=EARLIER,
+        share=25,
+        weights={route.id: {"old": 75, "new": 25} for route in POLICY.routes},
+        paused=Pause(by="ann", reason="", at=EARLIER) if HoldKind.PAUSE in holds else None,
+        intent=under_way if climbing else None,
+    )
+    orders = [] if verb is None else [Order(1, NOON, OrderRequest("shop", verb, PERSON, ""))]
+    evidence = Evidence(
+        views=shown,
+        ledger=ticks(Counts(100), Counts(100)),
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=timedelta(seconds=5),
+        orders=orders,
+    )
+    for hold in holds & HELD.keys():
+        evidence = replace(evidence, **HELD[hold])  # type: ignore[arg-type]
+    decision = decide(state, evidence, NOON)
+
+    assert decision.write is not None
+    assert (decision.write.direction, decision.write.to_share) == (Direction.RETREAT, 0)
+    assert decision.kind is Kind.ROLLBACK
+
+
+@THOROUGH
+@given(situations((Phase.SHIFTING,), st.just([])), st.sampled_from([{"ledger": FAILING}, {"target_gone": True}]))
+def test_a_target_that_fails_by_itself_is_always_left(
+    situation: tuple[ShiftState, Evidence], trouble: Mapping[str, object]
+) -> None:
+    state, evidence = situation
+    assume(state.share > 0 and not state.overridden and state.promotion is None)
+    decision = decide(state, replace(evidence, signal_problem="", **trouble), NOON)  # type: ignore[arg-type]
+
+    assert decision.state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
+
+
+@given(situations())
+def test_the_phase_began_now_if_it_changed_and_when_it_did_otherwise(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, replace(evidence, orders=()), NOON)
+
+    assert decision.state.since == (EARLIER if decision.state.phase is state.phase else NOON)

@@ -1,0 +1,174 @@
+"""Rules for counts, the ledger they are added to, and readings of two sides side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shifter.core.evidence import (
+    INFINITY_MS,
+    Counts,
+    Ledger,
+    PodReading,
+    Reading,
+    Series,
+    SideCounts,
+    Tick,
+    newest_sample,
+    shared_pods,
+)
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BUCKETS = ((10.0, 50.0), (20.0, 90.0), (INFINITY_MS, 100.0))
+
+
+def tick(after_seconds: float, requests: float = 0.0, span_seconds: float = 15.0) -> Tick:
+    return Tick(NOON + timedelta(seconds=after_seconds), span_seconds, Counts(requests), Counts(requests / 2))
+
+
+def pod(counters: dict[Series, float], sampled_at: float = 100.0, started_at: float | None = 5.0) -> PodReading:
+    return PodReading(sampled_at, started_at, counters)
+
+
+# --- counts
+
+
+def test_counts_add_up() -> None:
+    assert Counts(3, 1, BUCKETS) + Counts(4, 2, BUCKETS) == Counts(
+        7, 3, ((10.0, 100.0), (20.0, 180.0), (INFINITY_MS, 200.0))
+    )
+
+
+def test_edge_that_only_one_side_of_a_sum_knows_is_dropped() -> None:
+    assert (Counts(buckets=BUCKETS) + Counts(buckets=((20.0, 1.0), (INFINITY_MS, 2.0)))).buckets == (
+        (20.0, 91.0),
+        (INFINITY_MS, 102.0),
+    )
+
+
+def test_counts_without_latency_leave_the_others_latency_as_it_is() -> None:
+    assert Counts(3, 1) + Counts(4, 2, BUCKETS) == Counts(7, 3, BUCKETS)
+    assert Counts(4, 2, BUCKETS) + Counts(3, 1) == Counts(7, 3, BUCKETS)
+
+
+def test_bad_percent_is_unknown_without_requests() -> None:
+    assert Counts().bad_percent is None
+    assert Counts(200, 3).bad_percent == 1.5
+
+
+@pytest.mark.parametrize(
+    ("quantile", "milliseconds"),
+    [(0.25, 5), (0.5, 10), (0.7, 15), (0.9, 20), (0.91, INFINITY_MS), (1.0, INFINITY_MS), (0.0, 0)],
+)
+def test_quantile_is_linear_within_its_bucket_and_infinite_beyond_the_last_edge(
+    quantile: float, milliseconds: float
+) -> None:
+    assert Counts(buckets=BUCKETS).quantile_ms(quantile) == pytest.approx(milliseconds)
+
+
+def test_quantile_skips_buckets_in_which_nobody_is() -> None:
+    buckets = ((5.0, 0.0), (10.0, 0.0), (20.0, 4.0), (INFINITY_MS, 4.0))
+
+    assert Counts(buckets=buckets).quantile_ms(0.0) == 10
+    assert Counts(buckets=buckets).quantile_ms(0.5) == 15
+
+
+@pytest.mark.parametrize("buckets", [(), ((10.0, 0.0), (INFINITY_MS, 0.0))])
+def test_quantile_is_unknown_without_measured_requests(buckets: tuple[tuple[float, float], ...]) -> None:
+    assert Counts(requests=5, buckets=buckets).quantile_ms(0.5) is None
+
+
+@given(
+    st.lists(st.integers(0, 1000), min_size=1, max_size=8),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_quantile_never_falls_as_it_is_asked_for_more(sizes: list[int], low: float, high: float) -> None:
+    edges = [*(10.0 * number for number in range(1, len(sizes))), INFINITY_MS]
+    counts = Counts(buckets=tuple((edge, float(sum(sizes[: n + 1]))) for n, edge in enumerate(edges)))
+    smaller, larger = (counts.quantile_ms(each) for each in sorted((low, high)))
+
+    assert (smaller is None) == (larger is None) == (sum(sizes) == 0)
+    assert smaller is None or larger is None or smaller <= larger
+
+
+@given(st.lists(st.tuples(st.floats(0, 700), st.integers(0, 100)), max_size=6), st.floats(0.0, 1.0))
+def test_quantile_of_buckets_that_make_no_sense_is_an_answer_and_not_a_crash(
+    buckets: list[tuple[float, int]], quantile: float
+) -> None:
+    answer = Counts(buckets=tuple((edge, float(value)) for edge, value in sorted(buckets))).quantile_ms(quantile)
+
+    assert answer is None or answer >= 0
+
+
+def test_counts_of_several_namespaces_are_their_sum_and_an_unseen_one_is_zero() -> None:
+    side = SideCounts({"shop": Counts(3, 1), "pay": Counts(4, 2)}, Counts(9, 9))
+
+    assert side.of(["shop", "pay", "nobody"]) == Counts(7, 3)
+    assert side.of([]) == Counts()
+
+
+# --- the ledger
+
+
+def test_ledger_forgets_its_oldest_ticks() -> None:
+    ledger = Ledger(ticks=tuple(tick(number) for number in range(Ledger.MAX_TICKS)))
+
+    grown = ledger.add(tick(9999))
+
+    assert len(grown.ticks) == Ledger.MAX_TICKS
+    assert (grown.ticks[0], grown.ticks[-1]) == (tick(1), tick(9999))
+
+
+def test_ledger_answers_only_ticks_that_began_at_or_after_the_start() -> None:
+    ledger = Ledger().add(tick(14)).add(tick(15)).add(tick(30))
+
+    assert ledger.since(NOON) == (tick(15), tick(30))
+
+
+def test_new_share_empties_the_ledger_and_keeps_the_usual_rate() -> None:
+    ledger = Ledger().add(tick(15, requests=20)).add(tick(30, requests=40))
+
+    assert ledger.new_share() == Ledger((), usual_per_second=3.0)
+
+
+def test_new_share_without_measured_time_keeps_the_rate_known_before() -> None:
+    assert Ledger(usual_per_second=7.0).new_share() == Ledger((), usual_per_second=7.0)
+
+
+# --- two sides
+
+
+def test_pod_claimed_by_both_sides_is_found() -> None:
+    same = {Series("shop", "200"): 5.0}
+    source = Reading(0, {"a": pod(same), "b": pod(same), "c": pod(same)})
+    target = Reading(0, {"b": pod(same, sampled_at=101.0), "c": pod(same)})
+
+    assert shared_pods(source, target) == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pod({Series("shop", "200"): 6.0}),
+        pod({Series("pay", "200"): 5.0}),
+        pod({Series("shop", "200"): 5.0}, started_at=6.0),
+        pod({}),
+    ],
+)
+def test_pods_of_one_name_that_differ_are_two_pods(other: PodReading) -> None:
+    ours = pod({Series("shop", "200"): 5.0})
+
+    assert shared_pods(Reading(0, {"a": ours}), Reading(0, {"a": other})) == ()
+
+
+def test_pods_without_any_counter_are_not_the_same_series() -> None:
+    assert shared_pods(Reading(0, {"a": pod({})}), Reading(0, {"a": pod({})})) == ()
+
+
+def test_newest_sample_is_unknown_without_pods() -> None:
+    assert newest_sample(Reading(0, {})) is None
+    assert newest_sample(Reading(0, {"a": pod({}, 100.0), "b": pod({}, 130.0)})) == 130.0

@@ -1,0 +1,377 @@
+"""What is next about a saved intent? Every row of the journal's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shifter.core.journal import Call, Delivery, Move, Step, done, failed, matches, next_move, next_try
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Member, Route, RouteView, Selector, Side
+from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+DEADLINE = NOON + timedelta(seconds=60)
+LATE = DEADLINE
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "lbl-1"},),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 100),
+            "soak": "1m",
+        },
+    }
+)
+
+ROUTES = {
+    route.id: route
+    for route in (
+        Route("ap-guangzhou", balancer, "lbl-1", None, None, Selector(ports=(30080,)), Selector(ports=(31080,)))
+        for balancer in ("lb-a", "lb-b")
+    )
+}
+A, B = ROUTES
+DOMAIN_A, DOMAIN_B = (route.domain for route in ROUTES.values())
+
+UPWARD = [Direction.CLIMB, Direction.KEEP]
+IN_FLIGHT = [Delivery.QUEUED, Delivery.RUNNING]
+OPEN_ENDS = [Delivery.UNSENT, Delivery.BUSY, Delivery.UNKNOWN]
+COME_BACK = [delivery for delivery in Delivery if delivery not in IN_FLIGHT]
+
+
+def split(share: int) -> dict[str, int]:
+    return {"old": 100 - share, "new": share}
+
+
+def a_view(route: str, weights: Mapping[str, int]) -> RouteView:
+    sides = {"old": Side.SOURCE, "new": Side.TARGET}
+    members = tuple(Member(key, sides.get(key, Side.TARGET), weight, Health.ALIVE) for key, weight in weights.items())
+    return RouteView(ROUTES[route], members)
+
+
+def live(a: int, b: int) -> dict[str, RouteView]:
+    return {A: a_view(A, split(a)), B: a_view(B, split(b))}
+
+
+def an_intent(direction: Direction = Direction.CLIMB, before: int = 5, after: int = 25) -> Intent:
+    return Intent(
+        sequence=4,
+        epoch=2,
+        direction=direction,
+        from_share=before,
+        to_share=after,
+        reason="why not",
+        by="shifter",
+        created_at=NOON,
+        deadline=DEADLINE,
+        before={A: split(before), B: split(before)},
+        weights={A: split(after), B: split(after)},
+    )
+
+
+def calls(a: Delivery, b: Delivery, message: str = "") -> dict[str, Call]:
+    return {DOMAIN_A: Call(a, message), DOMAIN_B: Call(b, message)}
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("views", [None, {A: a_view(A, split(25))}], ids=["none", "one route is missing"])
+def test_nothing_is_done_or_failed_unseen(direction: Direction, views: Mapping[str, RouteView] | None) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.REFUSED, Delivery.REFUSED), views, LATE)
+
+    assert move.step is Step.WAIT
+    assert move.reason == "the provider does not answer; the write is read back when it does"
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("delivery", COME_BACK)
+@pytest.mark.parametrize("now", [NOON, LATE])
+def test_weights_as_intended_with_no_call_in_flight_are_done(
+    direction: Direction, delivery: Delivery, now: datetime
+) -> None:
+    move = next_move(an_intent(direction), calls(delivery, delivery), live(25, 25), now, "frozen")
+
+    proven = direction is not Direction.RETREAT or delivery not in OPEN_ENDS or now is LATE
+    assert proven == (move == Move(Step.DONE, "read back as intended"))
+
+
+@pytest.mark.parametrize("delivery", OPEN_ENDS)
+def test_a_retreat_is_carried_out_even_if_it_changes_nothing_lest_an_earlier_climb_lands_after_it(
+    delivery: Delivery,
+) -> None:
+    retreat = an_intent(Direction.RETREAT, 25, 0)
+    move = next_move(retreat, calls(delivery, Delivery.FINISHED), live(0, 0), NOON)
+
+    assert move == Move(Step.SEND, "making sure that nothing sent earlier lands later", (DOMAIN_A,))
+    assert next_move(retreat, {}, live(0, 0), NOON).domains == (DOMAIN_A, DOMAIN_B)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("delivery", IN_FLIGHT)
+@pytest.mark.parametrize("views", [live(5, 5), live(25, 5), live(25, 25)])
+def test_a_call_in_flight_is_waited_for(
+    direction: Direction, delivery: Delivery, views: Mapping[str, RouteView]
+) -> None:
+    move = next_move(an_intent(direction), calls(delivery, Delivery.REFUSED), views, NOON)
+
+    assert move == Move(Step.WAIT, "the provider is carrying it out")
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_queued_call_is_waited_for_beyond_the_deadline(direction: Direction) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.QUEUED, Delivery.FINISHED), live(5, 25), LATE)
+
+    assert move.step is Step.WAIT
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("other", [Delivery.RUNNING, Delivery.FINISHED, Delivery.REFUSED])
+def test_weights_as_intended_are_done_after_the_deadline_though_a_call_still_runs(
+    direction: Direction, other: Delivery
+) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.RUNNING, other), live(25, 25), LATE)
+
+    assert move == Move(Step.DONE, "read back as intended, though the provider still calls it running")
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_refusal_for_good_fails_with_the_providers_words(direction: Direction) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.REFUSED, Delivery.UNSENT, "no such rule"), live(5, 5), NOON)
+
+    assert (move.step, move.reason) == (Step.FAILED, "refused: no such rule")
+
+
+@pytest.mark.parametrize("delivery", [each for each in COME_BACK if each is not Delivery.REFUSED])
+@pytest.mark.parametrize("now", [NOON, LATE])
+def test_a_retreat_is_sent_again_until_it_is_read_back_whatever_forbids(delivery: Delivery, now: datetime) -> None:
+    retreat = an_intent(Direction.RETREAT, 25, 0)
+    move = next_move(retreat, calls(delivery, delivery), live(25, 0), now, "frozen")
+
+    assert move == Move(Step.SEND, "lowering the share", (DOMAIN_A,))
+
+
+def test_a_retreat_that_still_runs_after_its_deadline_is_sent_again() -> None:
+    retreat = an_intent(Direction.RETREAT, 25, 0)
+    move = next_move(retreat, calls(Delivery.RUNNING, Delivery.FINISHED), live(25, 0), LATE)
+
+    assert move == Move(Step.SEND, "lowering the share", (DOMAIN_A,))
+
+
+def test_a_retreat_whose_calls_nobody_remembers_is_sent() -> None:
+    move = next_move(an_intent(Direction.RETREAT, 25, 0), {}, live(25, 25), LATE)
+
+    assert move == Move(Step.SEND, "lowering the share", (DOMAIN_A, DOMAIN_B))
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize(
+    ("delivery", "message", "reason"),
+    [(Delivery.UNSENT, "", "raising the share"), (Delivery.BUSY, "try later", "try later; try later")],
+)
+def test_an_unsent_or_busy_climb_is_sent(direction: Direction, delivery: Delivery, message: str, reason: str) -> None:
+    move = next_move(an_intent(direction), calls(delivery, delivery, message), live(5, 5), NOON)
+
+    assert move == Move(Step.SEND, reason, (DOMAIN_A, DOMAIN_B))
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+def test_a_climb_is_sent_only_where_it_is_not_in_force(direction: Direction) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.FINISHED, Delivery.BUSY), live(25, 5), NOON)
+
+    assert move == Move(Step.SEND, "raising the share", (DOMAIN_B,))
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize("delivery", [Delivery.UNSENT, Delivery.BUSY])
+def test_a_climb_that_something_forbids_by_now_is_not_sent(direction: Direction, delivery: Delivery) -> None:
+    move = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), NOON, "paused by ann")
+
+    assert move == Move(Step.FAILED, "withheld: paused by ann")
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+def test_a_climb_withheld_right_before_its_call_fails(direction: Direction) -> None:
+    move = next_move(
+        an_intent(direction), calls(Delivery.WITHHELD, Delivery.UNSENT, "the lease was lost"), live(5, 5), NOON
+    )
+
+    assert move == Move(Step.FAILED, "withheld: the lease was lost; the lease was lost")
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize("forbidden", ["", "frozen"])
+def test_a_climb_of_unknown_fate_is_waited_for_until_its_deadline(direction: Direction, forbidden: str) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.UNKNOWN, Delivery.UNSENT), live(5, 5), NOON, forbidden)
+
+    assert move.step is Step.WAIT
+    assert "not known whether the write was carried out" in move.reason
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+def test_a_climb_whose_calls_nobody_remembers_is_of_unknown_fate(direction: Direction) -> None:
+    assert next_move(an_intent(direction), {}, live(5, 5), NOON).step is Step.WAIT
+    assert next_move(an_intent(direction), {}, live(5, 5), LATE).step is Step.FAILED
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize(
+    ("delivery", "message", "reason"),
+    [
+        (Delivery.FAILED, "task failed", "read back otherwise than intended: task failed"),
+        (Delivery.FINISHED, "", "read back otherwise than intended: the provider calls it done"),
+    ],
+)
+def test_a_climb_that_came_back_without_effect_fails(
+    direction: Direction, delivery: Delivery, message: str, reason: str
+) -> None:
+    intent = an_intent(direction)
+    move = next_move(intent, {DOMAIN_A: Call(delivery, message), DOMAIN_B: Call(Delivery.UNSENT)}, live(5, 5), NOON)
+
+    assert move == Move(Step.FAILED, reason)
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize("delivery", [Delivery.UNSENT, Delivery.BUSY, Delivery.RUNNING, Delivery.UNKNOWN])
+def test_a_climb_not_in_force_by_its_deadline_fails(direction: Direction, delivery: Delivery) -> None:
+    move = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), LATE)
+
+    assert move == Move(Step.FAILED, "not in force by its deadline: no answer")
+
+
+@pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize(
+    ("delivery", "now"),
+    [(Delivery.REFUSED, NOON), (Delivery.FAILED, NOON), (Delivery.WITHHELD, NOON), (Delivery.BUSY, LATE)],
+)
+def test_a_failed_climb_that_was_applied_in_part_must_be_repaired(
+    direction: Direction, delivery: Delivery, now: datetime
+) -> None:
+    half = next_move(an_intent(direction), calls(Delivery.FINISHED, delivery), live(25, 5), now)
+    not_at_all = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), now)
+
+    assert (half.step, half.repair) == (Step.FAILED, True)
+    assert (not_at_all.step, not_at_all.repair) == (Step.FAILED, False)
+
+
+def test_a_retreat_refused_half_way_is_never_repaired_back_up() -> None:
+    retreat = an_intent(Direction.RETREAT, 25, 0)
+    move = next_move(retreat, calls(Delivery.FINISHED, Delivery.REFUSED), live(0, 25), NOON)
+
+    assert (move.step, move.repair) == (Step.FAILED, False)
+
+
+def test_live_weights_match_when_every_member_still_there_has_its_own() -> None:
+    assert matches({A: split(25)}, live(25, 5))
+    assert not matches({A: split(25), B: split(25)}, live(25, 5))
+
+
+def test_members_that_came_or_went_are_membership_and_no_mismatch() -> None:
+    assert matches({A: {"old": 75, "new": 25, "gone": 9}}, live(25, 0))
+    assert matches({A: {"old": 75}}, live(25, 0))
+
+
+def test_a_done_intent_is_the_new_verified_share() -> None:
+    before = a_shift(share=5, intent=an_intent(), setback=Setback(reason="busy", at=NOON, count=2))
+    state = done(before, an_intent(), live(25, 25), LATE)
+
+    assert (state.share, state.verified_at, state.intent, state.setback) == (25, LATE, None, None)
+    assert state.weights == {A: split(25), B: split(25)}
+    assert (state.phase, state.since) == (Phase.SHIFTING, NOON)
+
+
+@pytest.mark.parametrize(
+    ("phase", "to_share", "after", "since"),
+    [
+        (Phase.ROLLING_BACK, 0, Phase.ROLLED_BACK, LATE),
+        (Phase.ROLLING_BACK, 5, Phase.ROLLING_BACK, NOON),
+        (Phase.SHIFTING, 0, Phase.SHIFTING, NOON),
+        (Phase.ROLLED_BACK, 0, Phase.ROLLED_BACK, NOON),
+    ],
+)
+def test_only_a_rollback_that_reached_0_has_settled(phase: Phase, to_share: int, after: Phase, since: datetime) -> None:
+    retreat = an_intent(Direction.RETREAT, 25, to_share)
+    state = done(a_shift(phase=phase, intent=retreat), retreat, live(to_share, to_share), LATE)
+
+    assert (state.phase, state.since) == (after, since)
+
+
+def test_a_failed_intent_without_a_mixture_is_closed_and_counted() -> None:
+    state = failed(a_shift(intent=an_intent()), an_intent(), Move(Step.FAILED, "busy"), 9, LATE)
+    again = failed(state, an_intent(), Move(Step.FAILED, "busy still"), 9, LATE)
+
+    assert (state.intent, state.sequence) == (None, 4)
+    assert state.setback == Setback(reason="busy", at=LATE, count=1)
+    assert again.setback == Setback(reason="busy still", at=LATE, count=2)
+
+
+def test_a_half_applied_intent_is_followed_by_a_retreat_to_the_weights_before() -> None:
+    state = failed(a_shift(intent=an_intent()), an_intent(), Move(Step.FAILED, "busy", repair=True), 9, LATE)
+
+    assert state.intent == Intent(
+        sequence=5,
+        epoch=9,
+        direction=Direction.RETREAT,
+        from_share=25,
+        to_share=5,
+        reason="half applied, repairing toward tcm: busy",
+        by="shifter",
+        created_at=LATE,
+        deadline=LATE + timedelta(seconds=60),
+        before={A: split(25), B: split(25)},
+        weights={A: split(5), B: split(5)},
+    )
+    assert state.sequence == 5
+
+
+@pytest.mark.parametrize(("count", "ticks"), [(1, 2), (2, 4), (6, 64), (7, 64), (1000, 64)])
+def test_each_setback_doubles_the_wait_up_to_a_limit(count: int, ticks: int) -> None:
+    due = next_try(Setback(reason="busy", at=NOON, count=count), timedelta(seconds=5))
+
+    assert due == NOON + timedelta(seconds=5 * ticks)
+
+
+def a_shift(**changes: object) -> ShiftState:
+    fields: dict[str, object] = {
+        "name": "shop",
+        "policy": POLICY,
+        "phase": Phase.SHIFTING,
+        "since": NOON,
+        "share": 5.0,
+        "sequence": 4,
+        "failure": Failure(reason="", share=25, at=NOON),
+    }
+    return ShiftState.model_validate(fields | changes)
+
+
+upward_or_back = st.sampled_from(Direction)
+deliveries = st.tuples(st.sampled_from(Delivery), st.sampled_from(Delivery))
+percents = st.tuples(st.sampled_from([0, 5, 25]), st.sampled_from([0, 5, 25]))
+
+
+@given(upward_or_back, deliveries, percents, st.sampled_from([NOON, LATE]), st.sampled_from(["", "frozen"]))
+def test_a_move_is_done_only_if_read_back_and_sends_only_what_is_missing(
+    direction: Direction, delivered: tuple[Delivery, Delivery], shares: tuple[int, int], now: datetime, forbidden: str
+) -> None:
+    move = next_move(an_intent(direction), calls(*delivered), live(*shares), now, forbidden)
+    missing = {domain for domain, share in zip((DOMAIN_A, DOMAIN_B), shares, strict=True) if share != 25}
+
+    assert move.step is not Step.DONE or not missing
+    assert (move.step is Step.SEND) == bool(move.domains)
+    assert set(move.domains) <= missing or (direction is Direction.RETREAT and not missing)
+    assert not (move.step is Step.SEND and forbidden and direction is not Direction.RETREAT)
+    assert not move.repair or (move.step is Step.FAILED and direction is not Direction.RETREAT)

@@ -1,0 +1,203 @@
+"""Policies: what a valid one means, and every rule that makes one invalid."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from shifter.core.policy import Conflict, ShiftPolicy, conflicts
+from shifter.core.splits import Route, Selector
+
+
+def _document(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file may hold
+    return {
+        "apiVersion": "shifter.io/v1alpha1",
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {"clb": _clb()},
+            "steps": [10, 50.5, 100],
+            "soak": "5m",
+            **spec,
+        },
+    }
+
+
+def _clb(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file may hold
+    return {
+        "region": "ap-guangzhou",
+        "loadBalancer": "lb-1",
+        "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
+        "source": {"port": 30080},
+        "target": {"port": 31080},
+        **changes,
+    }
+
+
+def _policy(name: str = "shop", **spec: Any) -> ShiftPolicy:  # noqa: ANN401 - whatever a file may hold
+    document = _document(**spec)
+    document["metadata"]["name"] = name
+    return ShiftPolicy.model_validate_json(json.dumps({key: value for key, value in document.items() if value}))
+
+
+def _complaint(**spec: Any) -> str:  # noqa: ANN401 - whatever a file may hold
+    with pytest.raises(ValidationError) as caught:
+        _policy(**spec)
+    error = caught.value.errors()[0]
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+def test_a_policy_names_its_routes_with_their_sides() -> None:
+    assert _policy().routes == (
+        Route(
+            region="ap-guangzhou",
+            balancer="lb-1",
+            listener="lbl-1",
+            host="shop.example.com",
+            path="/",
+            source=Selector(ports=(30080,)),
+            target=Selector(ports=(31080,)),
+        ),
+    )
+
+
+def test_every_criterion_of_a_selector_is_kept() -> None:
+    source = {"ids": ["ins-1", "eni-2"], "ips": ["10.0.0.1", "fd00::1"], "tag": "tcm"}
+    policy = _policy(traffic={"clb": _clb(source=source)})
+
+    assert policy.routes[0].source == Selector(ids=("ins-1", "eni-2"), ips=("10.0.0.1", "fd00::1"), tags=("tcm",))
+
+
+def test_a_listener_without_rules_is_a_route() -> None:
+    (route,) = _policy(traffic={"clb": _clb(routes=[{"listener": "lbl-4"}])}).routes
+
+    assert (route.host, route.path, route.id) == (None, None, "lb-1/lbl-4")
+
+
+@pytest.mark.parametrize(
+    ("spec", "namespaces"), [({}, ("shop",)), ({"namespace": None, "namespaces": ["a", "b"]}, ("a", "b"))]
+)
+def test_one_namespace_or_several_move_as_one(spec: dict[str, Any], namespaces: tuple[str, ...]) -> None:
+    assert _policy(**spec).namespaces == namespaces
+
+
+def test_a_policy_made_past_validation_without_namespaces_has_none() -> None:
+    policy = _policy()
+    empty = policy.model_copy(update={"spec": policy.spec.model_copy(update={"namespace": None})})
+
+    assert empty.namespaces == ()
+
+
+def test_the_guards_have_defaults_and_latency_is_off() -> None:
+    analysis = _policy().spec.analysis
+
+    assert (analysis.errors.max_percent, analysis.errors.over_source_percent) == (1.0, 0.5)
+    assert (analysis.min_requests, analysis.window.total_seconds(), analysis.latency) == (100, 60, None)
+
+
+def test_the_latency_guard_says_which_edges_it_needs() -> None:
+    assert _policy().edges_ms == ()
+    assert _policy(analysis={"latency": {"maxMs": 500}}).edges_ms == (500,)
+
+
+def test_the_identity_changes_with_what_must_not_change_under_way_and_with_nothing_else() -> None:
+    identity = _policy().identity
+
+    assert _policy(name="other", steps=[100], soak="1m", analysis={"minRequests": 7}).identity == identity
+    assert _policy(namespace="cart").identity != identity
+    assert _policy(traffic={"clb": _clb(loadBalancer="lb-2")}).identity != identity
+    assert _policy(traffic={"clb": _clb(target={"port": 31081})}).identity != identity
+
+
+def test_the_identity_does_not_depend_on_the_order_of_writing() -> None:
+    routes = [{"listener": "lbl-1"}, {"listener": "lbl-2"}]
+    one = _policy(namespace=None, namespaces=["a", "b"], traffic={"clb": _clb(routes=routes)})
+    two = _policy(namespace=None, namespaces=["b", "a"], traffic={"clb": _clb(routes=routes[::-1])})
+
+    assert one.identity == two.identity
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"namespace": None}, "give namespace or namespaces"),
+        ({"namespaces": ["shop"]}, "give namespace or namespaces"),
+        ({"namespace": None, "namespaces": []}, "spec.namespaces"),
+        ({"namespace": None, "namespaces": ["a", "a"]}, "a namespace is listed twice"),
+        ({"namespace": "Shop"}, "spec.namespace: not a Kubernetes name"),
+        ({"steps": []}, "spec.steps"),
+        ({"steps": [100] * 51}, "spec.steps"),
+        ({"steps": [10, 50]}, "the last step must be 100"),
+        ({"steps": [10, 10, 100]}, "step 10 % does not climb from 10 %"),
+        ({"steps": [50, 10.5, 100]}, "step 10.5 % does not climb from 50 %"),
+        ({"steps": [0, 100]}, "spec.steps.0"),
+        ({"steps": [50, 101]}, "spec.steps.1"),
+        ({"steps": "auto"}, "spec.steps: 'auto' is not supported yet"),
+        ({"soak": "0s"}, "spec.soak"),
+        ({"soak": 300}, "spec.soak: not a duration"),
+        ({"onFailure": "stepBack"}, "spec.onFailure: 'stepBack' is not supported yet"),
+        ({"onFailure": "hold"}, "spec.onFailure: 'hold' is not supported yet"),
+        ({"onFailure": "ignore"}, "spec.onFailure"),
+        ({"analysis": {"window": "0s"}}, "spec.analysis.window"),
+        ({"analysis": {"minRequests": 0}}, "spec.analysis.minRequests"),
+        ({"analysis": {"errors": {"maxPercent": 0}}}, "spec.analysis.errors.maxPercent"),
+        ({"analysis": {"errors": {"overSourcePercent": -1}}}, "spec.analysis.errors.overSourcePercent"),
+        ({"analysis": {"latency": {}}}, "spec.analysis.latency.maxMs"),
+        ({"analysis": {"latency": {"maxMs": 5, "quantile": 1}}}, "spec.analysis.latency.quantile"),
+        ({"analysis": {"latency": {"maxMs": 5, "overSourceRatio": 0.9}}}, "spec.analysis.latency.overSourceRatio"),
+        ({"traffic": {}}, "spec.traffic.clb"),
+        ({"traffic": {"clb": _clb(region="Guangzhou")}}, "spec.traffic.clb.region"),
+        ({"traffic": {"clb": _clb(routes=[])}}, "spec.traffic.clb.routes"),
+        ({"traffic": {"clb": _clb(routes=[{"listener": "a"}] * 2)}}, "a route is listed twice"),
+        ({"traffic": {"clb": _clb(routes=[{"listener": "a", "url": "/"}])}}, "domain and url go together"),
+        ({"traffic": {"clb": _clb(source={})}}, "selects nothing"),
+        ({"traffic": {"clb": _clb(source={"port": 31080})}}, "select the same members"),
+        ({"traffic": {"clb": _clb(source={"port": 0})}}, "spec.traffic.clb.source.port"),
+    ],
+)
+def test_a_rule_that_is_broken_is_named_where_it_is_broken(spec: dict[str, Any], complaint: str) -> None:
+    assert complaint in _complaint(**spec)
+
+
+@pytest.mark.parametrize("key", ["approvals", "windows", "dependsOn", "retry", "blastRadius"])
+def test_keys_of_the_format_that_are_not_enforced_yet_are_refused(key: str) -> None:
+    assert _complaint(**{key: [{"before": 50}]}) == (
+        f"spec.{key}: not supported yet by this version of shifter; remove the key"
+    )
+
+
+def test_later_keys_deeper_down_are_refused_too() -> None:
+    assert "not supported yet" in _complaint(analysis={"guards": []})
+    assert "not supported yet" in _complaint(traffic={"clb": _clb(), "dns": {}})
+
+
+def test_policies_that_share_nothing_do_not_conflict() -> None:
+    one = _policy("one", namespace="a", traffic={"clb": _clb(routes=[{"listener": "x"}])})
+    two = _policy("two", namespace="b", traffic={"clb": _clb(routes=[{"listener": "y"}])})
+
+    assert list(conflicts({"1.yaml": one, "2.yaml": two})) == []
+
+
+def test_of_two_policies_that_claim_one_thing_the_later_one_is_wrong() -> None:
+    assert list(conflicts({"z.yaml": _policy(), "a.yaml": _policy()})) == [
+        Conflict("a.yaml", ("metadata", "name"), "the name shop already has a policy, in z.yaml"),
+        Conflict("a.yaml", ("spec", "namespace"), "namespace shop already has a policy, in z.yaml"),
+        Conflict(
+            "a.yaml",
+            ("spec", "traffic", "clb", "routes", 0),
+            "route lb-1/lbl-1/shop.example.com/ already has a policy, in z.yaml",
+        ),
+    ]
+
+
+def test_a_conflict_names_the_place_in_a_list_of_namespaces() -> None:
+    several = _policy(
+        "two", namespace=None, namespaces=["a", "shop"], traffic={"clb": _clb(routes=[{"listener": "other"}])}
+    )
+    (conflict,) = conflicts({"1.yaml": _policy(), "2.yaml": several})
+
+    assert conflict.path == ("spec", "namespaces", 1)

@@ -1,0 +1,177 @@
+"""When is a share observed, and how long has it been good?"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.policy import ShiftPolicy
+from shifter.core.settling import ObservedShare, agrees, is_settled, observed_share, soaked_seconds
+from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.state import Direction, Intent, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "lbl-1"},),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (50, 100),
+            "soak": "1m",
+        },
+    }
+)
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def tick(source: float, target: float, at: datetime = NOON, span_seconds: float = 5) -> Tick:
+    return Tick(at, span_seconds, Counts(source), Counts(target))
+
+
+def a_view(share: int | None, settle_seconds: float = 0) -> RouteView:
+    weights = (0, 0) if share is None else (100 - share, share)
+    members = (
+        Member("old", Side.SOURCE, weights[0], Health.ALIVE),
+        Member("new", Side.TARGET, weights[1], Health.ALIVE),
+    )
+    return RouteView(POLICY.routes[0], members, settle_seconds)
+
+
+def at_share(share: float, **changes: object) -> ShiftState:
+    fields: dict[str, object] = {"name": "shop", "policy": POLICY, "since": NOON, "share": share, "verified_at": NOON}
+    return ShiftState.model_validate(fields | changes)
+
+
+def test_nothing_is_observed_without_ticks_or_requests() -> None:
+    assert observed_share([]) is None
+    assert observed_share([tick(0, 0)]) is None
+
+
+def test_the_newest_ticks_are_pooled_until_they_hold_enough_requests() -> None:
+    observed = observed_share([tick(0, 500), tick(45, 15), tick(30, 10)])
+
+    assert observed == ObservedShare(25, 100)
+
+
+def test_a_sample_that_is_too_small_is_still_shown_with_its_size() -> None:
+    assert observed_share([tick(3, 1)]) == ObservedShare(25, 4)
+
+
+@pytest.mark.parametrize(
+    ("observed", "requests", "written", "agreed"),
+    [
+        (50, 100, 50, True),
+        (67, 100, 50, True),  # 3 deviations are 15 points, the allowance 2
+        (67.1, 100, 50, False),
+        (33, 100, 50, True),
+        (32.9, 100, 50, False),
+        (56, 10_000, 50, False),  # the more requests, the less chance explains
+        (2, 100, 0, True),
+        (2.1, 100, 0, False),
+        (98, 100, 100, True),
+        (97.9, 100, 100, False),
+    ],
+)
+def test_a_share_is_seen_when_only_chance_and_the_allowance_separate_it(
+    observed: float, requests: float, written: float, *, agreed: bool
+) -> None:
+    assert agrees(ObservedShare(observed, requests), written) is agreed
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(1, 1e9))
+def test_agreement_is_symmetric_between_the_sides(observed: float, written: float, requests: float) -> None:
+    near_the_edge = (
+        abs(abs(observed - written) - 300 * math.sqrt(written / 100 * (1 - written / 100) / requests) - 2) < 1e-6
+    )
+
+    mirrored = agrees(ObservedShare(100 - observed, requests), 100 - written)
+    assert near_the_edge or mirrored == agrees(ObservedShare(observed, requests), written)
+
+
+def test_only_evidence_read_after_the_share_was_seen_counts_as_soak() -> None:
+    ticks = [tick(1, 1, NOON), tick(1, 1, NOON + seconds(5)), tick(1, 1, NOON + seconds(12), 7)]
+
+    assert soaked_seconds(ticks, NOON) == 12
+
+
+def test_of_a_tick_that_straddles_the_instant_only_the_rest_counts_as_soak() -> None:
+    assert soaked_seconds([tick(1, 1, NOON + seconds(2), 5)], NOON) == 2
+
+
+def test_a_gap_in_the_evidence_does_not_count_as_soak() -> None:
+    ticks = [tick(1, 1, NOON + seconds(5)), tick(1, 1, NOON + seconds(3600))]
+
+    assert soaked_seconds(ticks, NOON) == 10
+
+
+HALF = Ledger((tick(60, 60, NOON + seconds(5)),))
+
+
+def test_a_share_is_settled_when_balancer_and_metrics_show_it() -> None:
+    assert is_settled(at_share(50), HALF, {"r": a_view(50)}, NOON + seconds(5))
+
+
+def test_a_share_never_verified_is_not_settled() -> None:
+    assert not is_settled(at_share(50, verified_at=None), HALF, {"r": a_view(50)}, NOON + seconds(5))
+
+
+def test_a_share_being_changed_is_not_settled() -> None:
+    intent = Intent(
+        sequence=1,
+        epoch=1,
+        direction=Direction.CLIMB,
+        from_share=50,
+        to_share=100,
+        reason="",
+        by="shifter",
+        created_at=NOON,
+        deadline=NOON,
+        before={},
+        weights={},
+    )
+
+    assert not is_settled(at_share(50, intent=intent), HALF, {"r": a_view(50)}, NOON + seconds(5))
+
+
+@pytest.mark.parametrize("views", [None, {}])
+def test_nothing_is_settled_while_the_provider_shows_nothing(views: dict[str, RouteView] | None) -> None:
+    assert not is_settled(at_share(50), HALF, views, NOON + seconds(5))
+
+
+def test_the_slowest_balancer_is_waited_for() -> None:
+    views = {"a": a_view(50), "b": a_view(50, settle_seconds=30)}
+
+    assert not is_settled(at_share(50), HALF, views, NOON + seconds(29))
+    assert is_settled(at_share(50), HALF, views, NOON + seconds(30))
+
+
+def test_ticks_that_began_before_the_share_was_verified_show_nothing() -> None:
+    straddling = Ledger((tick(60, 60, NOON + seconds(4)),))
+
+    assert not is_settled(at_share(50), straddling, {"r": a_view(50)}, NOON + seconds(5))
+
+
+def test_one_route_that_the_metrics_do_not_show_keeps_the_share_unsettled() -> None:
+    assert not is_settled(at_share(50), HALF, {"a": a_view(50), "b": a_view(5)}, NOON + seconds(5))
+
+
+def test_weights_that_send_traffic_nowhere_are_not_settled() -> None:
+    assert not is_settled(at_share(50), HALF, {"r": a_view(None)}, NOON + seconds(5))
