@@ -1,0 +1,257 @@
+"""A store and a lease that live as long as the process: for tests and dry runs.
+
+They ship because they keep the real rules (`tests/contract/test_store.py` runs against them too) and fail
+when told to: what shifter does without its memory is tried against these. Everything is kept as the text the
+SQLite store would write, so what cannot be saved there cannot be saved here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from shifter.adapters import saved_form
+from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.records import NewRecord, Record
+from shifter.core.state import Report, ShiftState
+from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError
+from shifter.ports import Saved
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    text: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    order: Order
+    at: datetime | None = None
+
+
+class MemoryStore:
+    """The store port without a disk; safe for threads.
+
+    Attributes:
+        down: while true, every call fails and does nothing.
+        retention: as in the SQLite store, for whoever calls `prune`.
+    """
+
+    def __init__(self, retention: timedelta = saved_form.RETENTION) -> None:
+        self.down = False
+        self.retention = saved_form.check_retention(retention)
+        self._lock = threading.RLock()
+        self._failures_before = 0
+        self._failures_after = 0
+        self._closed = False
+        self._shifts: dict[str, _Row] = {}
+        self._reports: dict[str, str] = {}
+        self._orders: dict[int, _Answered] = {}
+        self._last_order = 0
+        self._history: list[Record] = []
+        self._last_record = 0
+        self._epoch = 0
+        self._holder: MemoryLease | None = None
+
+    def fail_next(self, times: int, *, after_applying: bool = False) -> None:
+        """Let the next calls fail with `StoreUnavailableError`.
+
+        Args:
+            times: how many calls, from now on.
+            after_applying: the call does its work first, like a disk that fails while it confirms.
+        """
+        with self._lock:
+            self._failures_before = 0 if after_applying else times
+            self._failures_after = times if after_applying else 0
+
+    def plant(self, name: str, text: str) -> None:
+        """Put a saved state in place as another version of shifter would have left it, as version 1."""
+        with self._lock:
+            self._shifts[name] = _Row(text, 1)
+
+    def load(self) -> Mapping[str, Saved]:
+        """Return every shift's saved state, by name."""
+        with self._call():
+            rows = sorted(self._shifts.items())
+            return {name: Saved(saved_form.read_state(name, row.text), row.version) for name, row in rows}
+
+    def save(
+        self,
+        state: ShiftState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        """Save state, records and answers, all or none."""
+        text = saved_form.state_text(state)
+        kept = [_kept(record) for record in records]
+        with self._call():
+            row = self._shifts.get(state.name)
+            if row is not None:
+                saved_form.read_state(state.name, row.text)
+            version = row.version if row else 0
+            if version != expected_version:
+                raise ConflictError(f"{state.name} is saved as version {version}, not {expected_version}")
+            self._orders.update(self._answered(answers))
+            self._shifts[state.name] = _Row(text, version + 1)
+            self._append(kept)
+            return version + 1
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        """Append records alone, all or none."""
+        kept = [_kept(record) for record in records]
+        with self._call():
+            self._append(kept)
+
+    def report(self, report: Report) -> None:
+        """Keep the newest explanation of a shift."""
+        text = saved_form.report_text(report)
+        with self._call():
+            self._reports[report.name] = text
+
+    def reports(self) -> Mapping[str, Report]:
+        """Return the newest explanation of every shift, by name."""
+        with self._call():
+            return {name: saved_form.read_report(name, text) for name, text in sorted(self._reports.items())}
+
+    def create_order(self, request: OrderRequest, at: datetime) -> Order:
+        """Write down what a person asks and return it with its id."""
+        saved_form.check_request(request)
+        saved_form.stamp(at)
+        with self._call():
+            saved_form.check_room(request.shift, sum(order.request.shift == request.shift for order in self._open()))
+            self._last_order += 1
+            order = Order(self._last_order, at, request)
+            self._orders[order.id] = _Answered(order)
+            return order
+
+    def order(self, order_id: int) -> Order:
+        """Return one order, answered or not."""
+        with self._call():
+            if order_id not in self._orders:
+                raise NotFoundError(f"there is no order {order_id}")
+            return self._orders[order_id].order
+
+    def open_orders(self) -> Sequence[Order]:
+        """Return the orders nobody answered yet, oldest first."""
+        with self._call():
+            return self._open()
+
+    def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
+        """Return the newest `limit` records, of one shift or of all, oldest first."""
+        with self._call():
+            found = [record for record in self._history if name is None or record.record.shift == name]
+            return tuple(found[-limit:]) if limit > 0 else ()
+
+    def prune(self, before: datetime) -> int:
+        """Drop the oldest records up to the first that is not older, and old answered orders; return how many."""
+        saved_form.stamp(before)
+        with self._call():
+            young = (place for place, record in enumerate(self._history) if record.record.at >= before)
+            records = next(young, len(self._history))
+            del self._history[:records]
+            old = [key for key, order in self._orders.items() if order.at is not None and order.at < before]
+            for key in old:
+                del self._orders[key]
+            return records + len(old)
+
+    def close(self) -> None:
+        """End it. Calling twice is harmless; any other call after it finds no store."""
+        self._closed = True
+
+    def take_lease(self, lease: MemoryLease) -> int:
+        """Make `lease` the one that holds, and return its epoch; `MemoryLease` calls this.
+
+        Raises:
+            RefusedError: another one holds.
+        """
+        with self._call():
+            if self._holder is not None:
+                raise RefusedError(f"another shifter runs on this store (epoch {self._epoch})")
+            self._holder = lease
+            self._epoch += 1
+            return self._epoch
+
+    def holds(self, lease: MemoryLease) -> bool:
+        """Return whether `lease` is the one that holds."""
+        return self._holder is lease
+
+    def drop_lease(self, lease: MemoryLease) -> None:
+        """Free the place if `lease` has it."""
+        with self._lock:
+            if self._holder is lease:
+                self._holder = None
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed or self.down:
+                raise StoreUnavailableError(f"state store in memory is {'closed' if self._closed else 'down'}")
+            if self._failures_before:
+                self._failures_before -= 1
+                raise StoreUnavailableError("state store in memory was told to fail")
+            yield
+            if self._failures_after:
+                self._failures_after -= 1
+                raise StoreUnavailableError("state store in memory was told to fail after applying")
+
+    def _open(self) -> tuple[Order, ...]:
+        return tuple(entry.order for entry in self._orders.values() if entry.order.answer is None)
+
+    def _answered(self, answers: Sequence[OrderAnswer]) -> dict[int, _Answered]:
+        changed: dict[int, _Answered] = {}
+        for answer in answers:
+            known = changed.get(answer.order_id) or self._orders.get(answer.order_id)
+            order = known.order if known else None
+            saved_form.stamp(answer.at)
+            order = saved_form.check_answerable(answer.order_id, order)
+            text = saved_form.plain(answer.text)
+            changed[answer.order_id] = _Answered(replace(order, answer=answer.answer, answer_text=text), answer.at)
+        return changed
+
+    def _append(self, records: Sequence[NewRecord]) -> None:
+        for record in records:
+            self._last_record += 1
+            self._history.append(Record(self._last_record, record))
+
+
+class MemoryLease:
+    """The right to raise shares on one `MemoryStore`.
+
+    Raises:
+        RefusedError: another lease on that store holds.
+        StoreUnavailableError: the store was told to fail.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._epoch = store.take_lease(self)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this lease; it grows with each one taken."""
+        return self._epoch
+
+    def valid(self) -> bool:
+        """Return whether this lease still holds."""
+        return self._store.holds(self)
+
+    def lose(self) -> None:
+        """Lose it without knowing, as a process does whose lock file was removed: the next one may be taken."""
+        self._store.drop_lease(self)
+
+    def release(self) -> None:
+        """Let it go. Calling twice is harmless."""
+        self._store.drop_lease(self)
+
+
+def _kept(record: NewRecord) -> NewRecord:
+    """Return the record as it would come back from the disk."""
+    evidence = saved_form.read_evidence(saved_form.evidence_text(record.evidence))
+    at = datetime.fromisoformat(saved_form.stamp(record.at)).astimezone(UTC)
+    shift, by, reason = (saved_form.plain(text) for text in (record.shift, record.by, record.reason))
+    return replace(record, at=at, shift=shift, by=by, reason=reason, evidence=evidence)

@@ -1,0 +1,210 @@
+"""How states, reports, records and orders are written as text, and what no store takes.
+
+Both stores, SQLite and memory, go through here, so that a test against the one means something for the other.
+Two rules: what could not be read back is never written (a `NaN` becomes `null` in JSON, and a state lost that
+way is a place lost), and what cannot be understood is never written over: a key of a later version is a
+reason to stop, not something to drop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from shifter.core.orders import Order, OrderRequest
+from shifter.core.state import SCHEMA_VERSION, Report, ShiftState
+from shifter.errors import ConfigError, ConflictError, InvariantError, NotFoundError, RefusedError
+
+Value = TypeVar("Value", bound=BaseModel)
+
+RETENTION: Final = timedelta(days=400)
+"""How long history is kept unless told otherwise: over a year, so that a yearly audit finds all of it."""
+
+NAME_LENGTH: Final = 253
+"""Most characters in a shift's name (what Kubernetes allows an object) and in who gives an order."""
+
+REASON_LENGTH: Final = 1000
+"""Most characters in the reason of an order: a few sentences, not a pasted log."""
+
+OPEN_ORDERS_PER_SHIFT: Final = 100
+"""Orders of one shift that may wait unanswered; more means that nobody is there to answer."""
+
+
+def state_text(state: ShiftState) -> str:
+    """Return the JSON that is saved of a state.
+
+    Raises:
+        InvariantError: it could not be read back (a share that is not a number, text that is not Unicode).
+    """
+    return _text_of(state, f"state of {plain(state.name)}")
+
+
+def read_state(name: str, text: str) -> ShiftState:
+    """Return a state from its saved JSON.
+
+    Raises:
+        RefusedError: a later version wrote it, it has unknown keys, or it is damaged.
+    """
+    return _read(ShiftState, text, f"saved state of {name}")
+
+
+def report_text(report: Report) -> str:
+    """Return the JSON that is kept of a report.
+
+    Raises:
+        InvariantError: it could not be read back.
+    """
+    return _text_of(report, f"report of {plain(report.name)}")
+
+
+def read_report(name: str, text: str) -> Report:
+    """Return a report from its kept JSON.
+
+    Raises:
+        RefusedError: a later version wrote it, or it is damaged.
+    """
+    return _read(Report, text, f"report of {name}")
+
+
+def evidence_text(evidence: Mapping[str, object]) -> str:
+    """Return evidence as JSON.
+
+    Raises:
+        InvariantError: it holds something that JSON cannot (no finite number, an object).
+    """
+    try:
+        return json.dumps(dict(evidence), allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InvariantError(f"evidence of a record must be JSON values: {error}") from error
+
+
+def read_evidence(text: str) -> Mapping[str, object]:
+    """Return the evidence from its JSON."""
+    evidence: dict[str, object] = json.loads(text)
+    return evidence
+
+
+def stamp(at: datetime) -> str:
+    """Return a moment in UTC as text of fixed width, so that earlier sorts first.
+
+    Raises:
+        InvariantError: it has no time zone and could mean any of 24 hours.
+    """
+    if at.tzinfo is None:
+        raise InvariantError(f"a moment without a time zone cannot be remembered: {at.isoformat()}")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def plain(text: str) -> str:
+    r"""Return text with what is not Unicode (half of a surrogate pair) spelled out as `\udc80`.
+
+    Sentences quote clouds and command lines; one odd byte there must not cost the record.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn a value that this version does not know, met while reading `what`, into a refusal.
+
+    Raises:
+        RefusedError: a later version wrote it, or it is damaged.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise RefusedError(f"{what} was written by a later shifter or is damaged: {error}") from error
+
+
+def check_retention(retention: timedelta) -> timedelta:
+    """Return the retention if history is kept at all.
+
+    Raises:
+        ConfigError: it is zero or less.
+    """
+    if retention <= timedelta(0):
+        raise ConfigError(f"history must be kept for some time; the retention is {retention}")
+    return retention
+
+
+def check_request(request: OrderRequest) -> None:
+    """Check the texts of an order before it is kept.
+
+    Raises:
+        RefusedError: nobody gives it, a text is too long, or a text is not Unicode.
+    """
+    if not request.by.strip():
+        raise RefusedError("an order needs a name: nobody is given as the one who asks")
+    limits = (("shift", request.shift, NAME_LENGTH), ("by", request.by, NAME_LENGTH))
+    for what, text, longest in (*limits, ("reason", request.reason, REASON_LENGTH)):
+        if len(text) > longest:
+            raise RefusedError(f"the order's {what} has {len(text)} characters; at most {longest} are kept")
+        if text != plain(text):
+            raise RefusedError(f"the order's {what} is not Unicode text: {plain(text)}")
+
+
+def check_room(shift: str, waiting: int) -> None:
+    """Check that one more order of a shift may wait.
+
+    Raises:
+        RefusedError: too many wait already.
+    """
+    if waiting >= OPEN_ORDERS_PER_SHIFT:
+        raise RefusedError(f"{waiting} orders for {shift} wait unanswered already; is the service running?")
+
+
+def check_answerable(order_id: int, order: Order | None) -> Order:
+    """Return the order if it may be answered now.
+
+    Raises:
+        NotFoundError: there is none by that id.
+        ConflictError: somebody else answered it.
+    """
+    if order is None:
+        raise NotFoundError(f"there is no order {order_id} to answer")
+    if order.answer is not None:
+        raise ConflictError(f"order {order_id} was {order.answer} already: {order.answer_text}")
+    return order
+
+
+def _text_of(value: BaseModel, what: str) -> str:
+    try:
+        text = value.model_dump_json(by_alias=True)  # a policy is read by the names that files use
+        type(value).model_validate_json(text)
+    except (PydanticSerializationError, ValidationError, UnicodeError) as error:
+        raise InvariantError(f"{what} could not be read back and is not written: {_first_line(error)}") from error
+    return text
+
+
+def _read(kind: type[Value], text: str, what: str) -> Value:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        version = _schema_version(text)
+        if version > SCHEMA_VERSION:
+            raise RefusedError(
+                f"{what} has schema version {version}, written by a later shifter; this one knows {SCHEMA_VERSION}:"
+                " run the later version again"
+            ) from error
+        raise RefusedError(f"{what} is not understood and will not be written over: {_first_line(error)}") from error
+
+
+def _schema_version(text: str) -> int:
+    try:
+        version = json.loads(text)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if isinstance(version, int) else 0
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"
+    return str(error).splitlines()[0]
