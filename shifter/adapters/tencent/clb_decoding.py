@@ -1,0 +1,211 @@
+"""What the CLB API answers, as values. Pure: JSON in, values out.
+
+Lenient where the official samples are inconsistent (types in either case, null for an empty list, a health detail
+that contradicts the flag), strict about what a decision rests on: a target without a weight is not believed.
+Field names are those of `tencentcloud/clb/v20180317/models.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from shifter.core.membership import Server
+from shifter.core.splits import Health
+from shifter.errors import ProviderRefusedError, ProviderUnavailableError
+
+Json: TypeAlias = Mapping[str, Any]
+
+_TKE_TAGS = ("tke-createdBy-flag", "tke-clusterId", "tke-lb-serviceuuid", "tke-lb-ingress-uuid")
+"""How TKE marks a CLB it manages (TKE's Service documentation); any one of them is enough."""
+
+_TKE_LISTENER = "TKE-DEDICATED-LISTENER"
+"""What TKE calls the listeners it manages, also on a CLB that the user brought along."""
+
+_RULE_PROTOCOLS = frozenset({"HTTP", "HTTPS"})
+"""Listeners that have rules (layer 7). All others, QUIC too, see connections only."""
+
+_Address: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where servers hang: a rule of a listener, or the listener itself (`location` empty, layer 4)."""
+
+    listener: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A layer 7 rule. `domain` is the one it is addressed by; `domains` has all that lead to it."""
+
+    location: str
+    domain: str
+    domains: tuple[str, ...]
+    url: str
+    scheduler: str
+    session_seconds: int
+    target_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port of a CLB; `rules` is empty on layer 4."""
+
+    id: str
+    name: str
+    protocol: str
+    rules: tuple[Rule, ...]
+
+    @property
+    def has_rules(self) -> bool:
+        """Return whether traffic can be told apart by host and path here."""
+        return self.protocol in _RULE_PROTOCOLS
+
+    @property
+    def belongs_to_tke(self) -> bool:
+        """Return whether TKE overwrites what anybody else sets here."""
+        return self.name.startswith(_TKE_LISTENER)
+
+
+def balancer_refusals(answer: Json, balancer: str) -> tuple[str, ...]:
+    """Return why nothing on this CLB may be written, from a DescribeLoadBalancers answer.
+
+    Raises:
+        ProviderRefusedError: there is no such CLB in this region.
+    """
+    found = [one for one in _many(answer, "LoadBalancerSet") if one.get("LoadBalancerId") == balancer]
+    if not found:
+        raise ProviderRefusedError(f"there is no load balancer {balancer} in this region")
+    return tuple(_balancer_refusals(found[0], balancer))
+
+
+def _balancer_refusals(one: Json, balancer: str) -> Iterable[str]:
+    tags = {tag.get("TagKey") for tag in _many(one, "Tags")}
+    if ours := [name for name in _TKE_TAGS if name in tags]:
+        yield f"{balancer} is managed by TKE (tag {ours[0]}), which overwrites weights; use a CLB of your own"
+    if one.get("Forward") == 0:
+        yield f"{balancer} is a classic load balancer, which has no weights per rule"
+    if one.get("Status") == 0:
+        yield f"{balancer} is still being created"
+    if one.get("Isolation") == 1:
+        yield f"{balancer} is isolated (overdue account)"
+
+
+def listeners(answer: Json) -> dict[str, Listener]:
+    """Return the listeners of a DescribeListeners answer, by id."""
+    found = [_listener(one) for one in _many(answer, "Listeners")]
+    return {listener.id: listener for listener in found}
+
+
+def _listener(one: Json) -> Listener:
+    return Listener(
+        _text(one, "ListenerId"),
+        _text(one, "ListenerName"),
+        _text(one, "Protocol").upper(),
+        tuple(_rule(rule) for rule in _many(one, "Rules")),
+    )
+
+
+def _rule(one: Json) -> Rule:
+    return Rule(
+        location=_text(one, "LocationId"),
+        domain=_text(one, "Domain"),
+        domains=tuple(str(domain) for domain in one.get("Domains") or ()),
+        url=_text(one, "Url"),
+        scheduler=_text(one, "Scheduler").upper(),
+        session_seconds=int(one.get("SessionExpireTime") or 0),
+        target_type=_text(one, "TargetType").upper(),
+    )
+
+
+def healths(answer: Json) -> dict[Place, dict[_Address, Health]]:
+    """Return what DescribeTargetHealth says, by place and then by (address or instance id, port)."""
+    found: dict[Place, dict[_Address, Health]] = {}
+    for balancer in _many(answer, "LoadBalancers"):
+        for listener in _many(balancer, "Listeners"):
+            for rule in _many(listener, "Rules"):
+                # Layer 4 has one rule here, with a LocationId of its own but no domain.
+                location = _text(rule, "LocationId") if rule.get("Domain") else ""
+                told = found.setdefault(Place(_text(listener, "ListenerId"), location), {})
+                for target in _many(rule, "Targets"):
+                    port, health = _whole(target, "Port"), _health(target)
+                    told |= {(_text(target, name), port): health for name in ("IP", "TargetId")}
+    return found
+
+
+def _health(target: Json) -> Health:
+    """The flag decides; the detail only where it says that nothing is checked, or where there is no flag."""
+    detail = _text(target, "HealthStatusDetail").lower()
+    if detail == "close":
+        return Health.UNCHECKED
+    flag = target.get("HealthStatus")
+    alive = flag if isinstance(flag, bool) else detail == "alive"
+    return Health.ALIVE if alive else Health.DEAD
+
+
+def servers(answer: Json, told: Mapping[Place, Mapping[_Address, Health]]) -> dict[Place, tuple[Server, ...]]:
+    """Return the servers of a DescribeTargets answer, by place, with the health that `told` has of them.
+
+    A server whose health nobody tells is `unchecked`.
+
+    Raises:
+        ProviderUnavailableError: a server has no readable port or weight, or cannot be addressed.
+    """
+    found: dict[Place, tuple[Server, ...]] = {}
+    for listener in _many(answer, "Listeners"):
+        id_ = _text(listener, "ListenerId")
+        places = [(Place(id_, _text(rule, "LocationId")), rule) for rule in _many(listener, "Rules")]
+        for place, holder in [*places, (Place(id_, ""), listener)]:
+            found[place] = _servers(_many(holder, "Targets"), told.get(place, {}))
+    return found
+
+
+def functions(answer: Json) -> frozenset[Place]:
+    """Return the places that send to cloud functions, which have no weights a split could use."""
+    return frozenset(
+        Place(_text(listener, "ListenerId"), _text(rule, "LocationId"))
+        for listener in _many(answer, "Listeners")
+        for rule in _many(listener, "Rules")
+        if _many(rule, "FunctionTargets")
+    )
+
+
+def _servers(backends: Sequence[Json], told: Mapping[_Address, Health]) -> tuple[Server, ...]:
+    return tuple(_server(backend, told) for backend in backends)
+
+
+def _server(backend: Json, told: Mapping[_Address, Health]) -> Server:
+    id_, port, weight = _text(backend, "InstanceId"), _whole(backend, "Port"), _whole(backend, "Weight")
+    ips = tuple(str(ip) for ip in backend.get("PrivateIpAddresses") or ())
+    # A target must be addressed the way it was bound: only a CVM by its instance, whatever else carries one.
+    bound_by_id = _text(backend, "Type").upper() == "CVM" and id_
+    address = id_ if bound_by_id else next(iter(ips), "")
+    if not address:
+        raise ProviderUnavailableError(f"DescribeTargets: a target on port {port} has no address")
+    names = [*ips, id_, _text(backend, "EniId")]
+    health = next((told[name, port] for name in names if name and (name, port) in told), Health.UNCHECKED)
+    return Server(f"{address}:{port}", port, weight, health, id_, ips, _text(backend, "Tag"))
+
+
+def task_status(answer: Json) -> int:
+    """Return the Status of a DescribeTaskStatus answer: 0 succeeded, 1 failed, 2 running."""
+    return _whole(answer, "Status")
+
+
+def _many(holder: Json, name: str) -> list[Json]:
+    return list(holder.get(name) or ())
+
+
+def _text(holder: Json, name: str) -> str:
+    value = holder.get(name)
+    return "" if value is None else str(value)
+
+
+def _whole(holder: Json, name: str) -> int:
+    try:
+        return int(holder[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProviderUnavailableError(f"the answer has no readable {name}") from error
