@@ -1,0 +1,100 @@
+"""The questions asked of Prometheus: pure text, made only of a datasource's settings.
+
+Label and metric names are checked by the settings' patterns; every value goes through `quoted`. Nothing from a
+policy comes near a query: policies name namespaces, and namespaces are told apart in the answer.
+
+Written for Prometheus 2.42 and newer, with nothing that only 3.x understands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shifter.core.fleet import Datasource
+
+EDGE_LABEL = "le"
+
+_EXPONENT_FROM = 1e6
+_PRINTABLE_ESCAPES = {"\\": "\\\\", '"': '\\"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """One read of one datasource. `buckets` is None if no latency is read.
+
+    The fields stand in the order in which they must be asked. A scrape may arrive in between: an old process
+    start with new counters looks like a fall and is dropped, whereas a new process start with the old process's
+    counters would count its whole life again.
+    """
+
+    started: str
+    seen: str
+    sampled: str
+    buckets: str | None
+    requests: str
+
+
+def queries(datasource: Datasource, edges_ms: Iterable[float]) -> Queries:
+    """Return the questions for one read.
+
+    Args:
+        datasource: names, and the matchers that isolate the gateway.
+        edges_ms: finite bucket edges; the infinite one is added. None given reads no latency.
+    """
+    labels, metrics = datasource.labels, datasource.metrics
+    edges = tuple(edges_ms)
+    requests = selector(metrics.requests, datasource.matchers)
+    buckets = selector(metrics.latency_buckets, datasource.matchers, f"{EDGE_LABEL}=~{quoted(edge_pattern(edges))}")
+    uptime = selector(metrics.uptime, datasource.pod_matchers)
+    return Queries(
+        started=f"max by ({labels.pod}) (timestamp({uptime}) - {uptime})",
+        seen=f"max by ({labels.pod}) (timestamp({uptime}))",
+        sampled=f"max by ({labels.pod}) (timestamp({requests}))",
+        buckets=f"sum by ({labels.pod}, {labels.service}, {labels.namespace}, {EDGE_LABEL}) ({buckets})"
+        if edges
+        else None,
+        requests=f"sum by ({labels.pod}, {labels.service}, {labels.namespace}, {labels.code}) ({requests})",
+    )
+
+
+def selector(metric: str, matchers: Mapping[str, str], *more: str) -> str:
+    """Return `metric{label="value",...}`, labels in alphabetic order; `more` is matchers already written."""
+    equalities = [f"{label}={quoted(value)}" for label, value in sorted(matchers.items())]
+    return f"{metric}{{{','.join((*equalities, *more))}}}"
+
+
+def quoted(value: str) -> str:
+    """Return a PromQL string literal that means exactly `value`.
+
+    Quotes and backslashes are escaped, and so is everything that does not print: a raw newline ends a literal, and
+    control characters have no business in a log line that shows the query. PromQL's escapes are Go's
+    (https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals).
+    """
+    return '"' + "".join(_escaped(character) for character in value) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return _PRINTABLE_ESCAPES.get(character, character)
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"  # noqa: PLR2004 - \u has four digits
+
+
+def edge_pattern(edges_ms: Iterable[float]) -> str:
+    """Return the regular expression (anchored by PromQL) that matches these edges and infinity, however spelled."""
+    words = [word for edge in edges_ms for word in spellings(edge)]
+    return "|".join(re.escape(word) for word in (*words, "+Inf"))
+
+
+def spellings(edge_ms: float) -> tuple[str, ...]:
+    """Return the ways in which Prometheus writes a finite edge.
+
+    2.x keeps what the gateway wrote (Envoy: `500`); 3.x normalizes to OpenMetrics (`500.0`); from a million on,
+    Go's shortest form has an exponent (`1.8e+06`).
+    """
+    edge = float(edge_ms)
+    whole = f"{edge:.0f}" if edge.is_integer() else repr(edge)
+    with_point = f"{whole}.0" if edge.is_integer() else whole
+    exponent = next(text for digits in range(18) if float(text := f"{edge:.{digits}e}") == edge)
+    return tuple(dict.fromkeys((whole, with_point, exponent) if edge >= _EXPONENT_FROM else (whole, with_point)))

@@ -1,0 +1,229 @@
+"""One bounded connection to Prometheus, through prometheus-api-client, that refuses what must not be believed.
+
+The library alone is not safe here: its own retries sleep as long as a Retry-After header asks, its session reads
+.netrc and proxy variables, it follows redirects, reads bodies of any size, and `custom_query` drops `warnings`
+(which say that the answer is partial) and the result type. So it is handed a session of ours without any of that,
+with a response hook that sees the whole answer first. Only `custom_query` is used: other methods build PromQL from
+values without escaping.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from requests import Response, Session
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+
+from shifter.core.fleet import Datasource
+from shifter.errors import MetricsUnavailableError
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""A cluster of 500 namespaces with 5 gateway pods answers some 3 MiB; far beyond that the query has no aggregation."""
+
+_CHUNK_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 200
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of an instant vector: its labels, and a value that is finite."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of one query. `question` says which datasource was asked for what, for people."""
+
+    question: str
+    samples: tuple[Sample, ...] = ()
+
+    def refusal(self, text: str) -> MetricsUnavailableError:
+        """Return the error that says why this answer is not believed."""
+        return MetricsUnavailableError(f"{self.question}: {text}")
+
+
+class Connection:
+    """A connection for the queries of one read; not for several threads. Close it, or use it as a context manager.
+
+    Args:
+        datasource: where, and with which credentials; their files are read here, so that a rotated token works.
+        name: what people call this datasource.
+        clock: a monotonic clock, in seconds.
+
+    Raises:
+        MetricsUnavailableError: the token file cannot be read.
+    """
+
+    def __init__(self, datasource: Datasource, name: str, clock: Callable[[], float]) -> None:
+        self._where = f"{name} metrics ({datasource.url})"
+        self._clock = clock
+        self._timeout_seconds = datasource.timeout.total_seconds()
+        # All queries together get twice the timeout of one: a server that is late each time is not up.
+        self._deadline = clock() + 2 * self._timeout_seconds
+        self._answer = Answer(self._where)
+        self._answer_deadline = self._deadline
+        session = Session()
+        session.trust_env = False
+        session.verify = datasource.ca_file or True
+        session.hooks["response"] = [self._inspect]
+        if datasource.bearer_token_file is not None:
+            session.headers["Authorization"] = f"Bearer {self._token(datasource.bearer_token_file)}"
+        retry_nothing = Retry(0, read=False, redirect=0, respect_retry_after_header=False)
+        self._connect = PrometheusConnect(url=datasource.url.rstrip("/"), retry=retry_nothing, session=session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connect.close()
+
+    def ask(self, subject: str, query: str, at: datetime) -> Answer:
+        """Return the instant vector of a query.
+
+        Takes at most three times the datasource's timeout (connecting, first byte, rest), and all calls on one
+        connection together at most four times; name resolution is the operating system's and not bounded here.
+
+        Args:
+            subject: what is asked, for people.
+            query: PromQL.
+            at: evaluation time; part of the query, so that the answer can be had again.
+
+        Raises:
+            MetricsUnavailableError: no answer, an error, partial data, or not a vector of finite numbers.
+        """
+        self._answer = Answer(f"{self._where}, {subject}")
+        now = self._clock()
+        left_seconds = min(self._timeout_seconds, self._deadline - now)
+        if left_seconds <= 0:
+            raise self._answer.refusal("no time left, the queries before it took too long")
+        self._answer_deadline = now + left_seconds
+        params = {"time": f"{at.timestamp():.3f}", "timeout": f"{max(1, round(left_seconds * 1000))}ms"}
+        try:
+            rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
+        except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
+            raise self._answer.refusal(f"no answer ({type(error).__name__}: {_shown(str(error))})") from error
+        return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
+
+    def _token(self, path: str) -> str:
+        try:
+            token = Path(path).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeError) as error:
+            raise self._answer.refusal(f"cannot read the bearer token file {path} ({type(error).__name__})") from error
+        if not token or not token.isprintable():
+            raise self._answer.refusal(f"the bearer token file {path} is empty or holds more than a token")
+        return token
+
+    def _inspect(self, response: Response, *_args: object, **_kwargs: object) -> None:
+        """Judge the whole answer before the library sees it; an error raised here reaches the caller of `ask`."""
+        response.raw = _BoundedBody(response.raw, self._check_body)
+        try:
+            self._judge(response)
+        except Exception:
+            response.close()  # a body left unread keeps its socket out of the session's hands
+            raise
+
+    def _judge(self, response: Response) -> None:
+        if response.is_redirect or 300 <= response.status_code < 400:  # noqa: PLR2004 - the HTTP class
+            raise self._answer.refusal(f"redirects (HTTP {response.status_code}); write the final address in the fleet")
+        envelope = _json_object(response.content)
+        if response.status_code != _OK:
+            said = envelope.get("error") if envelope else response.text
+            raise self._answer.refusal(f"answered HTTP {response.status_code}: {_shown(str(said))}")
+        if envelope is None:
+            raise self._answer.refusal(f"answered something that is not JSON: {_shown(response.text)}")
+        complaint = _complaint(envelope)
+        if complaint:
+            raise self._answer.refusal(complaint)
+
+    def _check_body(self, length: int) -> None:
+        if length > MAX_ANSWER_BYTES:
+            raise self._answer.refusal(f"answered more than {MAX_ANSWER_BYTES // 1024**2} MiB")
+        if self._clock() > self._answer_deadline:
+            raise self._answer.refusal("was still answering when the time was up")
+
+    def _sample(self, row: object) -> Sample:
+        match row:
+            case {"metric": dict(labels), "value": [_, str(text)]} if all(
+                isinstance(each, str) for each in labels.values()
+            ):
+                value = _number(text)
+            case _:
+                raise self._answer.refusal(f"answered a row that is no sample: {_shown(str(row))}")
+        if not math.isfinite(value):
+            raise self._answer.refusal(f"answered {_shown(text)} where a number must be, for {_shown(str(labels))}")
+        return Sample(labels, value)
+
+
+class _BoundedBody:
+    """What requests reads a body from: hands on what has arrived and checks after each piece.
+
+    urllib3's own `stream` waits until a piece is full, so that a server sending a byte now and then is never late.
+    """
+
+    def __init__(self, raw: BaseHTTPResponse, check: Callable[[int], None]) -> None:
+        self._raw = raw
+        self._check = check
+
+    def stream(self, _amount: int, *, decode_content: bool) -> Iterator[bytes]:
+        length = 0
+        while piece := self._raw.read1(_CHUNK_BYTES, decode_content=decode_content):
+            length += len(piece)
+            self._check(length)
+            yield piece
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def release_conn(self) -> None:
+        self._raw.release_conn()
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return envelope if isinstance(envelope, dict) else None
+
+
+def _complaint(envelope: Mapping[str, Any]) -> str:
+    """Return what is wrong with an answer of Prometheus' API (v1) to an instant vector query; empty if nothing is."""
+    if envelope.get("status") != "success":
+        return f"answered the error {_shown(str(envelope.get('error')))}"
+    for kind in ("warnings", "infos"):
+        if envelope.get(kind):
+            return f"may be partial, it came with {kind}: {_shown(str(envelope[kind]))}"
+    match envelope.get("data"):
+        case {"resultType": "vector", "result": list()}:
+            return ""
+        case {"resultType": kind}:
+            return f"answered a {_shown(str(kind))} where a vector must be"
+        case _:
+            return "answered without any result"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _shown(text: str) -> str:
+    """Return a foreign text for people: one short line of printable characters."""
+    line = "".join(character if character.isprintable() else " " for character in text[: 2 * _SHOWN_CHARACTERS])
+    words = " ".join(line.split())
+    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}…"

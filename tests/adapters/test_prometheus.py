@@ -1,0 +1,535 @@
+"""Rules for reading a mesh's counters, against a server that speaks Prometheus' API and can misbehave in every way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from shifter.adapters.prometheus import PrometheusMetrics, transport
+from shifter.adapters.prometheus.promql import queries, spellings
+from shifter.adapters.prometheus.readings import subject_of
+from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, Series
+from shifter.core.fleet import Datasource
+from shifter.errors import MetricsUnavailableError
+from shifter.ports import MeshMetrics
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+AT = NOW.timestamp()
+SHOP = {"destination_service": "web.shop.svc.cluster.local", "destination_service_namespace": "shop"}
+Row = tuple[Mapping[str, str], str]
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+def kind_of(query: str) -> str:
+    """Say which of the five questions a query is."""
+    if query.startswith("max by"):
+        if " - envoy_server_uptime" in query:
+            return "started"
+        return "seen" if "timestamp(envoy_server_uptime" in query else "sampled"
+    return "buckets" if "_bucket{" in query else "requests"
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    handler.send_response(status)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **given}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def vector(rows: Sequence[Row], **more: object) -> bytes:
+    result = [{"metric": dict(labels), "value": [AT, value]} for labels, value in rows]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}, **more}).encode()
+
+
+class FakePrometheus:
+    """Answers each kind of question with its rows, unless `reply` (for all) or `replies` (for a kind) take over."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {}
+        self.reply: Reply | None = None
+        self.replies: dict[str, Reply] = {}
+        self.asked: list[dict[str, str]] = []
+        self.tokens: list[str | None] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+                fake.asked.append({"path": parts.path, **params})
+                fake.tokens.append(self.headers["Authorization"])
+                kind = kind_of(params.get("query", ""))
+                reply = fake.reply or fake.replies.get(kind)
+                try:
+                    if reply is not None:
+                        reply(self)
+                    else:
+                        send(self, 200, vector(fake.rows.get(kind, [])))
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def add_pod(self, pod: str, *, age_seconds: float = 5.0, started: float = AT - 1000, requests: bool = True) -> None:
+        times = "sampled" if requests else "seen"
+        self.rows.setdefault(times, []).append(({"pod": pod}, str(AT - age_seconds)))
+        self.rows.setdefault("started", []).append(({"pod": pod}, str(started)))
+
+    def count(self, pod: str, code: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
+        self.rows.setdefault("requests", []).append(({"pod": pod, "response_code": code, **labels}, value))
+
+    def bucket(self, pod: str, edge: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
+        self.rows.setdefault("buckets", []).append(({"pod": pod, "le": edge, **labels}, value))
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FakePrometheus]:
+    fake = FakePrometheus()
+    thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+    thread.join()
+
+
+def datasource(url: str, **more: object) -> Datasource:
+    settings = {
+        "url": url,
+        "matchers": {"source_workload": "gateway", "reporter": "source"},
+        "podMatchers": {"app": "gateway"},
+        "timeout": timedelta(seconds=5),
+        **more,
+    }
+    return Datasource.model_validate(settings)
+
+
+def read(fake: FakePrometheus, edges_ms: Sequence[float] = (), **more: object) -> Reading:
+    metrics: MeshMetrics = PrometheusMetrics(datasource(fake.url, **more), 45, "tcm")
+    return metrics.read(NOW, edges_ms)
+
+
+def refusal(fake: FakePrometheus, edges_ms: Sequence[float] = (5,), **more: object) -> str:
+    with pytest.raises(MetricsUnavailableError) as caught:
+        read(fake, edges_ms, **more)
+    return str(caught.value)
+
+
+# --- what a reading holds
+
+
+def test_reading_has_every_fresh_pods_counters_and_process_start(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a", age_seconds=5, started=AT - 1000)
+    prometheus.count("a", "200", "100")
+    prometheus.count("a", "503", "3")
+    prometheus.bucket("a", "5", "60")
+    prometheus.bucket("a", "+Inf", "103")
+
+    reading = read(prometheus, (5,))
+
+    assert reading.read_at == AT
+    assert set(reading.pods) == {"a"}
+    assert (reading.pods["a"].sampled_at, reading.pods["a"].started_at) == (AT - 5, AT - 1000)
+    assert reading.pods["a"].counters == {
+        Series("shop", "200"): 100,
+        Series("shop", "503"): 3,
+        Series("shop", edge_ms=5.0): 60,
+        Series("shop", edge_ms=INFINITY_MS): 103,
+    }
+
+
+def test_pod_with_a_stale_sample_is_not_in_the_reading(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("fresh", age_seconds=45)
+    prometheus.add_pod("stale", age_seconds=45.5)
+    for pod in ("fresh", "stale"):
+        prometheus.count(pod, "200", "1")
+        prometheus.bucket(pod, "+Inf", "1")
+
+    assert set(read(prometheus, (5,)).pods) == {"fresh"}
+
+
+def test_pod_that_is_up_without_requests_is_in_the_reading_without_counters(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("idle", age_seconds=7, requests=False)
+    prometheus.add_pod("gone", age_seconds=70, requests=False)
+
+    reading = read(prometheus)
+
+    assert set(reading.pods) == {"idle"}
+    assert (reading.pods["idle"].sampled_at, dict(reading.pods["idle"].counters)) == (AT - 7, {})
+
+
+def test_pod_with_requests_is_judged_by_them_and_not_by_its_uptime(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a", age_seconds=100)
+    prometheus.rows["seen"] = [({"pod": "a"}, str(AT - 1))]
+
+    assert read(prometheus).pods == {}
+
+
+def test_pod_without_uptime_has_no_known_start(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.rows["started"] = []
+
+    assert read(prometheus).pods["a"].started_at is None
+
+
+def test_counters_of_a_pod_that_no_one_timed_are_left_out(prometheus: FakePrometheus) -> None:
+    prometheus.count("a", "200", "1")
+
+    assert read(prometheus).pods == {}
+
+
+def test_services_of_one_namespace_are_added_up(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "200", "1")
+    prometheus.count("a", "200", "2", {**SHOP, "destination_service": "api.shop.svc.cluster.local"})
+
+    assert read(prometheus).pods["a"].counters == {Series("shop", "200"): 3}
+
+
+def test_both_spellings_of_an_edge_are_one_edge_and_the_larger_is_believed(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    for edge, value in (("500", "40"), ("500.0", "41"), ("+Inf", "50")):
+        prometheus.bucket("a", edge, value)
+
+    assert read(prometheus, (500,)).pods["a"].counters[Series("shop", edge_ms=500.0)] == 41
+
+
+@pytest.mark.parametrize(
+    ("service", "namespace", "subject"),
+    [
+        ("web.shop.svc.cluster.local", "shop", "shop"),
+        ("web.shop.svc.cluster.local", "unknown", "shop"),
+        ("web.shop.svc.cluster.local", "", "shop"),
+        ("web.shop.svc", "elsewhere", "shop"),
+        ("web.shop.svc.example.org", "", "shop"),
+        ("api.example.com", "shop", "shop"),
+        ("web..svc.cluster.local", "shop", "shop"),
+        ("web.shop.svcs", "pay", "pay"),
+        ("PassthroughCluster", "", UNKNOWN),
+        ("unknown", "unknown", UNKNOWN),
+        ("", "", UNKNOWN),
+    ],
+)
+def test_series_belongs_to_its_service_then_to_its_namespace_label_then_to_nobody(
+    service: str, namespace: str, subject: str
+) -> None:
+    assert subject_of(service, namespace) == subject
+
+
+def test_series_that_name_nothing_are_read_as_unknown(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "404", "9", {})
+
+    assert read(prometheus).pods["a"].counters == {Series(UNKNOWN, "404"): 9}
+
+
+# --- what is asked
+
+
+def test_every_query_names_its_time_and_its_timeout(prometheus: FakePrometheus) -> None:
+    read(prometheus, (5,))
+
+    assert [kind_of(asked["query"]) for asked in prometheus.asked] == [
+        "started",
+        "seen",
+        "sampled",
+        "buckets",
+        "requests",
+    ]
+    assert {asked["time"] for asked in prometheus.asked} == {f"{AT:.3f}"}
+    assert all(1 <= int(asked["timeout"].removesuffix("ms")) <= 5000 for asked in prometheus.asked)
+
+
+def test_no_query_uses_rate_or_increase_and_all_isolate_the_gateway(prometheus: FakePrometheus) -> None:
+    read(prometheus, (5,))
+
+    for asked in prometheus.asked:
+        assert "rate(" not in asked["query"]
+        assert "increase(" not in asked["query"]
+        assert 'source_workload="gateway"' in asked["query"] or 'app="gateway"' in asked["query"]
+
+
+def test_no_edges_read_no_latency_and_unlisted_edges_are_left_out(prometheus: FakePrometheus) -> None:
+    read(prometheus)
+    read(prometheus, (777,))
+
+    assert "buckets" not in {kind_of(asked["query"]) for asked in prometheus.asked}
+
+
+def test_names_come_from_the_settings() -> None:
+    labels = {"pod": "kubernetes_pod_name", "service": "svc", "namespace": "ns", "code": "status"}
+    asked = queries(
+        datasource("http://127.0.0.1", labels=labels, metrics={"requests": "r:total", "latencyBuckets": "b"}), (5,)
+    )
+
+    assert asked.requests.startswith("sum by (kubernetes_pod_name, svc, ns, status) (r:total{")
+    assert asked.buckets is not None
+    assert asked.buckets.startswith("sum by (kubernetes_pod_name, svc, ns, le) (b{")
+
+
+@pytest.mark.parametrize(
+    ("edge", "words"),
+    [
+        (0.5, ("0.5",)),
+        (500, ("500", "500.0")),
+        (1_800_000, ("1800000", "1800000.0", "1.8e+06")),
+        (1_000_000, ("1000000", "1000000.0", "1e+06")),
+        (1_234_567.5, ("1234567.5", "1.2345675e+06")),
+    ],
+)
+def test_edge_is_asked_for_in_every_spelling(edge: float, words: tuple[str, ...]) -> None:
+    assert spellings(edge) == words
+
+
+# --- credentials
+
+
+def test_bearer_token_is_read_anew_for_every_read(prometheus: FakePrometheus, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    metrics = PrometheusMetrics(datasource(prometheus.url, bearerTokenFile=str(token)), 45, "tcm")
+    for text in ("first\n", "second\n"):
+        token.write_text(text)
+        metrics.read(NOW, ())
+
+    assert set(prometheus.tokens[:4]) == {"Bearer first"}
+    assert set(prometheus.tokens[4:]) == {"Bearer second"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a\nb", b"\xff"])
+def test_unusable_token_file_asks_nothing(prometheus: FakePrometheus, tmp_path: Path, content: bytes | None) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_bytes(content)
+
+    assert "bearer token file" in refusal(prometheus, bearerTokenFile=str(token))
+    assert prometheus.asked == []
+
+
+def test_environment_is_not_read(prometheus: FakePrometheus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    read(prometheus)
+
+    assert set(prometheus.tokens) == {None}
+
+
+# --- answers that must not be believed
+
+
+def test_nobody_there_is_unavailable() -> None:
+    metrics = PrometheusMetrics(datasource("http://127.0.0.1:1"), 45, "tcm")
+
+    with pytest.raises(MetricsUnavailableError, match=r"tcm metrics \(http://127.0.0.1:1\), process starts: no answer"):
+        metrics.read(NOW, ())
+
+
+def test_missing_ca_file_is_unavailable(prometheus: FakePrometheus) -> None:
+    url = prometheus.url.replace("http:", "https:")
+    metrics = PrometheusMetrics(datasource(url, caFile="/nowhere/ca.pem"), 45, "tcm")
+
+    with pytest.raises(MetricsUnavailableError, match="CA certificate"):
+        metrics.read(NOW, ())
+
+
+def replying(status: int, body: bytes, **headers: str) -> Reply:
+    return lambda handler: send(handler, status, body, **headers)
+
+
+def answering(value: object) -> Reply:
+    return replying(200, json.dumps({"status": "success", "data": value}).encode())
+
+
+POD = {"pod": "a"}
+BAD_REPLIES = [
+    (replying(200, b"<html>login</html>"), "not JSON: <html>login</html>"),
+    (replying(200, b"[" * 200_000), "not JSON"),
+    (replying(200, b"[]"), "not JSON"),
+    (replying(200, b""), "not JSON"),
+    (replying(200, b'{"status":"error","errorType":"x","error":"too many samples"}'), "the error too many samples"),
+    (replying(200, b'{"status":"success"}'), "without any result"),
+    (replying(200, vector([], warnings=["store-2 did not answer"])), "may be partial, .*warnings.*store-2"),
+    (replying(200, vector([], infos=["odd"])), "may be partial, .*infos.*odd"),
+    (answering({"resultType": "scalar", "result": [AT, "1"]}), "a scalar where a vector must be"),
+    (answering({"resultType": "matrix", "result": []}), "a matrix where a vector must be"),
+    (answering({"resultType": "vector", "result": None}), "a vector where a vector must be"),
+    (answering({"resultType": "vector", "result": [{"metric": POD, "value": [AT, 5]}]}), "no sample"),
+    (answering({"resultType": "vector", "result": [{"metric": {"pod": 5}, "value": [AT, "5"]}]}), "no sample"),
+    (answering({"resultType": "vector", "result": [{"metric": POD}]}), "no sample"),
+    (answering({"resultType": "vector", "result": ["a"]}), "no sample"),
+    (replying(200, vector([(POD, "NaN")])), "answered NaN where a number must be"),
+    (replying(200, vector([(POD, "+Inf")])), r"answered \+Inf where a number must be"),
+    (replying(200, vector([(POD, "many")])), "answered many where a number must be"),
+    (replying(400, b'{"status":"error","error":"parse error"}'), "HTTP 400: parse error"),
+    (replying(401, b"who are you?\x00\n"), r"HTTP 401: who are you\?"),
+    (replying(503, b"x" * 1000, Retry_After="3600"), "HTTP 503: x{200}…"),
+    (replying(204, b""), "HTTP 204"),
+    (replying(302, b"", Location="/elsewhere"), "redirects"),
+    (replying(300, b""), "redirects"),
+    (replying(200, b'{"sta', Content_Length="500", Connection="close"), "no answer"),
+    (replying(200, b"no gzip", Content_Encoding="gzip"), "no answer"),
+]
+
+
+@pytest.mark.parametrize(("reply", "sentence"), BAD_REPLIES)
+@pytest.mark.parametrize("kind", ["started", "requests"])
+def test_bad_answer_to_any_question_refuses_the_read_and_says_what_and_where(
+    prometheus: FakePrometheus, reply: Reply, sentence: str, kind: str
+) -> None:
+    prometheus.replies[kind] = close_after(reply)
+
+    with pytest.raises(MetricsUnavailableError, match=f"(?s)^tcm metrics .*: .*{sentence}") as caught:
+        read(prometheus, (5,))
+
+    subject = {"started": "process starts", "requests": "request counts"}[kind]
+    assert subject in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert all(asked["path"] == "/api/v1/query" for asked in prometheus.asked)
+    assert [kind_of(asked["query"]) for asked in prometheus.asked].count(kind) == 1
+
+
+def close_after(reply: Reply) -> Reply:
+    def closing(handler: BaseHTTPRequestHandler) -> None:
+        reply(handler)
+        handler.close_connection = True
+
+    return closing
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "sentence"),
+    [
+        ("requests", [({**SHOP, "response_code": "200"}, "1")], "has no label 'pod'"),
+        ("requests", [({"pod": ""}, "1")], "has no label 'pod'"),
+        ("requests", [({"pod": "a"}, "-1")], "answered -1.0 for the counter"),
+        ("requests", [({"pod": "a"}, "1"), ({"pod": "a"}, "2")], "same series twice"),
+        ("buckets", [({"pod": "a", "le": "5"}, "1"), ({"pod": "a", "le": "5"}, "2")], "same series twice"),
+        ("buckets", [({"pod": "a", "le": "5"}, "-3")], "answered -3.0 for the counter"),
+        ("buckets", [({"pod": "a", "le": "7"}, "1")], "bucket edge '7', which was not asked for"),
+        ("buckets", [({"pod": "a", "le": "five"}, "1")], "bucket edge 'five'"),
+        ("buckets", [({"pod": "a"}, "1")], "bucket edge ''"),
+        ("buckets", [({"le": "5"}, "1")], "has no label 'pod'"),
+        ("sampled", [({"pod": "a"}, str(AT)), ({"pod": "a"}, str(AT))], "pod 'a' twice"),
+        ("sampled", [({"pod": "a"}, str(AT + 60))], "no instant in the past"),
+        ("started", [({"pod": "a"}, "-5")], "no instant in the past"),
+        ("seen", [({}, str(AT))], "has no label 'pod'"),
+    ],
+)
+def test_data_that_cannot_be_right_refuses_the_read(
+    prometheus: FakePrometheus, kind: str, rows: list[Row], sentence: str
+) -> None:
+    prometheus.add_pod("a")
+    prometheus.rows[kind] = rows
+
+    assert sentence in refusal(prometheus)
+
+
+# --- bounds
+
+
+def test_body_of_any_size_is_not_read(prometheus: FakePrometheus) -> None:
+    sent = 0
+
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal sent
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 40))
+        handler.end_headers()
+        while True:
+            sent += handler.wfile.write(b" " * 1_000_000)
+
+    prometheus.reply = flood
+
+    assert "more than 32 MiB" in refusal(prometheus)
+    assert sent < 2 * transport.MAX_ANSWER_BYTES
+
+
+def test_silent_server_is_given_up_after_the_timeout(prometheus: FakePrometheus) -> None:
+    released = threading.Event()
+
+    def stay_silent(_: BaseHTTPRequestHandler) -> None:
+        released.wait(20)
+
+    prometheus.reply = stay_silent
+    began = time.monotonic()
+    text = refusal(prometheus, timeout=timedelta(seconds=0.3))
+    took = time.monotonic() - began
+    released.set()
+
+    assert "ReadTimeout" in text
+    assert 0.3 <= took < 1.2
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_server_that_sends_a_byte_now_and_then_is_given_up_too(prometheus: FakePrometheus, *, chunked: bool) -> None:
+    released = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header(*("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "100000"))
+        handler.end_headers()
+        while not released.wait(0.05):
+            handler.wfile.write(b"1\r\n \r\n" if chunked else b" ")
+
+    prometheus.reply = drip
+    began = time.monotonic()
+    text = refusal(prometheus, timeout=timedelta(seconds=0.3))
+    took = time.monotonic() - began
+    released.set()
+
+    assert "still answering when the time was up" in text
+    assert took < 1.2
+
+
+def test_queries_together_get_twice_the_timeout(prometheus: FakePrometheus) -> None:
+    elapsed_seconds = 0.0
+
+    def just_in_time(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal elapsed_seconds
+        elapsed_seconds += 5.0
+        send(handler, 200, vector([]))
+
+    prometheus.reply = just_in_time
+    metrics = PrometheusMetrics(
+        datasource(prometheus.url, timeout=timedelta(seconds=5)), 45, "tcm", clock=lambda: elapsed_seconds
+    )
+
+    with pytest.raises(MetricsUnavailableError, match="sample times: no time left"):
+        metrics.read(NOW, ())
+    assert len(prometheus.asked) == 2
+
+
+def test_chunked_and_compressed_answers_are_read_whole(prometheus: FakePrometheus) -> None:
+    body = vector([({"pod": f"pod-{number}"}, str(AT)) for number in range(5000)])
+
+    def chunked(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for start in range(0, len(body), 10_000):
+            piece = body[start : start + 10_000]
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    prometheus.replies = {"sampled": chunked, "seen": replying(200, gzip.compress(body), Content_Encoding="gzip")}
+
+    assert len(read(prometheus).pods) == 5000
