@@ -1,0 +1,205 @@
+"""The folder of policies, read again on every tick: hot reload that cannot take a running shift's rules away.
+
+A bad edit keeps the last good policy and says so; a shift's rules must not change because somebody's editor
+wrote half a file. No inotify: a ConfigMap is swapped by moving one symlink, which looks different on every
+kernel and mount, while asking for a file's identity is cheap and always true. A policy disappears only with its
+file: a folder that is gone or empty looks like a lost mount, so everything it held stays, marked stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from shifter.core.policy import ShiftPolicy, conflicts
+from shifter.errors import ConfigError, Problem
+from shifter.service.yaml_files import Document, document_of, raw_bytes, value_of
+
+SUFFIXES: Final = frozenset({".yaml", ".yml"})
+FLEET: Final = "Fleet"
+_CONFIG_MAP_LINK: Final = "..data"
+_SWAP_RETRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """What holds now. `policies` and `files` are by shift name; `stale` are the names whose file no longer says so."""
+
+    policies: Mapping[str, ShiftPolicy] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    stale: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One file as last read; `raw` is None if it could not be.
+
+    `settled`: read a second time under the same identity with the same result. Only then is the identity
+    proof enough: a file written twice within one tick of the filesystem's clock keeps its times.
+    """
+
+    identity: tuple[int, ...]
+    settled: bool
+    raw: bytes | None
+    document: Document
+    policy: ShiftPolicy | None
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """The policy that a file stands for now; `stale` if that is the last good one instead of what it says."""
+
+    policy: ShiftPolicy
+    stale: bool
+
+
+def yaml_files_in(directory: Path) -> tuple[Path, ...]:
+    """Return the YAML files directly in a directory, by name; dotfiles and editors' temporary files left out.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    found = (path for path in directory.iterdir() if path.suffix in SUFFIXES)
+    return tuple(sorted(path for path in found if not path.name.startswith((".", "#", "~"))))
+
+
+class PolicyFolder:
+    """Reads one directory of policies, again and again; not for several threads at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[str, _Known] = {}
+        self._in_force: dict[str, ShiftPolicy] = {}
+        self._last: PolicySet | None = None
+
+    def reload(self) -> PolicySet:
+        """Return the policies that hold now and everything that is wrong with the folder.
+
+        Of two policies that claim one thing the one already in force stays, at the start the first by file name.
+        A `kind: Fleet` file that never was a policy is ignored, so that both may lie in one folder.
+
+        Raises:
+            ConfigError: the directory is missing, unreadable or has no policy, and never had one since this
+                object was made. Later the same thing is a problem, and every policy stays, stale.
+        """
+        known = self._read_all()
+        if isinstance(known, Problem):
+            return self._without_files(known)
+        unchanged = self._last is not None and _same_documents(known, self._known)
+        self._known = known
+        if self._last is None or not unchanged:
+            now = self._settle()
+            if self._last is None and not now.policies and not now.problems:
+                return self._without_files(self._trouble("holds no policy, only a Fleet"))
+            self._last = now
+        return self._last
+
+    def _trouble(self, message: str) -> Problem:
+        hint = "pass the directory of the ShiftPolicy files"
+        return Problem(str(self._directory), 0, 0, "", message, hint)
+
+    def _without_files(self, problem: Problem) -> PolicySet:
+        if self._last is None:
+            raise ConfigError(str(problem), (problem,))
+        return replace(self._last, problems=(problem,), stale=frozenset(self._last.policies))
+
+    def _read_all(self) -> dict[str, _Known] | Problem:
+        """Return every file as it is now, or what is wrong with the directory."""
+        known: dict[str, _Known] = {}
+        for _ in range(_SWAP_RETRIES):
+            generation = self._generation()
+            try:
+                paths = yaml_files_in(self._directory)
+            except OSError as error:
+                return self._trouble(f"cannot be listed: {error.strerror}")
+            if not paths:
+                return self._trouble("has no *.yaml or *.yml file")
+            looks = ((path.name, self._look(path)) for path in paths)
+            known = {name: look for name, look in looks if look is not None}
+            if self._generation() == generation:
+                break
+        return known
+
+    def _generation(self) -> str | None:
+        """Return what a ConfigMap's link points to: if it moves under our feet, we have read half of each."""
+        try:
+            return str((self._directory / _CONFIG_MAP_LINK).readlink())
+        except OSError:
+            return None
+
+    def _look(self, path: Path) -> _Known | None:
+        """Return a file as it is now, read only if need be; None if it vanished meanwhile."""
+        before = self._known.get(path.name)
+        identity = _identity(path)
+        if not identity and not path.is_symlink():
+            return None
+        same = before is not None and before.identity == identity
+        if before is not None and same and before.settled:
+            return before
+        try:
+            raw = raw_bytes(path)
+        except ConfigError as error:
+            return _Known(identity, False, None, Document(str(path), whole=False), None, error.problems)  # noqa: FBT003
+        if before is not None and raw == before.raw:
+            return replace(before, identity=identity, settled=same)
+        document = document_of(str(path), raw)
+        try:
+            return _Known(identity, False, raw, document, value_of(document, ShiftPolicy), ())  # noqa: FBT003
+        except ConfigError as error:
+            return _Known(identity, False, raw, document, None, error.problems)  # noqa: FBT003
+
+    def _settle(self) -> PolicySet:
+        """Decide which policy each file stands for, and remember it as the one in force."""
+        claims: dict[str, _Claim] = {}
+        problems: list[Problem] = []
+        for file in sorted(self._known, key=self._precedence):
+            known, good = self._known[file], self._in_force.get(file)
+            if known.policy is not None:
+                claims[file] = _Claim(known.policy, stale=False)
+            elif good is not None:
+                claims[file] = _Claim(good, stale=True)
+            if good is not None or known.document.kind != FLEET:
+                problems += known.problems
+        while clash := next(iter(conflicts({file: claim.policy for file, claim in claims.items()})), None):
+            problems.append(self._known[clash.file].document.problem(clash.path, clash.reason))
+            del claims[clash.file]
+            if clash.file in self._in_force:
+                # To the front: what was in force together agrees, so only what changed can lose against it.
+                claims = {clash.file: _Claim(self._in_force[clash.file], stale=True), **claims}
+        self._in_force = {file: claim.policy for file, claim in claims.items()}
+        return PolicySet(
+            policies={claim.policy.name: claim.policy for _, claim in sorted(claims.items(), key=_by_file)},
+            files={claim.policy.name: str(self._directory / file) for file, claim in claims.items()},
+            problems=tuple(sorted(problems)),
+            stale=frozenset(claim.policy.name for claim in claims.values() if claim.stale),
+        )
+
+    def _precedence(self, file: str) -> tuple[int, str]:
+        """Sort files in force and unchanged before changed ones before new ones."""
+        good, said = self._in_force.get(file), self._known[file].policy
+        if good is None:
+            return 2, file
+        return (0 if said is None or said == good else 1), file
+
+
+def _by_file(item: tuple[str, _Claim]) -> str:
+    return item[0]
+
+
+def _same_documents(now: Mapping[str, _Known], before: Mapping[str, _Known]) -> bool:
+    return now.keys() == before.keys() and all(
+        look.document is before[file].document and look.problems == before[file].problems for file, look in now.items()
+    )
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what tells one state of a file from another, links followed; empty if there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
