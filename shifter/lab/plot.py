@@ -1,0 +1,104 @@
+"""A scenario as plots: beats that wait for something to be seen and then do something to the lab.
+
+Plots run side by side, each through its beats in order. A beat looks at a `Scene`, one reading of the store and
+of what users saw, and acts on the `Stage`. Nothing is timed by sleeping: a beat that needs time says for how long
+something must have been so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shifter.core.phases import Phase
+from shifter.core.state import Report
+from shifter.lab.load_report import LoadReport
+from shifter.lab.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One look at the lab. `now` is Unix time; `since_beat` seconds since the plot's last beat was done."""
+
+    now: float
+    since_beat: float
+    reports: Mapping[str, Report]
+    users: LoadReport
+
+    def phase(self, shift: str) -> Phase | None:
+        """Return a shift's phase, None before it is known."""
+        report = self.reports.get(shift)
+        return None if report is None else report.phase
+
+    def written(self, shift: str) -> float:
+        """Return the share in force, percent, 0 before it is known."""
+        report = self.reports.get(shift)
+        return 0.0 if report is None or report.written is None else report.written
+
+    def held(self, shift: str, kind: str) -> bool:
+        """Return whether a shift is held for that reason."""
+        report = self.reports.get(shift)
+        return report is not None and any(hold.kind == kind for hold in report.holds)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One turn of the story: its name (for people and for the report), when it comes, and what it does."""
+
+    name: str
+    when: Callable[[Scene], bool]
+    do: Callable[[Stage], str] = lambda _: ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One thread of the story."""
+
+    name: str
+    beats: tuple[Beat, ...]
+
+
+@dataclass(slots=True)
+class Chronicle:
+    """When each beat came (Unix time), by plot and beat name, and what it said."""
+
+    times: dict[str, float] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+    def note(self, beat: str, at: float, said: str) -> None:
+        """Write down that a beat came."""
+        self.times[beat] = at
+        self.said[beat] = said
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one plot has come."""
+
+    plot: Plot
+    last_at: float
+    done: int = 0
+
+    @property
+    def next(self) -> Beat | None:
+        """The beat that is waited for; None at the end."""
+        beats: Sequence[Beat] = self.plot.beats
+        return beats[self.done] if self.done < len(beats) else None
+
+
+def order(*words: str) -> Callable[[Stage], str]:
+    """Return an act that gives an order through the real CLI and fails loudly if it is not accepted."""
+
+    def give(stage: Stage) -> str:
+        finished = stage.command(*words)
+        said = (finished.stdout + finished.stderr).strip().splitlines()
+        last = said[-1] if said else ""
+        if finished.returncode:
+            raise OrderFailedError(f"`shifter {' '.join(words)}` ended with {finished.returncode}: {last}")
+        return f"$ shifter {' '.join(words)}  → {last}"
+
+    return give
+
+
+class OrderFailedError(RuntimeError):
+    """An order of the story was not accepted."""

@@ -1,0 +1,183 @@
+"""The stage: everything of a migration on one machine, started together and knobs to turn while it runs.
+
+Real Envoys and Prometheus servers (`dataplane`), the emulated Tencent account whose weights drive the front
+Envoy, the real service as a process of its own, and the real CLI for every order. What is read here is read the
+way a user could: from the store, through the CLI, or from what the load generator's users saw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from shifter.core.records import Record
+from shifter.core.state import Report
+from shifter.lab import files
+from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, Account, open_account
+from shifter.lab.dataplane import DataPlane, DataPlaneSpec
+from shifter.lab.emulator import Emulator
+from shifter.lab.free_ports import LOOPBACK, reserve_ports
+from shifter.lab.load_report import LoadReport
+from shifter.lab.processes import ProcessSpec, Supervisor
+from shifter.lab.tools import find_tools
+from shifter.lab.topology import Namespace
+from shifter.ports import Store
+from shifter.wiring import open_store
+
+SERVICE: Final = "shifter"
+COMMAND_SECONDS: Final = 30.0
+_TASK_DELAY_SECONDS: Final = (0.2, 0.6)
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """What to set up. `balancer_of` gives each namespace its CLB; `directory` takes every file; `seed` the dice."""
+
+    directory: Path
+    balancer_of: Mapping[str, str]
+    pace: files.Pace
+    seed: int
+    load_seconds_max: float
+
+
+class Stage:
+    """The running lab, inside a `with` block."""
+
+    def __init__(self, spec: StageSpec) -> None:
+        self.spec = spec
+        self._stack = ExitStack()
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        self._environment = environment | {"NO_COLOR": "1", "SHIFTER_STORE": str(self.store_path)}
+        namespaces = tuple(Namespace(name) for name in spec.balancer_of)
+        self._namespaces = namespaces
+        self.plane = DataPlane(
+            DataPlaneSpec(
+                directory=spec.directory,
+                namespaces=namespaces,
+                scrape_interval_seconds=spec.pace.scrape_seconds,
+                rates=dict.fromkeys(spec.balancer_of, spec.pace.requests_per_second),
+                load_seconds_max=spec.load_seconds_max,
+            ),
+            find_tools(os.environ),
+            environment,
+        )
+        self._account: Account | None = None
+        self._emulator: Emulator | None = None
+        self._store: Store | None = None
+        self.emulator_port = 0
+        self.web_port = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.plane)
+            self._account = open_account(self._namespaces, self.spec.balancer_of, self.plane.gateways)
+            self._emulator = Emulator(
+                balancers=self._account.balancers,
+                region=REGION,
+                secret_id=SECRET_ID,
+                secret_key=SECRET_KEY,
+                clock=time.time,
+                rng=random.Random(self.spec.seed),
+                task_delay_seconds=_TASK_DELAY_SECONDS,
+                on_change=self._follow_weights,
+            )
+            self.emulator_port = self._emulator.start()
+            stack.callback(self._emulator.stop)
+            for balancer in self._account.balancers:
+                self._follow_weights(balancer.load_balancer_id)
+            urls = {mesh: self.plane.prometheus_url(mesh) for mesh in ("tcm", "istio")}
+            files.write_all(self.spec.directory, self._account, self.emulator_port, urls, self.spec.pace)
+            supervisor = Supervisor(self.spec.directory / "logs", self._environment)
+            stack.enter_context(supervisor)
+            reserved = stack.enter_context(reserve_ports(1, random.Random()))
+            self.web_port = reserved.ports[0]
+            self._start_service(supervisor)
+            self._store = open_store(self.store_path)
+            stack.callback(self._store.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def store_path(self) -> Path:
+        """Where the service keeps its state."""
+        return self.spec.directory / "shifter.db"
+
+    @property
+    def account(self) -> Account:
+        """The Tencent account; inside the `with` block only."""
+        return _running(self._account)
+
+    @property
+    def emulator(self) -> Emulator:
+        """The Tencent API; inside the `with` block only."""
+        return _running(self._emulator)
+
+    def reports(self) -> Mapping[str, Report]:
+        """Return the service's newest explanation of every shift."""
+        return _running(self._store).reports()
+
+    def history(self) -> Sequence[Record]:
+        """Return everything that happened so far."""
+        return _running(self._store).history(limit=10_000)
+
+    def users(self) -> LoadReport:
+        """Return what users saw so far, at most about half a second old."""
+        return self.plane.load_report()
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the real CLI, as an on-call engineer would."""
+        argv = [sys.executable, "-m", "shifter", *words]
+        return subprocess.run(
+            argv,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def shifts(self) -> Any:  # noqa: ANN401 - JSON as the CLI prints it
+        """Return what `shifter get -o json` prints."""
+        return json.loads(self.command("get", "-o", "json").stdout)
+
+    def _start_service(self, supervisor: Supervisor) -> None:
+        directory = self.spec.directory
+        argv = (
+            *(sys.executable, "-m", "shifter", "--store", str(self.store_path), "run"),
+            *("--fleet", str(directory / "fleet.yaml"), "--policies", str(directory / "policies")),
+            *("--listen", f"{LOOPBACK}:{self.web_port}"),
+        )
+        spec = ProcessSpec(SERVICE, argv, ready_url=f"http://{LOOPBACK}:{self.web_port}/readyz")
+        supervisor.start(spec).wait_ready()
+
+    def _follow_weights(self, balancer: str) -> None:
+        """Let the front Envoy do what the balancer's weights say: the emulator calls this after every change."""
+        account = self.account
+        for namespace in account.namespaces_of(balancer):
+            place = account.places[namespace]
+            served = self.emulator.serving(place.balancer, place.listener, place.location)
+            self.plane.set_weights(namespace, {account.gateway_port[key]: weight for key, weight in served.items()})
+
+
+def _running(part: _Part | None) -> _Part:
+    if part is None:
+        raise RuntimeError("the lab runs inside its `with` block only")
+    return part

@@ -1,0 +1,235 @@
+"""Whether a story ended as told: `lab-report.json`, its figures and its checks.
+
+The figures come from what users saw (the load generator's own count), from the store's history and from the
+cloud's log of writes; each is held against the others. `"verdict": "ok"` only if every check holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shifter.core.records import Record, What
+from shifter.core.state import Report
+from shifter.lab.emulator import WriteRecord
+from shifter.lab.load_report import LoadReport, NamespaceLoad
+from shifter.lab.plot import Chronicle
+from shifter.lab.scenarios import DIED, FAULT, Ending, Scenario
+
+_CHANCE_DEVIATIONS: Final = 4.0
+_SPLIT_ALLOWANCE_PERCENT: Final = 1.0
+_COUNT_ALLOWANCE: Final = 0.005
+_COUNT_ALLOWANCE_REQUESTS: Final = 3
+_LEAST_REQUESTS: Final = 50
+"""A step that lasted for fewer requests says too little about its split to be judged."""
+
+MeshCounts = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Everything the verdict is made of. `counted` is what each mesh's Prometheus says, by mesh and namespace."""
+
+    scenario: Scenario
+    chronicle: Chronicle
+    finished: bool
+    trouble: str
+    history: Sequence[Record]
+    reports: Mapping[str, Report]
+    users: LoadReport
+    counted: MeshCounts
+    writes: Sequence[WriteRecord]
+    seconds: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must be true of the story, whether it is, and the numbers."""
+
+    name: str
+    ok: bool
+    told: str
+
+
+def lab_report(material: Material) -> dict[str, Any]:
+    """Return the report as JSON values."""
+    shifts = {name: _shift(material, name) for name in material.scenario.endings}
+    checks = [
+        *_story(material),
+        *(check for name, ending in material.scenario.endings.items() for check in _ending(material, name, ending)),
+        *(check for name, shift in shifts.items() for check in _splits(name, shift["steps"])),
+        *_counts(material),
+        *_nobody_left_alone(material),
+        *_nothing_raised(material),
+    ]
+    return {
+        "apiVersion": "shifter.io/v1alpha1",
+        "kind": "LabReport",
+        "scenario": material.scenario.name,
+        "verdict": "ok" if all(check.ok for check in checks) else "failed",
+        "seconds": round(material.seconds, 1),
+        "seed": material.seed,
+        "shifts": shifts,
+        "beats": {name: round(at - material.users.started_at, 1) for name, at in material.chronicle.times.items()},
+        "checks": [{"name": check.name, "ok": check.ok, "told": check.told} for check in checks],
+    }
+
+
+def _records(material: Material, shift: str, what: What) -> list[Record]:
+    return [each for each in material.history if each.record.shift == shift and each.record.what is what]
+
+
+def _shift(material: Material, name: str) -> dict[str, Any]:
+    load = material.users.namespaces[name]
+    report = material.reports.get(name)
+    return {
+        "phase": None if report is None else str(report.phase),
+        "finalShare": None if report is None else report.written,
+        "rollbacks": _rollbacks(material, name, load),
+        "steps": _steps(material, name, load),
+        "users": {
+            "requests": load.total,
+            "failed": load.failed,
+            "failedByCause": dict(load.failed_by_cause),
+            "byMesh": dict(load.by_mesh),
+            "p99Ms": round(load.latency.p99_seconds * 1000, 1),
+        },
+    }
+
+
+def _rollbacks(material: Material, name: str, load: NamespaceLoad) -> list[dict[str, Any]]:
+    """One row per rollback; the fault's own instant is known to the story, the last bad request to the users."""
+    fault_at = next(
+        (material.chronicle.times[beat] for beat in (FAULT, DIED) if beat in material.chronicle.times), None
+    )
+    rows = []
+    for each in _records(material, name, What.PHASE):
+        if "→ RollingBack" not in each.record.reason:
+            continue
+        bad = load.last_failed_at
+        rows.append(
+            {
+                "at": each.record.at.isoformat(),
+                "reason": each.record.reason,
+                "secondsFromFaultToDecision": _span(fault_at, each.record.at.timestamp()) if load.failed else None,
+                "secondsFromFaultToLastBadRequest": _span(fault_at, bad) if load.failed else None,
+                "failedRequests": load.failed,
+            }
+        )
+    return rows
+
+
+def _span(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round(end - start, 2)
+
+
+def _steps(material: Material, name: str, load: NamespaceLoad) -> list[dict[str, Any]]:
+    """One row per verified share: wanted, what the weights amount to, and what users got until the next change."""
+    moves = sorted(
+        [*_records(material, name, What.INTENT), *_records(material, name, What.DONE)], key=lambda each: each.id
+    )
+    rows = []
+    for index, move in enumerate(moves):
+        if move.record.what is not What.DONE:
+            continue
+        begin = move.record.at.timestamp() + 1
+        later = [each.record.at.timestamp() for each in moves[index + 1 :] if each.record.what is What.INTENT]
+        seen = load.between(begin, later[0] if later else material.users.written_at)
+        answered = sum(seen.by_mesh.values())
+        written = max(dict(move.record.evidence["written"]).values())  # type: ignore[call-overload] # JSON of our own
+        observed = 100 * seen.by_mesh.get("istio", 0) / answered if answered else None
+        rows.append(
+            {
+                "wanted": move.record.evidence["to"],
+                "written": round(written, 3),
+                "observed": None if observed is None else round(observed, 3),
+                "errorPercentagePoints": None if observed is None else round(observed - written, 3),
+                "requests": answered,
+            }
+        )
+    return rows
+
+
+def _story(material: Material) -> list[Check]:
+    beats = [beat.name for plot in material.scenario.plots for beat in plot.beats]
+    missing = [name for name in beats if name not in material.chronicle.times]
+    told = "every beat came" if not missing else f"did not come: {', '.join(missing)}"
+    checks = [Check("the story went to its end", material.finished and not missing, told)]
+    if material.trouble:
+        checks.append(Check("nothing went wrong on the way", ok=False, told=material.trouble))
+    return checks
+
+
+def _ending(material: Material, name: str, ending: Ending) -> list[Check]:
+    report = material.reports.get(name)
+    phase = None if report is None else report.phase
+    share = None if report is None else report.written
+    rollbacks = sum("→ RollingBack" in each.record.reason for each in _records(material, name, What.PHASE))
+    load = material.users.namespaces[name]
+    failed = f"{load.failed} of {load.total} requests failed {dict(load.failed_by_cause)}"
+    fine = load.failed == 0 if not ending.may_fail_users else 0 < load.failed < load.total / 5
+    return [
+        Check(f"{name} ends {ending.phase}", phase is ending.phase, f"it is {phase}"),
+        Check(f"{name} ends at {ending.share:g} %", share == ending.share, f"the weights amount to {share} %"),
+        Check(f"{name} went back {ending.rollbacks} times", rollbacks == ending.rollbacks, f"{rollbacks} times"),
+        Check(f"users of {name} saw what was told", fine and load.not_sent == 0, failed),
+    ]
+
+
+def _splits(name: str, steps: Sequence[Mapping[str, Any]]) -> list[Check]:
+    """The split users got is the split that was written, give or take chance."""
+    checks = []
+    for step in steps:
+        if step["requests"] < _LEAST_REQUESTS:
+            continue
+        ratio = step["written"] / 100
+        chance = 100 * _CHANCE_DEVIATIONS * math.sqrt(ratio * (1 - ratio) / step["requests"])
+        allowed = chance + _SPLIT_ALLOWANCE_PERCENT
+        told = f"users got {step['observed']} % of {step['requests']} requests, allowed ±{allowed:.1f}"
+        near = abs(step["errorPercentagePoints"]) <= allowed
+        checks.append(Check(f"{name} at {step['wanted']:g} % really was", near, told))
+    return checks
+
+
+def _counts(material: Material) -> list[Check]:
+    """What the gateways' metrics count is what users saw, mesh by mesh: no decoy, no request lost."""
+    checks = []
+    for name in material.scenario.endings:
+        seen = material.users.namespaces[name].by_mesh
+        for mesh, counted in material.counted.items():
+            # Requests that lost their namespace's label are counted for nobody: then the sum may only fall short.
+            unknown = counted.get("unknown", 0.0)
+            metric, users = counted.get(name, 0.0), seen.get(mesh, 0)
+            allowed = _COUNT_ALLOWANCE * users + _COUNT_ALLOWANCE_REQUESTS
+            ok = -allowed - unknown <= metric - users <= allowed
+            told = f"Prometheus {metric:.0f}, users {users}" + (f", nameless {unknown:.0f}" if unknown else "")
+            checks.append(Check(f"{mesh}'s metrics of {name} agree with its users", ok, told))
+    return checks
+
+
+def _nobody_left_alone(material: Material) -> list[Check]:
+    dark = sum(bool(write.darkened) for write in material.writes)
+    told = f"{len(material.writes)} changes of weights in the cloud's own log, {dark} left a rule without weight"
+    return [Check("no rule was ever without weight", dark == 0, told)]
+
+
+def _nothing_raised(material: Material) -> list[Check]:
+    """Between two beats nothing may be raised, whatever else happens."""
+    checks = []
+    for begin, end in material.scenario.holds_between:
+        times = material.chronicle.times
+        if begin not in times or end not in times:
+            continue
+        raised = [
+            each
+            for each in material.history
+            if each.record.what is What.INTENT
+            and each.record.evidence["direction"] == "climb"
+            and times[begin] < each.record.at.timestamp() < times[end]
+        ]
+        told = f"{len(raised)} climbs began in {times[end] - times[begin]:.1f} s"
+        checks.append(Check(f"nothing rose between {begin!r} and {end!r}", not raised, told))
+    return checks
