@@ -1,0 +1,102 @@
+"""How every command ends: one line `error: ...`, perhaps a hint, and an exit code that scripts can rely on.
+
+The codes are a contract (`shifter --help` lists them): whoever wraps shifter must be able to tell a typing mistake
+from a guard's refusal from a store that is not there. No traceback unless asked for: at 3 a.m. it hides the sentence.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+
+import click
+
+from shifter.errors import ConfigError, NotFoundError, RefusedError, ShifterError, TransientError
+
+
+class Exit(IntEnum):
+    """What the exit codes mean."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 4
+    UNREACHABLE = 5
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+_CODES: tuple[tuple[type[Exception], Exit], ...] = (
+    (ConfigError, Exit.USAGE),
+    (NotFoundError, Exit.NOT_FOUND),
+    (RefusedError, Exit.REFUSED),
+    (TransientError, Exit.UNREACHABLE),
+)
+
+
+class CommandError(ShifterError):
+    """A command ends here, with this code; `hint` says what to do about it."""
+
+    def __init__(self, code: Exit, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+def say(text: str) -> None:
+    """Write a line for the person, beside the data: to stderr."""
+    click.echo(text, err=True)
+
+
+def ended(command: Callable[[], object], verbose: Callable[[], bool]) -> int:
+    """Carry a command out and return its exit code; what went wrong is said on stderr.
+
+    Args:
+        command: what to do; an `int` it returns is the exit code.
+        verbose: asked afterwards whether an error's traceback is wanted.
+    """
+    try:
+        returned = command()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.UsageError as error:
+        command_path = error.ctx.command_path if error.ctx else "shifter"
+        return _failed(Exit.USAGE, error.format_message(), f"see `{command_path} --help`")
+    except click.ClickException as error:
+        return _failed(Exit(error.exit_code), error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the end of the program: nobody above could act on it
+        if verbose():
+            traceback.print_exception(error, file=sys.stderr)
+        return _ended_by(error)
+    return returned if isinstance(returned, int) else Exit.OK
+
+
+def _ended_by(error: Exception) -> int:
+    if isinstance(error, CommandError):
+        if error.code is Exit.INTERRUPTED:
+            say(str(error))
+            return error.code
+        return _failed(error.code, str(error), error.hint)
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        for problem in error.problems:
+            say(f"error: {problem}")
+        return Exit.USAGE
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return _failed(code, str(error))
+    said = str(error) if isinstance(error, ShifterError) else f"{type(error).__name__}: {error}"
+    return _failed(Exit.UNEXPECTED, said, "-v shows where")
+
+
+def _failed(code: Exit, message: str, hint: str = "") -> int:
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+    return code

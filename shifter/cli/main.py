@@ -1,0 +1,126 @@
+"""The root of the command line: which commands there are and where each lives.
+
+A command's module is imported when it is called and not before: `shifter --help` and shell completion must not
+pay for pydantic, SQLite or the service. So the one-line helps are here, beside the names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Never
+
+import click
+
+from shifter import __version__
+from shifter.cli.exits import ended
+from shifter.cli.output import API_VERSION
+from shifter.cli.session import Session, store_option
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A command that is imported on use. `section` groups it in the help."""
+
+    module: str
+    help: str
+    section: str
+
+
+_LOOK, _ORDER, _FILES, _RUN = "Look", "Order", "Files", "Run"
+_READING, _ORDERING = "shifter.cli.reading", "shifter.cli.ordering"
+COMMANDS: Mapping[str, Lazy] = {
+    "get": Lazy(_READING, "List shifts, one line each.", _LOOK),
+    "describe": Lazy(_READING, "Explain why a shift is where it is.", _LOOK),
+    "watch": Lazy("shifter.cli.watching", "Follow shifts as they move.", _LOOK),
+    "history": Lazy(_READING, "Show what happened, who did it and why.", _LOOK),
+    "pause": Lazy(_ORDERING, "Stop raising a shift's share; rollback stays possible.", _ORDER),
+    "resume": Lazy(_ORDERING, "End a pause.", _ORDER),
+    "promote": Lazy(_ORDERING, "Take the next step now, without waiting for soak.", _ORDER),
+    "rollback": Lazy(_ORDERING, "Send all traffic back to TCM.", _ORDER),
+    "retry": Lazy(_ORDERING, "Start a rolled back shift over.", _ORDER),
+    "policy": Lazy("shifter.cli.policies", "Check policy and fleet files.", _FILES),
+    "run": Lazy("shifter.cli.running", "Run the service.", _RUN),
+    "lab": Lazy("shifter.cli.running", "Rehearse a migration on this machine.", _RUN),
+}
+
+
+class Root(click.Group):
+    """The `shifter` group: imports lazily, and ends every command the way `exits.py` says."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of the help."""
+        return [*COMMANDS, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command and return it; None if there is none by that name."""
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(lazy.module), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command for the arguments; an unknown one gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the commands by section, importing none of them."""
+        for section in dict.fromkeys(lazy.section for lazy in COMMANDS.values()):
+            with formatter.section(section):
+                formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items() if lazy.section == section])
+        with formatter.section("Other"):
+            formatter.write_dl([(name, command.get_short_help_str()) for name, command in self.commands.items()])
+
+    def main(self, *args: Any, **extra: Any) -> Never:  # noqa: ANN401 - as click's
+        """Carry the command line out and exit with its code; `obj` may be a session to do it in."""
+        session = extra.get("obj") or Session()
+        given = {"prog_name": "shifter", **extra, "obj": session, "standalone_mode": False}
+        run = super().main
+        sys.exit(ended(lambda: run(*args, **given), lambda: session.verbose))
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@store_option
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
+@click.pass_obj
+def cli(session: Session, *, verbose: bool) -> None:
+    """Carry production traffic from Tencent Cloud Mesh to a self-built Istio.
+
+    Exit codes: 0 ok, 1 unexpected, 2 usage or invalid file, 3 not found, 4 refused by a guard, 5 unreachable,
+    124 wait timed out, 130 interrupted.
+    """
+    session.verbose = verbose
+
+
+@cli.command()
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def version(output: str) -> None:
+    """Show the version."""
+    if output == "json":
+        found = {
+            "apiVersion": API_VERSION,
+            "kind": "Version",
+            "schemaVersion": 1,
+            "version": __version__,
+            "python": platform.python_version(),
+        }
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(f"shifter {__version__}")
+
+
+def main() -> None:
+    """Entry point of the `shifter` command."""
+    cli.main()

@@ -1,0 +1,141 @@
+"""How data leaves: tables for people, JSON and YAML for programs.
+
+JSON and YAML are the stable API: every document names its `apiVersion`, `kind` and `schemaVersion`, and golden
+tests pin them. Tables may change. What is stored was written by whoever could write an order or a policy, so
+nothing of it reaches a terminal before control characters are gone: a reason must not repaint the screen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+API_VERSION: Final = "shifter.io/v1alpha1"
+"""The same as the files' (a test compares them); not imported, because `shifter version` needs no pydantic."""
+
+SCHEMA_VERSION: Final = 1
+
+_GAP: Final = "   "
+_WRAPPED: Final = frozenset({"HOLDS", "REASON"})
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What JSON and YAML would let through: C1 controls, half characters, and marks that reorder a line.
+_SNEAKY = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+class Format(StrEnum):
+    """What `-o` understands."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+def clean(text: str) -> str:
+    """Return text that is safe on a terminal, on one line: no escape sequences, controls or invisible marks."""
+    visible = _ESCAPES.sub("", text)
+    return "".join(
+        " " if char in "\t\n\r" else char
+        for char in visible
+        if char in "\t\n\r" or unicodedata.category(char) not in _HIDDEN_CATEGORIES
+    ).strip()
+
+
+def stamp(at: datetime | None) -> str | None:
+    """Return an instant the way programs read it: RFC 3339 in UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return an instant the way people read it: `3m ago (15:04:05 +08:00)`, local time."""
+    day, clock = local(at).split(" ", 1)
+    return f"{span(now - at)} ago ({clock if now - at < timedelta(days=1) else f'{day} {clock}'})"
+
+
+def local(at: datetime) -> str:
+    """Return an instant in local time: `2026-11-20 15:04:05 +08:00`."""
+    here = at.astimezone()
+    offset = here.strftime("%z")
+    return f"{here:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
+
+
+def span(length: timedelta) -> str:
+    """Return a span in the two largest units that matter: `45s`, `12m`, `3h5m`, `2d4h`."""
+    seconds = max(0, int(length.total_seconds()))
+    if seconds < 2 * _MINUTE:
+        return f"{seconds}s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE}m"
+    if seconds < _DAY:
+        minutes = seconds % _HOUR // _MINUTE
+        return f"{seconds // _HOUR}h{minutes}m" if minutes else f"{seconds // _HOUR}h"
+    hours = seconds % _DAY // _HOUR
+    return f"{seconds // _DAY}d{hours}h" if hours else f"{seconds // _DAY}d"
+
+
+def write_document(kind: str, body: Mapping[str, object], form: Format) -> None:
+    """Write one document of the stable API to stdout, as JSON or YAML."""
+    whole = {"apiVersion": API_VERSION, "kind": kind, "schemaVersion": SCHEMA_VERSION, **body}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+    if form is Format.YAML:
+        import yaml  # noqa: PLC0415 - for this one format
+
+        sneaky = _SNEAKY.search(text) is not None
+        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=not sneaky, width=1000), nl=False)
+    else:
+        click.echo(_SNEAKY.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, terminal: bool) -> None:
+    """Write a table to stdout: drawn by rich on a terminal, plain aligned lines anywhere else."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if not terminal:
+        for line in plain_table(headers, cells):
+            click.echo(line)
+        return
+    import sys  # noqa: PLC0415 - beside rich
+
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that pipes need not pay
+
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(rich_table(headers, cells))
+
+
+def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as aligned lines without decoration; the last column is not padded."""
+    everything = [headers, *rows]
+    widths = [max(shown_width(row[column]) for row in everything) for column in range(len(headers))]
+    return [
+        _GAP.join(cell + " " * (width - shown_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
+    ]
+
+
+def rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table that rich can print; cells are texts, never markup."""
+    from rich.table import Table  # noqa: PLC0415 - 60 ms that pipes need not pay
+    from rich.text import Text  # noqa: PLC0415 - 60 ms that pipes need not pay
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold", no_wrap=header not in _WRAPPED)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def shown_width(text: str) -> int:
+    """Return how many columns a text takes; Chinese characters take two each."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

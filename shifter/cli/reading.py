@@ -1,0 +1,128 @@
+"""The commands that only look: `get`, `describe` and `history`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from shifter.cli.description import describe_text
+from shifter.cli.exits import say
+from shifter.cli.output import Format, clean, local, span, write_document, write_table
+from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.views import (
+    View,
+    holds,
+    order_document,
+    record_document,
+    shift_document,
+    split,
+    step,
+    views,
+    waits_for,
+    warn_of_silence,
+)
+from shifter.core.records import Record
+
+_LISTS = click.Choice([str(form) for form in Format])
+_STALE: Final = "what you see is the last it told"
+_DESCRIBED_RECORDS: Final = 5
+
+
+@click.command()
+@store_option
+@click.argument("shifts", nargs=-1, metavar="[SHIFT]...")
+@click.option("-o", "--output", type=_LISTS, default="table", show_default=True, help="Form of the answer.")
+@pass_session
+def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
+    """List shifts, one line each: all of them, or those named.
+
+    AGE is how long the shift has been in its phase.
+    """
+    form, now = Format(output), session.now()
+    found = views(session.store(), shifts)
+    if form in {Format.JSON, Format.YAML}:
+        write_document("ShiftList", {"items": [shift_document(view) for view in found]}, form)
+    elif form is Format.NAME:
+        for view in found:
+            click.echo(f"shift/{clean(view.name)}")
+    elif not found:
+        say("no shifts yet: the service takes them from its policy files")
+    else:
+        headers = ["SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "AGE"]
+        wide = form is Format.WIDE
+        rows = [_row(view, span(now - view.report.since), wide=wide) for view in found]
+        write_table(
+            [*headers, "OBSERVED", "ATTEMPT", "REASON"] if wide else headers, rows, terminal=session.is_terminal()
+        )
+    warn_of_silence(found, now, _STALE)
+
+
+def _row(view: View, age: str, *, wide: bool) -> list[str]:
+    report = view.report
+    row = [view.name, report.phase, split(view), step(view), report.verdict, holds(view), age]
+    if wide:
+        observed = "?" if report.observed is None else f"{report.observed:.4g} %"
+        row += [observed, str(report.attempt), report.reason]
+    return row
+
+
+@click.command()
+@store_option
+@click.argument("shift")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@pass_session
+def describe(session: Session, shift: str, output: str) -> None:
+    """Explain why a shift is where it is.
+
+    The evidence with its numbers and limits, the holds, what it waits for, who did what last.
+    """
+    store, now = session.store(), session.now()
+    (view,) = views(store, [shift])
+    orders = [order for order in store.open_orders() if order.request.shift == shift]
+    records = store.history(shift, limit=_DESCRIBED_RECORDS)
+    if output == "text":
+        for line in describe_text(view, orders, records, now):
+            click.echo(line)
+    else:
+        body = {
+            **shift_document(view),
+            "waitsFor": waits_for(view, orders),
+            "openOrders": [order_document(order) for order in orders],
+            "history": [record_document(record) for record in records],
+        }
+        write_document("Shift", body, Format(output))
+    warn_of_silence([view], now, _STALE)
+
+
+@click.command()
+@store_option
+@click.argument("shift", required=False)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Newest records to show.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
+)
+@pass_session
+def history(session: Session, shift: str | None, limit: int, output: str) -> None:
+    """Show what happened, oldest first: when, who, what and why."""
+    store, form = session.store(), Format(output)
+    records = store.history(shift, limit=limit)
+    if shift is not None and not records:
+        views(store, [shift])  # an unknown name is an error, a shift without history is not
+    if form in {Format.JSON, Format.YAML}:
+        write_document("HistoryList", {"items": [record_document(record) for record in records]}, form)
+    elif not records:
+        say("no history yet")
+    else:
+        wide = form is Format.WIDE
+        headers = ["TIME", *([] if shift else ["SHIFT"]), "WHO", "WHAT", *(["SEQ", "EPOCH"] if wide else []), "REASON"]
+        rows = [_history_row(record, named=shift is None, wide=wide) for record in records]
+        write_table(headers, rows, terminal=session.is_terminal())
+
+
+def _history_row(record: Record, *, named: bool, wide: bool) -> list[str]:
+    new = record.record
+    row = [local(new.at), *([new.shift] if named else []), new.by, new.what]
+    if wide:
+        row += [str(new.sequence or "-"), str(new.epoch or "-")]
+    return [*row, new.reason]

@@ -1,0 +1,95 @@
+"""The commands that run something here: the service itself, and the lab. Thin: what they start is imported on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from shifter.cli.exits import Exit
+from shifter.cli.output import write_table
+from shifter.cli.session import Session, pass_session, store_option
+
+_HIGHEST_PORT: Final = 65535
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+class Listen(click.ParamType[tuple[str, int]]):
+    """`host:port`; an IPv6 address in brackets."""
+
+    name = "host:port"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click's
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, int]:
+        """Return host and port; port 0 lets the system choose."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > _HIGHEST_PORT:
+            self.fail(f"{value!r} is not host:port, e.g. 127.0.0.1:8080", param, ctx)
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@click.command()
+@click.option("--fleet", required=True, type=_FILE, help="The fleet file.")
+@click.option("--policies", required=True, type=_DIRECTORY, help="Directory of policy files; edits are picked up.")
+@store_option
+@click.option("--listen", type=Listen(), default="127.0.0.1:8080", show_default=True, help="For health and metrics.")
+@click.option("--mode", type=click.Choice(["act", "observe"]), help="Instead of the fleet file's mode.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@pass_session
+def run(
+    session: Session, fleet: Path, policies: Path, listen: tuple[str, int], mode: str | None, log_level: str
+) -> None:
+    """Run the service in the foreground until it gets SIGTERM or Ctrl-C.
+
+    State is kept in the store; a restart goes on where it was.
+    """
+    from shifter.wiring import ServeOptions, serve  # noqa: PLC0415 - half a second, for this one command
+
+    session.store_path.parent.mkdir(parents=True, exist_ok=True)
+    host, port = listen
+    serve(ServeOptions(fleet, policies, session.store_path, host, port, mode, log_level))
+
+
+@click.group()
+def lab() -> None:
+    """Rehearse a migration on this machine: real Envoys, real Prometheus, an emulated Tencent Cloud."""
+
+
+@lab.command("run")
+@click.option("--scenario", help="What happens; see --list. Default: a whole migration.")
+@click.option("--list", "list_", is_flag=True, help="List the scenarios and exit.")
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--seed", type=int, default=1, show_default=True, help="For everything the lab draws.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="lab-report.json",
+    show_default=True,
+    help="JSON to write.",
+)
+@click.option("--directory", type=_DIRECTORY, default=".lab", show_default=True, help="Where the run's files go.")
+def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report: Path, directory: Path) -> int:
+    """Run a scenario and judge it; the exit code is 1 if it did not end as it must."""
+    from shifter.lab.scenarios import DEFAULT, SCENARIOS  # noqa: PLC0415 - the lab is not part of every installation
+
+    if list_:
+        write_table(
+            ["SCENARIO", "WHAT HAPPENS"], [[each.name, each.about] for each in SCENARIOS.values()], terminal=False
+        )
+        return Exit.OK
+    from rich.console import Console  # noqa: PLC0415 - for this one command
+
+    from shifter.lab import drill  # noqa: PLC0415 - the lab is not part of every installation
+
+    options = drill.DrillOptions(scenario or DEFAULT, directory, report, seed, keep)
+    return drill.run(options, Console())

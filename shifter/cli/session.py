@@ -1,0 +1,114 @@
+"""What a command stands in: the store it talks to, the clock, the terminal, and who is asking.
+
+Made once per call, before the command is known, so it must import nothing heavy. Tests hand in their own.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shifter.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from shifter.ports import Store
+
+
+def default_store_path(environment: Mapping[str, str]) -> Path:
+    """Return where the store is without `--store`: where SHIFTER_STORE says, else the user's state directory (XDG)."""
+    if environment.get("SHIFTER_STORE"):
+        return Path(environment["SHIFTER_STORE"])
+    state = environment.get("XDG_STATE_HOME", "")
+    # The XDG specification says to ignore a relative path.
+    base = Path(state) if state.startswith("/") else Path(environment.get("HOME", "/")) / ".local" / "state"
+    return base / "shifter" / "shifter.db"
+
+
+def open_existing(path: Path) -> Store:
+    """Open the store that a service made.
+
+    Raises:
+        CommandError: there is none. Making an empty one here would hide a wrong path.
+        StoreUnavailableError: it cannot be opened.
+    """
+    if not path.exists():
+        hint = "is `shifter run` started? pass --store or set SHIFTER_STORE"
+        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", hint)
+    from shifter.wiring import open_store  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
+
+    return open_store(path)
+
+
+def claimed_user() -> str:
+    """Return `user@host` of the person at the keyboard, as the operating system tells it: claimed, not verified."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number and no name
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(slots=True)
+class Session:
+    """One call of the command line. `now` is aware time; `sleep` takes seconds."""
+
+    opener: Callable[[Path], Store] = open_existing
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+    user: Callable[[], str] = claimed_user
+    is_terminal: Callable[[], bool] = lambda: sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    can_ask: Callable[[], bool] = lambda: sys.stdin.isatty() and sys.stderr.isatty()
+    store_path: Path = field(default_factory=lambda: default_store_path(os.environ))
+    verbose: bool = False
+
+    def store(self) -> Store:
+        """Open the store; it is closed when the command ends."""
+        store = self.opener(self.store_path)
+        click.get_current_context().call_on_close(store.close)
+        return store
+
+
+pass_session = click.make_pass_decorator(Session)
+
+
+def _use_store(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        context.ensure_object(Session).store_path = path
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--store`; before or after the command's name, as people type it."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=_use_store,
+        help="State file of the service. Default: $SHIFTER_STORE, else $XDG_STATE_HOME/shifter/shifter.db.",
+    )(command)
+
+
+class Span(click.ParamType[Any]):
+    """A span of time with its unit, such as `60s` or `5m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click's
+        """Return the span as a `timedelta`."""
+        from pydantic_core import PydanticCustomError  # noqa: PLC0415 - not for `--help`
+
+        from shifter.core.schema import parse_duration  # noqa: PLC0415 - not for `--help`
+
+        try:
+            return parse_duration(value)
+        except PydanticCustomError as error:
+            self.fail(f"{value!r}: {error.message()}", param, ctx)

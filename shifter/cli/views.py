@@ -1,0 +1,217 @@
+"""What the store knows of shifts, as the commands show it: one `View` per shift, and the stable documents.
+
+The documents are written out key by key on purpose. They are an API: renaming a field of `Report` must not
+rename a key that somebody's script reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from shifter.cli.exits import CommandError, Exit, say
+from shifter.cli.output import clean, span, stamp
+from shifter.core.orders import Order
+from shifter.core.phases import Phase
+from shifter.core.records import Record
+from shifter.core.splits import shown
+from shifter.core.state import Report, ShiftState
+from shifter.ports import Store
+from shifter.service.yaml_problems import did_you_mean
+
+SILENT_AFTER: Final = timedelta(seconds=90)
+"""Three times the default `reportEvery`: a service that runs has told something by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One shift. `report` is made of the state alone if the service has not looked at it yet (`reported` false)."""
+
+    report: Report
+    state: ShiftState | None
+    reported: bool
+
+    @property
+    def name(self) -> str:
+        """The shift's name."""
+        return self.report.name
+
+    @property
+    def share(self) -> float | None:
+        """The share that is in force, as far as anybody knows: observed at the balancer, else wanted."""
+        return self.report.written if self.reported else self.report.wanted
+
+    def silent_for(self, now: datetime) -> timedelta | None:
+        """Return how long the service has said nothing about this shift, None if not suspiciously long."""
+        quiet = now - self.report.at
+        return quiet if quiet > SILENT_AFTER else None
+
+
+def views(store: Store, names: Sequence[str] = ()) -> list[View]:
+    """Return the shifts by those names in that order, or all of them by name.
+
+    Raises:
+        CommandError: there is no shift by one of the names.
+    """
+    states, reports = store.load(), store.reports()
+    known = sorted({*states, *reports})
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or (
+                f"there are: {', '.join(known)}" if known else "there are no shifts yet"
+            )
+            raise CommandError(Exit.NOT_FOUND, f"no shift {clean(name)!r}", clean(hint))
+    found = []
+    for name in names or known:
+        state = states[name].state if name in states else None
+        # What has no report has a state: the name is from one of the two.
+        report = reports[name] if name in reports else _unreported(states[name].state)
+        found.append(View(report, state, reported=name in reports))
+    return found
+
+
+def warn_of_silence(found: Sequence[View], now: datetime, consequence: str) -> None:
+    """Say on stderr if the service seems not to be running, and what follows from it."""
+    if found and all(view.silent_for(now) for view in found):
+        looked = [view.report.at for view in found if view.reported]
+        since = f"last looked {span(now - max(looked))} ago" if looked else "has not looked yet"
+        say(f"note: the service {since} and seems not to be running; {consequence}")
+
+
+def _unreported(state: ShiftState) -> Report:
+    spec = state.policy.spec
+    wanted = state.share if state.intent is None else state.intent.to_share
+    return Report(
+        name=state.name,
+        at=state.since,
+        mode="",
+        namespaces=state.policy.namespaces,
+        phase=state.phase,
+        since=state.since,
+        step=sum(1 for step in spec.steps if step <= wanted),
+        steps=spec.steps,
+        wanted=wanted,
+        written=None,
+        observed=None,
+        attempt=state.attempt,
+        decision="hold",
+        reason="the service has not looked at it yet",
+        verdict="no signal",
+    )
+
+
+def split(view: View) -> str:
+    """Return the split in force as `tcm 75 · istio 25`."""
+    return shown(view.share)
+
+
+def step(view: View) -> str:
+    """Return the step as `3/7`."""
+    return f"{view.report.step}/{len(view.report.steps)}"
+
+
+def holds(view: View) -> str:
+    """Return the kinds of holds in force, `-` for none."""
+    return ", ".join(hold.kind for hold in view.report.holds) or "-"
+
+
+def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
+    """Return what has to happen before the shift moves on, a sentence each; never empty."""
+    report, state = view.report, view.state
+    found = [f"the service to answer order {order.id} ({order.request.verb})" for order in orders]
+    if report.phase is Phase.COMPLETED:
+        return [*found, "nothing: it is completed, and still observed"]
+    if report.phase is Phase.ROLLED_BACK:
+        return [*found, f"a person: `shifter retry {report.name}` starts over"]
+    if state is not None and state.intent is not None:
+        found.append(f"the provider to show {shown(state.intent.to_share)}: {state.intent.reason}")
+    found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds]
+    left = report.soak_seconds - report.soaked_seconds
+    if report.phase is Phase.SHIFTING and left > 0:
+        whole = span(timedelta(seconds=report.soak_seconds))
+        found.append(f"the soak: {span(timedelta(seconds=left))} more of {whole}")
+    if report.verdict != "pass":
+        found.append(f"a verdict of pass; it is: {report.verdict}")
+    return found or ["the next tick"]
+
+
+def shift_document(view: View) -> dict[str, object]:
+    """Return a shift as the stable API shows it. Shares are percent of the traffic for the target mesh."""
+    report, state = view.report, view.state
+    paused = None if state is None else state.paused
+    return {
+        "name": report.name,
+        "mode": report.mode or None,
+        "namespaces": list(report.namespaces),
+        "phase": str(report.phase),
+        "since": stamp(report.since),
+        "reportedAt": stamp(report.at) if view.reported else None,
+        "decision": report.decision,
+        "reason": report.reason,
+        "share": {"wanted": report.wanted, "written": report.written, "observed": report.observed},
+        "step": report.step,
+        "steps": list(report.steps),
+        "attempt": report.attempt,
+        "verdict": report.verdict,
+        "findings": [
+            {
+                "metric": finding.metric,
+                "verdict": finding.verdict,
+                "source": finding.source,
+                "target": finding.target,
+                "limit": finding.limit,
+                "unit": finding.unit,
+                "text": finding.text,
+            }
+            for finding in report.findings
+        ],
+        "requests": {
+            "source": report.source_requests,
+            "sourceBad": report.source_bad,
+            "target": report.target_requests,
+            "targetBad": report.target_bad,
+        },
+        "soak": {"doneSeconds": report.soaked_seconds, "wholeSeconds": report.soak_seconds},
+        "holds": [{"kind": hold.kind, "reason": hold.reason} for hold in report.holds],
+        "paused": None if paused is None else {"by": paused.by, "reason": paused.reason, "at": stamp(paused.at)},
+        "members": dict(sorted(report.members.items())),
+        "warnings": list(report.warnings),
+        "failure": report.failure or None,
+        "epoch": report.epoch,
+        "sequence": report.sequence,
+    }
+
+
+def record_document(record: Record) -> dict[str, object]:
+    """Return one record of the history as the stable API shows it."""
+    new = record.record
+    return {
+        "id": record.id,
+        "at": stamp(new.at),
+        "shift": new.shift,
+        "what": str(new.what),
+        "by": new.by,
+        "reason": new.reason,
+        "sequence": new.sequence,
+        "epoch": new.epoch,
+        "evidence": dict(new.evidence),
+    }
+
+
+def order_document(order: Order) -> dict[str, object]:
+    """Return one order as the stable API shows it."""
+    request = order.request
+    return {
+        "id": order.id,
+        "at": stamp(order.at),
+        "shift": request.shift,
+        "verb": str(request.verb),
+        "by": request.by,
+        "reason": request.reason,
+        "full": request.full,
+        "override": request.override,
+        "answer": None if order.answer is None else str(order.answer),
+        "answerText": order.answer_text,
+    }

@@ -1,0 +1,108 @@
+"""`shifter watch`: shifts as they move. Watching changes nothing, and to stop watching stops nothing."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+
+from shifter.cli.exits import CommandError, Exit, say
+from shifter.cli.output import clean, plain_table, rich_table
+from shifter.cli.session import Session, Span, pass_session, store_option
+from shifter.cli.views import View, holds, split, step, views
+from shifter.errors import StoreUnavailableError
+from shifter.ports import Store
+
+_HEADERS: Final = ("SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "REASON")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_Show = Callable[[list[View], datetime], None]
+
+
+@click.command()
+@store_option
+@click.argument("shifts", nargs=-1, metavar="[SHIFT]...")
+@click.option("--for", "for_", type=Span(), help="Stop after this long, e.g. 30s; the exit code is 0.")
+@click.option("--every", type=Span(), default="2s", show_default=True, help="How often to look.")
+@pass_session
+def watch(session: Session, shifts: tuple[str, ...], for_: timedelta | None, every: timedelta) -> None:
+    """Follow shifts as they move: all of them, or those named.
+
+    On a terminal a table that is kept current, anywhere else one line per change. Ctrl-C stops watching,
+    never the migration.
+    """
+    store = session.store()
+    views(store, shifts)  # an unknown name is an error now; later it is only a shift that is gone
+    until = None if for_ is None else session.now() + for_
+    try:
+        with _live() if session.is_terminal() else _lines() as show:
+            _follow(session, store, shifts, until, every, show)
+    except KeyboardInterrupt:
+        raise CommandError(Exit.INTERRUPTED, "stopped watching; the migration goes on") from None
+
+
+def _follow(
+    session: Session,
+    store: Store,
+    names: tuple[str, ...],
+    until: datetime | None,
+    every: timedelta,
+    show: _Show,
+) -> None:
+    said = ""
+    while True:
+        now = session.now()
+        try:
+            show(views(store, names), now)
+            said = ""
+        except StoreUnavailableError as error:  # it may be back at the next look
+            if str(error) != said:
+                said = str(error)
+                say(f"note: {said}; looking again")
+        if until is not None and now >= until:
+            return
+        left = every if until is None else min(every, until - now)
+        session.sleep(left.total_seconds())
+
+
+def _cells(view: View) -> list[str]:
+    report = view.report
+    row = [view.name, report.phase, split(view), step(view), report.verdict, holds(view), report.reason]
+    return [clean(cell) for cell in row]
+
+
+@contextmanager
+def _live() -> Iterator[_Show]:
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that pipes need not pay
+    from rich.live import Live  # noqa: PLC0415 - 60 ms that pipes need not pay
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+
+        def show(found: list[View], now: datetime) -> None:
+            table = rich_table(_HEADERS, [_cells(view) for view in found])
+            table.caption = f"{now.astimezone():%H:%M:%S}  Ctrl-C stops watching, not the migration"
+            live.update(table, refresh=True)
+
+        yield show
+
+
+@contextmanager
+def _lines() -> Iterator[_Show]:
+    """Print a shift again only when something other than a number in its reason has changed."""
+    last: dict[str, list[str]] = {}
+
+    def show(found: list[View], now: datetime) -> None:
+        for view in found:
+            cells = _cells(view)
+            essence = [*cells[:-1], _NUMBER.sub("#", cells[-1])]
+            if last.get(view.name) != essence:
+                last[view.name] = essence
+                (line,) = plain_table(cells, [])
+                click.echo(f"{now.astimezone():%H:%M:%S}   {line}")
+
+    yield show

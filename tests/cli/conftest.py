@@ -1,0 +1,203 @@
+"""A command line over a store in memory, with a clock that only moves when somebody sleeps."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from click.testing import CliRunner, Result
+
+from shifter.adapters.memory_store import MemoryStore
+from shifter.cli.main import cli
+from shifter.cli.session import Session
+from shifter.core.orders import Answer, OrderAnswer
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.records import NewRecord
+from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
+from shifter.ports import Store
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def _policy(name: str) -> ShiftPolicy:
+    document = {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "namespace": name,
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": [{"listener": f"lbl-{name}"}],
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": [1, 25, 100],
+            "soak": "5m",
+        },
+    }
+    return ShiftPolicy.model_validate_json(json.dumps(document))
+
+
+class World:
+    """Everything a command meets. `now` moves by sleeping; `meanwhile` runs at each sleep."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.now = NOON
+        self.terminal = False
+        self.can_ask = False
+        self.slept: list[float] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.opened: list[Path] = []
+        self.closed = 0
+        self.before_open: Callable[[Path], None] = lambda _: None
+
+    def run(self, *args: str, typed: str | None = None) -> Result:
+        """Run one command line; what is typed needs `can_ask`."""
+        session = Session(
+            opener=self._open,
+            now=lambda: self.now,
+            sleep=self._sleep,
+            user=lambda: "ann@desk",
+            is_terminal=lambda: self.terminal,
+            can_ask=lambda: self.can_ask,
+            store_path=Path("unused.db"),
+        )
+        return CliRunner().invoke(cli, args, input=typed, obj=session)
+
+    def json(self, *args: str) -> Any:  # noqa: ANN401 - whatever the document holds
+        """Run a command with `-o json` and return its document."""
+        return json.loads(self.run(*args, "-o", "json").stdout)
+
+    def state(self, name: str = "shop", **changes: Any) -> ShiftState:  # noqa: ANN401 - any field
+        """Save a shift's state and return it."""
+        state = ShiftState(**{"name": name, "policy": _policy(name), "since": NOON - timedelta(hours=1), **changes})
+        saved = self.store.load().get(name)
+        self.store.save(state, saved.version if saved else 0)
+        return state
+
+    def shift(self, name: str = "shop", *, ago: float = 10, **changes: Any) -> Report:  # noqa: ANN401 - any field
+        """Save a shift at 25 % with its report, looked at `ago` seconds ago."""
+        self.state(name)
+        report = a_report(name, at=self.now - timedelta(seconds=ago), **changes)
+        self.store.report(report)
+        return report
+
+    def report(self, name: str = "shop") -> Report:
+        """Return a fresh report that nobody has saved."""
+        return a_report(name, self.now)
+
+    def record(self, new: NewRecord) -> None:
+        """Append one record to the history."""
+        self.store.append([new])
+
+    def answer(self, order_id: int, answer: Answer, text: str) -> None:
+        """Answer an order as the service would."""
+        name = self.store.order(order_id).request.shift
+        saved = self.store.load()[name]
+        self.store.save(saved.state, saved.version, answers=[OrderAnswer(order_id, answer, text, self.now)])
+
+    def _open(self, path: Path) -> Store:
+        self.before_open(path)
+        self.opened.append(path)
+        kept: Any = _Kept(self)
+        return cast("Store", kept)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds)
+        if len(self.slept) > 10_000:
+            raise AssertionError("slept for ever")
+        self.meanwhile()
+
+
+class _Kept:
+    """The store of a world, which outlives the command that closes it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the store's own
+        return getattr(self._world.store, name)
+
+    def close(self) -> None:
+        """Only this command's hold ends."""
+        self._world.closed += 1
+
+
+def a_report(name: str, at: datetime, **changes: Any) -> Report:  # noqa: ANN401 - any field
+    """Return a report of a shift soaking at 25 %."""
+    return Report(
+        **{
+            "name": name,
+            "at": at,
+            "mode": "act",
+            "namespaces": (name, "cart"),
+            "phase": Phase.SHIFTING,
+            "since": NOON - timedelta(minutes=12),
+            "step": 2,
+            "steps": (1.0, 25.0, 100.0),
+            "wanted": 25.0,
+            "written": 25.0,
+            "observed": 24.8,
+            "attempt": 1,
+            "decision": "hold",
+            "reason": "soaking at tcm 75 · istio 25: 180 of 300 s of evidence",
+            "verdict": "pass",
+            "findings": (
+                FindingReport(
+                    metric="errors",
+                    verdict="pass",
+                    source=0.1,
+                    target=0.2,
+                    limit=0.6,
+                    unit="%",
+                    text="0.2 % of 1000 requests failed, limit 0.6 %",
+                ),
+                FindingReport(
+                    metric="latency", verdict="no signal", source=None, target=180.0, limit=500.0, unit="ms", text=""
+                ),
+            ),
+            "source_requests": 3000.0,
+            "source_bad": 3.0,
+            "target_requests": 1000.0,
+            "target_bad": 2.0,
+            "members": {"lb-1/lbl-shop": "tcm 2/2 healthy, weights 50,50; istio 3/3 healthy, weights 11,11,11"},
+            "soaked_seconds": 180.0,
+            "soak_seconds": 300.0,
+            "epoch": 4,
+            "sequence": 2,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty world at noon."""
+    return World()
+
+
+@pytest.fixture
+def paused() -> HoldReport:
+    """The hold of a pause."""
+    return HoldReport(kind="pause", reason="by ann@desk: lunch")
+
+
+@pytest.fixture(autouse=True)
+def _local_time() -> Iterator[None]:
+    """What people read is local time; here that is Shanghai's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        yield
+    time.tzset()

@@ -1,0 +1,222 @@
+"""Orders: what is recorded, when a person is asked first, and what becomes of waiting for the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shifter.core.orders import Answer, Order, OrderRequest, Verb
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import World
+
+
+def _orders(world: World) -> list[OrderRequest]:
+    return [order.request for order in world.store.open_orders()]
+
+
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        (["pause", "shop"], OrderRequest("shop", Verb.PAUSE, "ann@desk", "")),
+        (["pause", "shop", "--reason", "lunch"], OrderRequest("shop", Verb.PAUSE, "ann@desk", "lunch")),
+        (["resume", "shop"], OrderRequest("shop", Verb.RESUME, "ann@desk", "")),
+        (["retry", "shop"], OrderRequest("shop", Verb.RETRY, "ann@desk", "")),
+        (["promote", "shop"], OrderRequest("shop", Verb.PROMOTE, "ann@desk", "")),
+        (["promote", "shop", "--full", "--yes"], OrderRequest("shop", Verb.PROMOTE, "ann@desk", "", full=True)),
+        (
+            ["promote", "shop", "--full", "--override", "--reason", "tcm is down", "-y"],
+            OrderRequest("shop", Verb.PROMOTE, "ann@desk", "tcm is down", full=True, override=True),
+        ),
+        (["rollback", "shop", "--yes"], OrderRequest("shop", Verb.ROLLBACK, "ann@desk", "")),
+        (["pause", "shop", "--by", "bob@phone"], OrderRequest("shop", Verb.PAUSE, "bob@phone", "")),
+        (["pause", "shop", "--reason", "\x1b[31mred\nline "], OrderRequest("shop", Verb.PAUSE, "ann@desk", "red line")),
+    ],
+)
+def test_an_order_is_recorded_and_the_command_ends(world: World, line: list[str], request_: OrderRequest) -> None:
+    world.shift()
+    ran = world.run(*line)
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout == f"order 1: {request_.verb} shop recorded; the service will answer\n"
+    assert _orders(world) == [request_]
+
+
+def test_ordering_twice_is_well_both_times(world: World) -> None:
+    world.shift()
+
+    assert [world.run("pause", "shop").exit_code for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("verb", [["pause"], ["resume"], ["retry"], ["promote"], ["rollback", "--yes"]])
+def test_an_order_for_an_unknown_shift_is_not_found_and_not_recorded(world: World, verb: list[str]) -> None:
+    world.shift()
+    ran = world.run(*verb, "shp")
+
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert 'hint: did you mean "shop"?' in ran.stderr
+    assert _orders(world) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "plan"),
+    [
+        (["rollback", "shop"], "roll back shop: tcm 75 · istio 25 → tcm 100 · istio 0 (namespaces: shop, cart)"),
+        (["promote", "shop", "--full"], "promote shop: tcm 75 · istio 25 → tcm 0 · istio 100 (namespaces: shop, cart)"),
+        (
+            ["promote", "shop", "--full", "--override", "--reason", "x"],
+            "promote, whatever the verdict says, shop: tcm 75 · istio 25 → tcm 0 · istio 100",
+        ),
+    ],
+)
+class TestGreatMoves:
+    """What moves everything at once is shown and asked first."""
+
+    def test_without_a_terminal_and_without_yes_it_is_a_usage_error(
+        self, world: World, line: list[str], plan: str
+    ) -> None:
+        world.shift()
+        ran = world.run(*line)
+
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert plan in ran.stderr
+        assert "not confirmed, and there is no terminal to ask\nhint: pass --yes\n" in ran.stderr
+        assert _orders(world) == []
+
+    def test_yes_at_the_terminal_records_it(self, world: World, line: list[str], plan: str) -> None:
+        world.shift()
+        world.can_ask = True
+        ran = world.run(*line, typed="y\n")
+
+        assert ran.exit_code == 0
+        assert plan in ran.stderr
+        assert len(_orders(world)) == 1
+
+    @pytest.mark.parametrize(("typed", "code"), [("n\n", 1), ("\n", 1), ("", 130)])
+    def test_anything_else_records_nothing(
+        self, world: World, line: list[str], plan: str, typed: str, code: int
+    ) -> None:
+        world.shift()
+        world.can_ask = True
+        ran = world.run(*line, typed=typed)
+
+        assert (ran.exit_code, ran.stdout) == (code, "")
+        assert plan in ran.stderr
+        assert _orders(world) == []
+
+
+def test_a_single_step_is_not_asked_about(world: World) -> None:
+    world.shift()
+
+    assert world.run("promote", "shop").exit_code == 0
+
+
+@pytest.mark.parametrize("given", [[], ["--full"], ["--reason", "x"], ["--full", "--reason", " \x1b[0m "]])
+def test_override_needs_full_and_a_reason(world: World, given: list[str]) -> None:
+    world.shift()
+    ran = world.run("promote", "shop", "--override", "--yes", *given)
+
+    assert ran.exit_code == 2
+    assert ran.stderr.startswith("error: --override needs --full and --reason\n")
+    assert _orders(world) == []
+
+
+def test_a_service_that_seems_away_is_mentioned_and_the_order_kept(world: World) -> None:
+    world.shift(ago=600)
+    ran = world.run("pause", "shop")
+
+    assert ran.exit_code == 0
+    assert ran.stderr == (
+        "note: the service last looked 10m ago and seems not to be running; "
+        "the order is kept and will be carried out when it does\n"
+    )
+    assert len(_orders(world)) == 1
+
+
+def _answers_at(world: World, look: int, answer: Answer, text: str) -> None:
+    def meanwhile() -> None:
+        if len(world.slept) == look:
+            world.answer(1, answer, text)
+
+    world.meanwhile = meanwhile
+
+
+def test_wait_prints_the_answer_of_an_accepted_order(world: World) -> None:
+    world.shift()
+    _answers_at(world, 3, Answer.ACCEPTED, "paused\x1b[31m")
+    ran = world.run("pause", "shop", "--wait")
+
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "order 1: pause shop accepted: paused\n", "")
+    assert len(world.slept) == 3
+
+
+def test_wait_ends_with_4_when_the_order_is_refused(world: World) -> None:
+    world.shift()
+    _answers_at(world, 1, Answer.REFUSED, "nothing to resume")
+    ran = world.run("resume", "shop", "--wait")
+
+    assert (ran.exit_code, ran.stdout) == (4, "")
+    assert ran.stderr == "error: order 1: resume shop refused: nothing to resume\n"
+
+
+def test_wait_ends_with_124_when_nobody_answers_and_the_order_stays(world: World) -> None:
+    world.shift()
+    ran = world.run("pause", "shop", "--wait", "--timeout", "3s")
+
+    assert (ran.exit_code, ran.stdout) == (124, "")
+    assert ran.stderr == (
+        "error: order 1: pause shop is not answered yet\nhint: it stays recorded; no need to repeat it\n"
+    )
+    assert sum(world.slept) == 3
+    assert len(_orders(world)) == 1
+
+
+def test_wait_outlasts_a_store_that_is_away(world: World) -> None:
+    world.shift()
+
+    def away_and_back() -> None:
+        world.store.down = len(world.slept) == 1
+        if len(world.slept) == 2:
+            world.answer(1, Answer.ACCEPTED, "paused")
+
+    world.meanwhile = away_and_back
+    ran = world.run("pause", "shop", "--wait")
+
+    assert ran.exit_code == 0
+    assert ran.stderr == "note: state store in memory is down; looking again\n"
+
+
+def test_ctrl_c_while_waiting_leaves_the_order_recorded(world: World) -> None:
+    world.shift()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.meanwhile = interrupt
+    ran = world.run("pause", "shop", "--wait")
+
+    assert (ran.exit_code, ran.stderr) == (130, "stopped waiting; order 1: pause shop stays recorded\n")
+    assert len(_orders(world)) == 1
+
+
+def test_a_store_that_refuses_the_order_is_a_refusal(world: World) -> None:
+    world.shift()
+    ran = world.run("pause", "shop", "--reason", "x" * 100_000)
+
+    assert (ran.exit_code, ran.stdout) == (4, "")
+    assert _orders(world) == []
+
+
+def test_a_store_that_is_away_takes_no_order(world: World) -> None:
+    world.shift()
+    world.store.down = True
+
+    assert world.run("pause", "shop").exit_code == 5
+
+
+def test_orders_come_at_the_time_of_the_asking(world: World) -> None:
+    world.shift()
+    world.run("pause", "shop")
+
+    assert world.store.order(1) == Order(1, world.now, OrderRequest("shop", Verb.PAUSE, "ann@desk", ""))
