@@ -7,8 +7,11 @@ therefore looks for two totals and deals each out as evenly as possible. Four ru
 * the share achieved never exceeds the share wanted, so rounding never enlarges the blast radius;
 * 0 and 100 are exact, and nothing strictly between is ever rounded to either;
 * only members that serve count, and a side is never left without weight unless the wanted share says so;
-* a dead member of the target gets weight 0 (its recovery must not raise the share), a dead member of the
-  source keeps the weight of its peers (its recovery may only lower the share).
+* strictly between, a dead member of the target gets weight 0 (its recovery must not raise the share), a dead
+  member of the source keeps the weight of its peers (its recovery may only lower the share).
+
+What integers cannot do: a side whose total is below its number of members leaves some of them without weight,
+and if one that has some dies, the share moves until the next tick writes it anew.
 """
 
 from __future__ import annotations

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from shifter.core.analysis import Assessment, Situation, Verdict, assess
 from shifter.core.apportion import MAX_ERROR_PERCENT, apportion
-from shifter.core.evidence import Ledger
-from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind
-from shifter.core.journal import matches, next_try
+from shifter.core.evidence import Evidence
+from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind, holds_of
+from shifter.core.journal import next_try
 from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_back
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.settling import soaked_seconds
-from shifter.core.splits import FULL_PERCENT, Health, Member, RouteView, Side, shown
+from shifter.core.splits import FULL_PERCENT, Member, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, Promotion, ShiftState, Weights
 from shifter.errors import RefusedError
 
@@ -33,31 +33,6 @@ class Kind(StrEnum):
     ADVANCE = "advance"
     HOLD = "hold"
     ROLLBACK = "rollback"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything a decision rests on, as of now.
-
-    `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
-    views it says that they are not fresh, which is good enough to go back on and for nothing else).
-    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file,
-    `target_gone` that the target's pods and members are all gone while the source is seen. `settled_at` is
-    when the metrics first showed the share in force. `max_age` is the oldest acceptable newest tick, `tick`
-    how often the service looks.
-    """
-
-    views: Mapping[str, RouteView] | None
-    ledger: Ledger
-    leader: bool
-    max_age: timedelta
-    tick: timedelta
-    provider_problem: str = ""
-    signal_problem: str = ""
-    policy_problem: str = ""
-    target_gone: bool = False
-    settled_at: datetime | None = None
-    orders: Sequence[Order] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +66,7 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     evidence = _whole(state, evidence)
     ordered, answers = _obey_all(state, evidence.orders, now)
     assessment = _assess(ordered, evidence, now)
-    holds = _holds(ordered, evidence, assessment)
+    holds = holds_of(ordered, evidence, assessment)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
     if ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
         decided = _go_back(decision, evidence, now)
@@ -152,55 +127,6 @@ def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment) -> s
     return ""
 
 
-def _holds(state: ShiftState, evidence: Evidence, assessment: Assessment) -> tuple[Hold, ...]:
-    """Return every reason not to climb, as of now."""
-    found = []
-    if state.paused is not None:
-        why = f": {state.paused.reason}" if state.paused.reason else ""
-        found.append(Hold(HoldKind.PAUSE, f"paused by {state.paused.by}{why}"))
-    if assessment.incident:
-        found.append(Hold(HoldKind.INCIDENT, assessment.incident))
-    if assessment.verdict is Verdict.NO_SIGNAL:
-        found.append(Hold(HoldKind.NO_SIGNAL, assessment.reason))
-    if evidence.policy_problem:
-        found.append(Hold(HoldKind.POLICY, evidence.policy_problem))
-    if not evidence.leader:
-        found.append(Hold(HoldKind.LEASE, "this replica does not hold the lease"))
-    if evidence.views is None or evidence.provider_problem:
-        found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
-    if evidence.views is not None:
-        found.extend(_route_holds(state, evidence.views))
-    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
-        found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
-    return tuple(found)
-
-
-def _route_holds(state: ShiftState, views: Mapping[str, RouteView]) -> list[Hold]:
-    found = [Hold(HoldKind.PREFLIGHT, view.refusal) for view in views.values() if view.refusal]
-    if found or state.intent is not None:
-        return found
-    if not state.weights:
-        strays = [view for view in views.values() if view.share is None or view.share > 0]
-        found += [
-            Hold(HoldKind.PREFLIGHT, f"{view.route.id} is at {shown(view.share)}, though shifter has never written it")
-            for view in strays
-        ]
-    elif not matches(state.weights, views):
-        live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
-        found.append(Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}"))
-    if state.share > 0 and (cold := _cold_routes(views)):
-        found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
-    return found
-
-
-def _cold_routes(views: Mapping[str, RouteView]) -> str:
-    return ", ".join(
-        route
-        for route, view in views.items()
-        if not any(member.side is Side.SOURCE and member.health is not Health.DEAD for member in view.members)
-    )
-
-
 def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     """Bring the share to 0, whatever holds there are, and say how far that has come."""
     state = decision.state
@@ -208,9 +134,11 @@ def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
     if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share == 0:
         return back
-    if evidence.views is None:
+    arrived = state.intent is None and all(_is_back(view) for view in (evidence.views or {}).values())
+    unproven = arrived and evidence.provider_problem and state.phase is Phase.ROLLING_BACK
+    if evidence.views is None or unproven:
         return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")
-    if state.intent is None and all(_is_back(view) for view in evidence.views.values()):
+    if arrived:
         return _settled_back(back, evidence.views, why, now)
     # A share raised by hand after the rollback is drift: it waits for a person, whose order would bring it back.
     if state.phase is Phase.ROLLED_BACK and any(hold.kind is HoldKind.DRIFT for hold in decision.holds):
@@ -244,12 +172,12 @@ def _await(decision: Decision, intent: Intent) -> Decision:
 def _stay_or_climb(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     state, holds = decision.state, decision.holds
     if state.phase is Phase.COMPLETED:
-        return replace(decision, reason=_watch_completed(holds, evidence))
+        return replace(decision, reason=_watch_completed(decision, evidence))
     if state.promotion is not None:
         return _promote(decision, state.promotion, evidence)
     if holds:
-        return _keep_share(replace(decision, reason=_hold_reason(holds)), evidence)
-    kept = _keep_share(decision, evidence)
+        return _keep_share(replace(decision, reason=_hold_reason(holds)), evidence, now)
+    kept = _keep_share(decision, evidence, now)
     if kept is not decision:
         return kept
     if waiting := _waits_for(state, decision.assessment, evidence, now):
@@ -257,11 +185,13 @@ def _stay_or_climb(decision: Decision, evidence: Evidence, now: datetime) -> Dec
     return _climb(decision, evidence)
 
 
-def _watch_completed(holds: Sequence[Hold], evidence: Evidence) -> str:
-    """A finished shift writes nothing, but drift and traffic that still reaches the source are told."""
-    drifted = [hold.reason for hold in holds if hold.kind is HoldKind.DRIFT]
+def _watch_completed(decision: Decision, evidence: Evidence) -> str:
+    """A finished shift writes nothing, but drift, failures and traffic that still reaches the source are told."""
+    drifted = [hold.reason for hold in decision.holds if hold.kind is HoldKind.DRIFT]
     if drifted:
         return f"completed, but {drifted[0]}"
+    if decision.assessment.verdict is Verdict.FAIL:
+        return f"completed, but {decision.assessment.reason}; `shifter rollback` would go back"
     if evidence.ledger.ticks and (left := evidence.ledger.ticks[-1].source.requests) > 0:
         return f"completed, but tcm still answered {left:.0f} requests in the last tick"
     return "completed: all traffic is on istio"
@@ -347,20 +277,21 @@ def _raise(decision: Decision, step: float, evidence: Evidence, reason: str, by:
     return replace(raised, state=raised.state.model_copy(update={"phase": phase}))
 
 
-def _keep_share(decision: Decision, evidence: Evidence) -> Decision:
+def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     """Write new weights for the same share if members came, went, died or recovered.
 
     Bringing a share that rose by itself back down needs no permission; raising one that fell is a climb, so
     while something holds, only the routes that rose are written.
     """
     state, views = decision.state, evidence.views
-    blocked = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.COLD_SOURCE, HoldKind.LEASE}
+    blocked = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.COLD_SOURCE, HoldKind.LEASE, HoldKind.PROVIDER}
     if views is None or not state.weights or any(hold.kind in blocked for hold in decision.holds):
         return decision
     # 0 and 100 mean exactly that.
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
-    wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and not decision.holds)}
+    may_raise = not decision.holds and (state.setback is None or now >= next_try(state.setback, evidence.tick))
+    wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}
     if not wrong:
         return decision
     why = "members changed: keeping the share"

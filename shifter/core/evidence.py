@@ -1,14 +1,17 @@
-"""What was measured: raw readings, the counts differenced from them, and the ledger they are added to.
+"""What was seen: raw readings, counts, the ledger they are added to, and all that one decision rests on.
 
 Readings are raw counters per pod; `counters.py` differences them. Nothing here judges; `analysis.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
+
+from shifter.core.orders import Order
+from shifter.core.splits import RouteView
 
 UNKNOWN = ""
 """The subject of series that name no namespace: no route, no cluster, or no healthy upstream on older Istio."""
@@ -185,3 +188,28 @@ def shared_pods(source: Reading, target: Reading) -> tuple[str, ...]:
 def newest_sample(reading: Reading) -> float | None:
     """Return when the newest sample was taken (epoch seconds); None if no pod was seen."""
     return max((pod.sampled_at for pod in reading.pods.values()), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a decision rests on, as of now.
+
+    `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
+    views it says that they are not fresh, which is good enough to go back on and for nothing else).
+    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file,
+    `target_gone` that the target's pods and members are all gone while the source is seen. `settled_at` is
+    when the metrics first showed the share in force. `max_age` is the oldest acceptable newest tick, `tick`
+    how often the service looks.
+    """
+
+    views: Mapping[str, RouteView] | None
+    ledger: Ledger
+    leader: bool
+    max_age: timedelta
+    tick: timedelta
+    provider_problem: str = ""
+    signal_problem: str = ""
+    policy_problem: str = ""
+    target_gone: bool = False
+    settled_at: datetime | None = None
+    orders: Sequence[Order] = ()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from shifter.core.analysis import Assessment, Verdict
+from shifter.core.evidence import Evidence
+from shifter.core.journal import matches
+from shifter.core.phases import Phase
+from shifter.core.splits import Health, RouteView, Side, shown
+from shifter.core.state import Direction, ShiftState
 
 
 class HoldKind(StrEnum):
@@ -38,3 +46,56 @@ class Hold:
 
     kind: HoldKind
     reason: str
+
+
+def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment) -> tuple[Hold, ...]:
+    """Return every reason not to climb, as of now."""
+    found = []
+    if state.paused is not None:
+        why = f": {state.paused.reason}" if state.paused.reason else ""
+        found.append(Hold(HoldKind.PAUSE, f"paused by {state.paused.by}{why}"))
+    if assessment.incident:
+        found.append(Hold(HoldKind.INCIDENT, assessment.incident))
+    if assessment.verdict is Verdict.NO_SIGNAL:
+        found.append(Hold(HoldKind.NO_SIGNAL, assessment.reason))
+    if evidence.policy_problem:
+        found.append(Hold(HoldKind.POLICY, evidence.policy_problem))
+    if not evidence.leader:
+        found.append(Hold(HoldKind.LEASE, "this replica does not hold the lease"))
+    if evidence.views is None or evidence.provider_problem:
+        found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
+    if evidence.views is not None:
+        found.extend(_route_holds(state, evidence.views))
+    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
+        found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
+    return tuple(found)
+
+
+def _route_holds(state: ShiftState, views: Mapping[str, RouteView]) -> list[Hold]:
+    found = [Hold(HoldKind.PREFLIGHT, view.refusal) for view in views.values() if view.refusal]
+    if found or state.intent is not None:
+        return found
+    if not state.weights:
+        strays = [view for view in views.values() if view.share is None or view.share > 0]
+        found += [
+            Hold(
+                HoldKind.PREFLIGHT,
+                f"{view.route.id} is at {shown(view.share)}, though shifter has never written it; "
+                "set its istio weights to 0, or order a rollback and a retry",
+            )
+            for view in strays
+        ]
+    elif not matches(state.weights, views):
+        live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
+        found.append(Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}"))
+    if state.share > 0 and (cold := _cold_routes(views)):
+        found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
+    return found
+
+
+def _cold_routes(views: Mapping[str, RouteView]) -> str:
+    return ", ".join(
+        route
+        for route, view in views.items()
+        if not any(member.side is Side.SOURCE and member.health is not Health.DEAD for member in view.members)
+    )

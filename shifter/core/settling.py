@@ -53,8 +53,13 @@ def agrees(observed: ObservedShare, written: float) -> bool:
 
 
 def soaked_seconds(ledger: Ledger, settled_at: datetime) -> float:
-    """Return how many seconds of evidence there are from ticks that began once the share was observed."""
-    return sum(tick.span_seconds for tick in ledger.since(settled_at))
+    """Return how many seconds of evidence there are since the share was observed.
+
+    Of a tick that began before, the rest counts: a long soak's oldest ticks are kept as one.
+    """
+    return sum(
+        min(tick.span_seconds, (tick.at - settled_at).total_seconds()) for tick in ledger.ticks if tick.at > settled_at
+    )
 
 
 def is_settled(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | None, now: datetime) -> bool:

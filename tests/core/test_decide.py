@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Evidence, Kind, decide
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.decide import Decision, Kind, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Evidence, decide
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.decide import Decision, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy

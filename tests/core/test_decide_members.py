@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Evidence, decide
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.decide import Decision, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
-from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState
+from shifter.core.state import Direction, Failure, Pause, ShiftState
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=10)
@@ -72,7 +72,6 @@ def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
 
 GOOD = ticks(Counts(100), Counts(100))
 BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
-LITTLE = ticks(Counts(100), Counts(1))
 
 
 def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
@@ -99,26 +98,6 @@ def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
         tick=timedelta(seconds=5),
         settled_at=EARLIER,
         orders=orders,
-    )
-
-
-def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
-    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
-
-
-def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
-    return Intent(
-        sequence=1,
-        epoch=1,
-        direction=direction,
-        from_share=from_share,
-        to_share=to_share,
-        reason="said so",
-        by="shifter",
-        created_at=NOON,
-        deadline=NOON,
-        before=weights(from_share),
-        weights=weights(to_share),
     )
 
 
@@ -205,13 +184,14 @@ def test_while_something_holds_only_the_routes_that_rose_are_written() -> None:
     assert write.weights[B.id] == {"old": 75, "old2": 75, "new": 25}
 
 
-@pytest.mark.parametrize("barrier", ["drift", "preflight", "lease"])
+@pytest.mark.parametrize("barrier", ["drift", "preflight", "lease", "provider"])
 def test_nothing_is_written_where_shifter_must_not_write_at_all(barrier: str) -> None:
     refused = {route: replace(view, refusal="no") for route, view in live(MORE_TARGET).items()}
     changes: dict[str, dict[str, object]] = {
         "drift": {"views": live((old(10), new(25), new(25, key="new2")))},
         "preflight": {"views": refused},
         "lease": {"leader": False, "views": live(MORE_TARGET)},
+        "provider": {"provider_problem": "not fresh", "views": live(MORE_TARGET)},
     }
     decision = decide(a_shift(), replace(seen(), **changes[barrier]), NOON)  # type: ignore[arg-type]
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Evidence, decide
-from shifter.core.evidence import Counts, Ledger, Tick
-from shifter.core.holds import HoldKind
+from shifter.core.decide import Decision, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
@@ -125,10 +124,6 @@ def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
 
 def written(decision: Decision) -> tuple[Direction, float] | None:
     return None if decision.write is None else (decision.write.direction, decision.write.to_share)
-
-
-def kinds(decision: Decision) -> set[HoldKind]:
-    return {hold.kind for hold in decision.holds}
 
 
 def answered(decision: Decision, order_id: int = 1) -> tuple[Answer, str]:

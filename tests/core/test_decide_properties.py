@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shifter.core.analysis import Verdict
-from shifter.core.decide import Decision, Evidence, Kind, decide
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.decide import Decision, Kind, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase

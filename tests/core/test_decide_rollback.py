@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Evidence, Kind, decide
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.decide import Decision, Kind, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState
+from shifter.core.state import Direction, Failure, Intent, ShiftState
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=10)
@@ -40,7 +40,6 @@ POLICY = ShiftPolicy.model_validate(
 )
 A, B = POLICY.routes
 ALIVE, DEAD = Health.ALIVE, Health.DEAD
-PAUSED = Pause(by="ann", reason="lunch", at=EARLIER)
 
 
 def old(weight: int, health: Health = ALIVE, key: str = "old") -> Member:
@@ -73,7 +72,6 @@ def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
 GOOD = ticks(Counts(100), Counts(100))
 BAD = ticks(Counts(100), Counts(100, 10))
 BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
-LITTLE = ticks(Counts(100), Counts(1))
 
 
 def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
@@ -211,6 +209,18 @@ def test_a_rollback_waits_for_a_provider_that_does_not_answer(problem: str) -> N
     decision = decide(a_shift(Phase.ROLLING_BACK), evidence, NOON)
 
     assert decision.reason == f"rolling back: errors (waiting: {problem or 'no answer yet'})"
+
+
+def test_a_rollback_is_written_on_a_view_that_is_not_fresh_but_not_believed_to_have_arrived_on_one() -> None:
+    stale = replace(seen(), provider_problem="lb-1: throttled")
+    going = decide(a_shift(Phase.ROLLING_BACK), stale, NOON)
+    arrived = decide(a_shift(Phase.ROLLING_BACK), replace(stale, views=live(0)), NOON)
+    at_rest = decide(a_shift(Phase.ROLLED_BACK, 0), replace(stale, views=live(0)), NOON)
+
+    assert written(going) == (Direction.RETREAT, 0)
+    assert (written(arrived), arrived.state.phase) == (None, Phase.ROLLING_BACK)
+    assert arrived.reason == "rolling back: errors (waiting: lb-1: throttled)"
+    assert (written(at_rest), at_rest.state.phase) == (None, Phase.ROLLED_BACK)
 
 
 def test_a_rollback_whose_reason_was_lost_still_goes_back() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shifter.core.evidence import (
     INFINITY_MS,
+    MAX_TICKS,
     Counts,
     Ledger,
     PodReading,
@@ -114,13 +115,15 @@ def test_counts_of_several_namespaces_are_their_sum_and_an_unseen_one_is_zero() 
 # --- the ledger
 
 
-def test_ledger_forgets_its_oldest_ticks() -> None:
-    ledger = Ledger(ticks=tuple(tick(number) for number in range(Ledger.MAX_TICKS)))
+def test_a_full_ledger_makes_one_tick_of_its_two_oldest_and_forgets_no_count() -> None:
+    ledger = Ledger(ticks=tuple(tick(15 * number) for number in range(MAX_TICKS)))
 
-    grown = ledger.add(tick(9999))
+    grown = ledger.add(tick(15 * MAX_TICKS))
 
-    assert len(grown.ticks) == Ledger.MAX_TICKS
-    assert (grown.ticks[0], grown.ticks[-1]) == (tick(1), tick(9999))
+    assert len(grown.ticks) == MAX_TICKS
+    assert grown.ticks[0].at == ledger.ticks[1].at
+    assert grown.ticks[0].span_seconds == ledger.ticks[0].span_seconds + ledger.ticks[1].span_seconds
+    assert sum(each.source.requests for each in grown.ticks) == (MAX_TICKS + 1) * tick(0).source.requests
 
 
 def test_ledger_answers_only_ticks_that_began_at_or_after_the_start() -> None:

@@ -268,6 +268,21 @@ def test_a_failed_climb_that_was_applied_in_part_must_be_repaired(
     assert (not_at_all.step, not_at_all.repair) == (Step.FAILED, False)
 
 
+@pytest.mark.parametrize("direction", UPWARD)
+def test_a_weight_that_is_neither_of_before_nor_intended_is_drift_and_not_repaired(direction: Direction) -> None:
+    somebody = {A: a_view(A, split(25)), B: a_view(B, split(50))}
+    move = next_move(an_intent(direction), calls(Delivery.FINISHED, Delivery.REFUSED), somebody, NOON)
+
+    assert (move.step, move.repair) == (Step.FAILED, False)
+
+
+def test_a_member_that_came_meanwhile_is_no_reason_not_to_repair() -> None:
+    half = live(25, 5) | {A: a_view(A, split(25) | {"new2": 9})}
+    move = next_move(an_intent(), calls(Delivery.FINISHED, Delivery.REFUSED), half, NOON)
+
+    assert (move.step, move.repair) == (Step.FAILED, True)
+
+
 def test_a_retreat_refused_half_way_is_never_repaired_back_up() -> None:
     retreat = an_intent(Direction.RETREAT, 25, 0)
     move = next_move(retreat, calls(Delivery.FINISHED, Delivery.REFUSED), live(0, 25), NOON)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.evidence import MAX_TICKS, Counts, Ledger, Tick
 from shifter.core.policy import ShiftPolicy
 from shifter.core.settling import ObservedShare, agrees, is_settled, observed_share, soaked_seconds
 from shifter.core.splits import Health, Member, RouteView, Side
@@ -109,17 +109,25 @@ def test_agreement_is_symmetric_between_the_sides(observed: float, written: floa
 def test_only_evidence_read_after_the_share_was_seen_counts_as_soak() -> None:
     ticks = [tick(1, 1, NOON), tick(1, 1, NOON + seconds(5)), tick(1, 1, NOON + seconds(12), 7)]
 
-    assert soaked_seconds(ticks, NOON) == 12
+    assert soaked_seconds(Ledger(tuple(ticks)), NOON) == 12
 
 
 def test_of_a_tick_that_straddles_the_instant_only_the_rest_counts_as_soak() -> None:
-    assert soaked_seconds([tick(1, 1, NOON + seconds(2), 5)], NOON) == 2
+    assert soaked_seconds(Ledger((tick(1, 1, NOON + seconds(2), 5),)), NOON) == 2
+
+
+def test_a_soak_may_be_longer_than_a_ledger_keeps_ticks_apart() -> None:
+    ledger = Ledger()
+    for count in range(1, MAX_TICKS + 50):
+        ledger = ledger.add(tick(1, 1, NOON + seconds(5 * count)))
+
+    assert soaked_seconds(ledger, NOON + seconds(5)) == 5 * (MAX_TICKS + 48)
 
 
 def test_a_gap_in_the_evidence_does_not_count_as_soak() -> None:
     ticks = [tick(1, 1, NOON + seconds(5)), tick(1, 1, NOON + seconds(3600))]
 
-    assert soaked_seconds(ticks, NOON) == 10
+    assert soaked_seconds(Ledger(tuple(ticks)), NOON) == 10
 
 
 HALF = Ledger((tick(60, 60, NOON + seconds(5)),))
