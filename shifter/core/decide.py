@@ -66,7 +66,7 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     evidence = _whole(state, evidence)
     ordered, answers = _obey_all(state, evidence.orders, now)
     assessment = _assess(ordered, evidence, now)
-    holds = holds_of(ordered, evidence, assessment)
+    holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
     if ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
         decided = _go_back(decision, evidence, now)
@@ -290,7 +290,9 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     # 0 and 100 mean exactly that.
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
-    may_raise = not decision.holds and (state.setback is None or now >= next_try(state.setback, evidence.tick))
+    may_raise = not [hold for hold in decision.holds if hold.kind is not HoldKind.HALF_APPLIED] and (
+        state.setback is None or now >= next_try(state.setback, evidence.tick)
+    )
     wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}
     if not wrong:
         return decision

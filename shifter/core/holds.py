@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from shifter.core.analysis import Assessment, Verdict
 from shifter.core.evidence import Evidence
-from shifter.core.journal import matches
+from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
 from shifter.core.splits import Health, RouteView, Side, shown
 from shifter.core.state import Direction, ShiftState
@@ -48,7 +49,7 @@ class Hold:
     reason: str
 
 
-def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment) -> tuple[Hold, ...]:
+def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now: datetime) -> tuple[Hold, ...]:
     """Return every reason not to climb, as of now."""
     found = []
     if state.paused is not None:
@@ -65,13 +66,13 @@ def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment) -> t
     if evidence.views is None or evidence.provider_problem:
         found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
     if evidence.views is not None:
-        found.extend(_route_holds(state, evidence.views))
+        found.extend(_route_holds(state, evidence.views, now))
     if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
         found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
     return tuple(found)
 
 
-def _route_holds(state: ShiftState, views: Mapping[str, RouteView]) -> list[Hold]:
+def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> list[Hold]:
     found = [Hold(HoldKind.PREFLIGHT, view.refusal) for view in views.values() if view.refusal]
     if found or state.intent is not None:
         return found
@@ -86,11 +87,18 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView]) -> list[Hold
             for view in strays
         ]
     elif not matches(state.weights, views):
-        live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
-        found.append(Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}"))
+        found.append(_changed(state, views, now))
     if state.share > 0 and (cold := _cold_routes(views)):
         found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
     return found
+
+
+def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> Hold:
+    """Tell a write of our own that landed after it was given up, which is repaired, from somebody else's doing."""
+    live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
+    if landed_late(state.abandoned, views, now):
+        return Hold(HoldKind.HALF_APPLIED, f"a write that was given up landed late: {live}; repairing")
+    return Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}")
 
 
 def _cold_routes(views: Mapping[str, RouteView]) -> str:

@@ -197,7 +197,8 @@ def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now:
 def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datetime) -> ShiftState:
     """Return the state once an intent failed; a mixture it left is repaired by a retreat to the weights before."""
     count = 1 if state.setback is None else state.setback.count + 1
-    changes: dict[str, object] = {"intent": None, "setback": Setback(reason=move.reason, at=now, count=count)}
+    setback = Setback(reason=move.reason, at=now, count=count)
+    changes: dict[str, object] = {"intent": None, "setback": setback, "abandoned": intent}
     if move.repair:
         changes["sequence"] = state.sequence + 1
         changes["intent"] = Intent(
@@ -214,6 +215,17 @@ def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datet
             weights=intent.before,
         )
     return state.model_copy(update=changes)
+
+
+def landed_late(abandoned: Intent | None, views: Mapping[str, RouteView], now: datetime) -> bool:
+    """Return whether the live weights are those of an intent that was given up a short while ago.
+
+    The cloud has no fencing token: a call that was cut off may be carried out after it was given up. Within
+    twice the time that the intent itself was given, that explains its weights better than a person's edit.
+    """
+    if abandoned is None or now >= abandoned.deadline + (abandoned.deadline - abandoned.created_at):
+        return False
+    return abandoned.weights.keys() <= views.keys() and matches(abandoned.weights, views)
 
 
 def next_try(setback: Setback, tick: timedelta) -> datetime:

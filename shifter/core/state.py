@@ -101,6 +101,7 @@ class ShiftState(_Saved):
     `sequence` counts intents, `attempt` counts tries from 0 % (1 is the first). `last_order` is the newest
     order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
+    `abandoned` is the last intent that failed or was superseded: the cloud may still carry it out for a while.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 
@@ -121,6 +122,7 @@ class ShiftState(_Saved):
     overridden: bool = False
     failure: Failure | None = None
     setback: Setback | None = None
+    abandoned: Intent | None = None
     holds: tuple[str, ...] = ()
 
 

@@ -1,0 +1,159 @@
+"""What is to be done when a write that was given up is carried out after all? It is ours, so it is repaired."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shifter.core.decide import Decision, decide
+from shifter.core.evidence import Counts, Evidence, Ledger, Tick
+from shifter.core.holds import HoldKind
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=10)
+TICK = timedelta(seconds=5)
+POLICY = ShiftPolicy.model_validate(
+    {
+        "kind": "ShiftPolicy",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "namespace": "shop",
+            "traffic": {
+                "clb": {
+                    "region": "ap-guangzhou",
+                    "loadBalancer": "lb-1",
+                    "routes": ({"listener": "a"},),
+                    "source": {"port": 30080},
+                    "target": {"port": 31080},
+                }
+            },
+            "steps": (5, 25, 100),
+            "soak": "1m",
+        },
+    }
+)
+(ROUTE,) = POLICY.routes
+
+
+def weights(share: int) -> dict[str, dict[str, int]]:
+    return {ROUTE.id: {"old": 100 - share, "new": share}}
+
+
+def given_up(to_share: int, deadline: datetime) -> Intent:
+    """An intent that was given a minute."""
+    return Intent(
+        sequence=3,
+        epoch=1,
+        direction=Direction.CLIMB,
+        from_share=5,
+        to_share=to_share,
+        reason="next step",
+        by="shifter",
+        created_at=deadline - timedelta(minutes=1),
+        deadline=deadline,
+        before=weights(5),
+        weights=weights(to_share),
+    )
+
+
+def decided(phase: Phase, share: int, live: int, abandoned: Intent | None, **changes: object) -> Decision:
+    """Decide about a shift last verified at `share` whose weights now amount to `live`."""
+    fields: dict[str, object] = {
+        "name": "shop",
+        "policy": POLICY,
+        "phase": phase,
+        "since": EARLIER,
+        "share": float(share),
+        "weights": weights(share),
+        "verified_at": EARLIER,
+        "abandoned": abandoned,
+        "failure": Failure(reason="errors", share=25, at=EARLIER) if phase is Phase.ROLLED_BACK else None,
+    }
+    members = (
+        Member("old", Side.SOURCE, 100 - live, Health.ALIVE),
+        Member("new", Side.TARGET, live, Health.ALIVE),
+    )
+    good = Tick(NOON, 5, Counts(1000), Counts(1000))
+    evidence = Evidence(
+        views={ROUTE.id: RouteView(ROUTE, members)},
+        ledger=Ledger((replace(good, span_seconds=600.0),)),
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=TICK,
+        settled_at=EARLIER,
+    )
+    return decide(ShiftState.model_validate(fields | changes), evidence, NOON)
+
+
+def written(decision: Decision) -> tuple[Direction, float] | None:
+    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
+
+
+def test_a_climb_that_landed_after_it_was_given_up_is_taken_back_by_itself() -> None:
+    decision = decided(Phase.SHIFTING, 5, 25, given_up(25, NOON - timedelta(seconds=30)))
+
+    assert written(decision) == (Direction.KEEP, 5)
+    assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
+
+
+def test_a_climb_that_landed_after_a_rollback_is_taken_back_by_itself() -> None:
+    decision = decided(Phase.ROLLED_BACK, 0, 25, given_up(25, NOON - timedelta(seconds=30)))
+
+    assert written(decision) == (Direction.RETREAT, 0)
+
+
+@pytest.mark.parametrize(
+    ("live", "abandoned"),
+    [
+        (25, given_up(25, NOON - timedelta(minutes=1))),
+        (40, given_up(25, NOON - timedelta(seconds=30))),
+        (25, None),
+    ],
+    ids=["long after it was given up", "other weights than the intent's", "nothing was given up"],
+)
+def test_weights_that_no_recent_intent_explains_are_somebody_elses(live: int, abandoned: Intent | None) -> None:
+    decision = decided(Phase.SHIFTING, 5, live, abandoned)
+
+    assert written(decision) is None
+    assert {hold.kind for hold in decision.holds} == {HoldKind.DRIFT}
+
+
+def test_a_late_retreat_is_brought_back_up_only_when_the_last_write_has_cooled_down() -> None:
+    late = given_up(1, NOON - timedelta(seconds=30))
+    failed_just_now = Setback(reason="busy", at=NOON - TICK, count=1)
+    failed_before = Setback(reason="busy", at=NOON - 10 * TICK, count=1)
+
+    assert written(decided(Phase.SHIFTING, 5, 1, late, setback=failed_just_now)) is None
+    assert written(decided(Phase.SHIFTING, 5, 1, late, setback=failed_before)) == (Direction.KEEP, 5)
+
+
+def test_a_completed_shift_says_when_its_target_fails_and_does_nothing_by_itself() -> None:
+    bad = Tick(NOON, 600.0, Counts(), Counts(1000, 500))
+    state = ShiftState(
+        name="shop",
+        policy=POLICY,
+        phase=Phase.COMPLETED,
+        since=EARLIER,
+        share=100.0,
+        weights=weights(100),
+        verified_at=EARLIER,
+    )
+    members = (Member("old", Side.SOURCE, 0, Health.ALIVE), Member("new", Side.TARGET, 100, Health.ALIVE))
+    evidence = Evidence(
+        views={ROUTE.id: RouteView(ROUTE, members)},
+        ledger=Ledger((bad,)),
+        leader=True,
+        max_age=timedelta(seconds=15),
+        tick=TICK,
+    )
+
+    decision = decide(state, evidence, NOON)
+
+    assert decision.write is None
+    assert decision.reason.startswith("completed, but istio failed 500 of 1000 requests")
