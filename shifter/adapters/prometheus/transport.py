@@ -114,7 +114,7 @@ class Connection:
         try:
             rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
         except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
-            raise self._answer.refusal(f"no answer ({type(error).__name__}: {_shown(str(error))})") from error
+            raise self._answer.refusal(_why(error)) from error
         return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
 
     def _token(self, path: str) -> str:
@@ -220,6 +220,16 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def _why(error: BaseException) -> str:
+    """Say why there is no answer; the innermost cause, since the outer ones repeat the whole URL."""
+    innermost = error
+    while (cause := innermost.__cause__ or innermost.__context__) is not None:
+        innermost = cause
+    if isinstance(innermost, OSError) and innermost.strerror:
+        return f"no answer ({innermost.strerror.lower()})"
+    return f"no answer ({type(error).__name__}: {_shown(str(error))})"
 
 
 def _shown(text: str) -> str:
