@@ -47,7 +47,7 @@ def serve(options: ServeOptions) -> None:
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
     from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415
-    from shifter.adapters.sqlite import SqliteLease  # noqa: PLC0415
+    from shifter.adapters.sqlite import SqliteLease, SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
@@ -60,7 +60,10 @@ def serve(options: ServeOptions) -> None:
     telemetry.configure_logs(options.log_level)
     fleet = load_fleet(options.fleet)
     folder = PolicyFolder(options.policies)
-    store = open_store(options.store)
+    store = SqliteStore(options.store, fleet.spec.retention)
+    if not store.load():
+        # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.
+        folder.reload()
     max_age = fleet.spec.timing.sample_max_age.total_seconds()
     sources = {Side.SOURCE: fleet.spec.datasources.source, Side.TARGET: fleet.spec.datasources.target}
     parts = Parts(

@@ -41,6 +41,9 @@ PAGING: Final = frozenset(HoldKind) - {HoldKind.PAUSE, HoldKind.LEASE}
 """The holds that somebody should be told about."""
 
 
+_MEMBERS_SHOWN: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """One reason not to climb, with the sentence a person reads."""
@@ -98,7 +101,22 @@ def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -
     live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
     if landed_late(state.abandoned, views, now):
         return Hold(HoldKind.HALF_APPLIED, f"a write that was given up landed late: {live}; repairing")
-    return Hold(HoldKind.DRIFT, f"somebody changed the weights: {live}; last verified {shown(state.share)}")
+    return Hold(
+        HoldKind.DRIFT,
+        f"somebody changed the weights: {live}, last verified {shown(state.share)} ({_differences(state, views)})",
+    )
+
+
+def _differences(state: ShiftState, views: Mapping[str, RouteView]) -> str:
+    """Name the members whose weight is not the verified one, as `key verified→live`; a few of them."""
+    changed = [
+        f"{key} {weight}→{views[route].weights[key]}"
+        for route, verified in state.weights.items()
+        for key, weight in verified.items()
+        if route in views and views[route].weights.get(key, weight) != weight
+    ]
+    more = len(changed) - _MEMBERS_SHOWN
+    return ", ".join(changed[:_MEMBERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cold_routes(views: Mapping[str, RouteView]) -> str:

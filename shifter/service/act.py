@@ -1,0 +1,224 @@
+"""Orders two writes: first the journal, then the cloud. The order is the crash-safety argument.
+
+A climb is saved before it is sent, so a shifter killed in between finds on restart what it meant to do. A
+retreat is sent even when it cannot be saved: forgetting a retreat costs one repeated retreat, while waiting
+for a store would leave users on a broken mesh. What could not be saved is kept and saved first thing later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from shifter.core.journal import Call, Delivery
+from shifter.core.orders import OrderAnswer, Verb
+from shifter.core.records import NewRecord
+from shifter.core.splits import Route
+from shifter.core.state import Direction, Intent, ShiftState
+from shifter.errors import (
+    AmbiguousWriteError,
+    ProviderRefusedError,
+    ProviderUnavailableError,
+    StoreUnavailableError,
+)
+from shifter.ports import Change, Leadership, Operation, OperationState, Progress, Store, TrafficProvider
+from shifter.service.lanes import CallLanes, Priority
+
+_STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK})
+"""Orders that forbid a climb which was saved but not sent yet."""
+
+
+@dataclass(slots=True)
+class Place:
+    """One shift's state as this process knows it, and what of it the store has not taken yet."""
+
+    state: ShiftState
+    version: int
+    records: list[NewRecord] = field(default_factory=list)
+    answers: list[OrderAnswer] = field(default_factory=list)
+    saved: ShiftState | None = None
+
+
+class Journal:
+    """Saves places: state, records and answers in one transaction, or keeps them until the store is back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, place: Place, *, may_wait: bool) -> bool:
+        """Save what changed; return whether the store has it all.
+
+        Args:
+            place: its backlog is emptied when the store takes it.
+            may_wait: keep the backlog when the store does not answer (for retreats) instead of raising.
+
+        Raises:
+            StoreUnavailableError: the store does not answer and `may_wait` is False.
+            ConflictError: somebody else saved this shift.
+        """
+        if place.state == place.saved and not place.records and not place.answers:
+            return True
+        try:
+            place.version = self._store.save(place.state, place.version, place.records, place.answers)
+        except StoreUnavailableError:
+            if not may_wait:
+                raise
+            return False
+        place.saved = place.state
+        place.records.clear()
+        place.answers.clear()
+        return True
+
+
+@dataclass(slots=True)
+class _Errand:
+    """One intent's call to one lock domain."""
+
+    submitted: Future[Operation] | None = None
+    operation: Operation | None = None
+    checked: Future[OperationState] | None = None
+    call: Call = field(default_factory=lambda: Call(Delivery.UNSENT))
+
+
+class Courier:
+    """Carries intents' calls to the lock domains and remembers what became of them. Lives as long as the process."""
+
+    def __init__(self, provider: TrafficProvider, lanes: CallLanes, store: Store, leadership: Leadership) -> None:
+        self._provider = provider
+        self._lanes = lanes
+        self._store = store
+        self._leadership = leadership
+        self._errands: dict[tuple[str, int], dict[str, _Errand]] = {}
+        self._draining = False
+
+    def calls(self, shift: str, intent: Intent, domains: Iterable[str]) -> Mapping[str, Call]:
+        """Return what became of an intent's calls so far, asking after those that still run.
+
+        An intent of an earlier epoch was possibly sent by a process that is no more: `unknown` unless the
+        provider's operation id was saved, which can be asked after.
+        """
+        errands = self._errands.setdefault((shift, intent.sequence), {})
+        for domain in domains:
+            if domain not in errands:
+                errands[domain] = self._inherited(intent, domain)
+            self._follow(errands[domain], domain)
+        return {domain: errand.call for domain, errand in errands.items()}
+
+    def operations(self, shift: str, intent: Intent) -> dict[str, str]:
+        """Return the provider's operation ids known for an intent, by lock domain."""
+        errands = self._errands.get((shift, intent.sequence), {})
+        return {domain: errand.operation.id for domain, errand in errands.items() if errand.operation is not None}
+
+    def send(self, shift: str, intent: Intent, routes: Sequence[Route]) -> None:
+        """Line up the calls for `routes` of an intent: one per lock domain, retreats first."""
+        errands = self._errands.setdefault((shift, intent.sequence), {})
+        for domain in sorted({route.domain for route in routes}):
+            changes = tuple(Change(route, intent.weights[route.id]) for route in routes if route.domain == domain)
+            errand = errands.setdefault(domain, _Errand())
+            if errand.submitted is not None and not errand.submitted.done():
+                continue
+            priority = Priority.RETREAT if intent.direction is Direction.RETREAT else Priority.CLIMB
+            errand.operation, errand.checked = None, None
+            errand.call = Call(Delivery.QUEUED)
+            errand.submitted = self._lanes.run(domain, priority, self._submission(shift, intent, changes))
+
+    def forget(self, shift: str, keep_sequence: int) -> None:
+        """Drop what is known of a shift's intents other than the one named."""
+        stale = [key for key in self._errands if key[0] == shift and key[1] != keep_sequence]
+        for key in stale:
+            del self._errands[key]
+
+    def drain(self) -> None:
+        """Start no climb any more, not even one that waits in its lane; retreats go on."""
+        self._draining = True
+
+    def in_flight(self) -> bool:
+        """Return whether any call has been lined up and not come back."""
+        return any(
+            errand.submitted is not None and not errand.submitted.done()
+            for errands in self._errands.values()
+            for errand in errands.values()
+        )
+
+    def _submission(self, shift: str, intent: Intent, changes: tuple[Change, ...]) -> Callable[[], Operation]:
+        def submit() -> Operation:
+            # The last look before the call. What a retreat has overtaken in the lane must not come after it, and an
+            # order or a lost lease since the decision stops a climb.
+            if (shift, intent.sequence) not in self._errands:
+                raise _WithheldError("superseded")
+            if intent.direction is not Direction.RETREAT and (why := self._forbidden(shift)):
+                raise _WithheldError(why)
+            return self._provider.submit(changes)
+
+        return submit
+
+    def _forbidden(self, shift: str) -> str:
+        if self._draining:
+            return "shifter is shutting down"
+        if not self._leadership.valid():
+            return "the lease was lost"
+        try:
+            orders = self._store.open_orders()
+        except StoreUnavailableError as error:
+            return f"orders cannot be read ({error})"
+        stopping = [order for order in orders if order.request.shift == shift and order.request.verb in _STOPPING_VERBS]
+        return f"{stopping[0].request.by} ordered {stopping[0].request.verb}" if stopping else ""
+
+    def _inherited(self, intent: Intent, domain: str) -> _Errand:
+        if operation := intent.operations.get(domain):
+            return _Errand(operation=Operation(domain, operation), call=Call(Delivery.RUNNING))
+        if intent.epoch != self._leadership.epoch:
+            return _Errand(call=Call(Delivery.UNKNOWN, "shifter stopped in the middle of it"))
+        return _Errand()
+
+    def _follow(self, errand: _Errand, domain: str) -> None:
+        """Move an errand on by what its futures say; ask the provider how a running operation stands."""
+        if errand.submitted is not None and errand.submitted.done():
+            _take_submission(errand)
+        if errand.call.delivery is not Delivery.RUNNING or errand.operation is None:
+            return
+        if errand.checked is None:
+            operation = errand.operation
+            errand.checked = self._lanes.run(domain, Priority.READ, lambda: self._provider.check(operation))
+        if errand.checked.done():
+            _take_check(errand)
+
+
+class _WithheldError(Exception):
+    """A climb was stopped right before its call."""
+
+
+def _take_submission(errand: _Errand) -> None:
+    submitted, errand.submitted = errand.submitted, None
+    assert submitted is not None  # noqa: S101 - the caller looked
+    try:
+        errand.operation = submitted.result()
+    except _WithheldError as why:
+        errand.call = Call(Delivery.WITHHELD, str(why))
+    except ProviderUnavailableError as error:
+        errand.call = Call(Delivery.BUSY, str(error))
+    except AmbiguousWriteError as error:
+        errand.call = Call(Delivery.UNKNOWN, str(error))
+    except ProviderRefusedError as error:
+        errand.call = Call(Delivery.REFUSED, str(error))
+    except Exception as error:  # noqa: BLE001 - a bug in an adapter: how far the call came, only reading back can tell
+        errand.call = Call(Delivery.UNKNOWN, f"{type(error).__name__}: {error}")
+    else:
+        errand.call = Call(Delivery.RUNNING)
+
+
+def _take_check(errand: _Errand) -> None:
+    checked, errand.checked = errand.checked, None
+    assert checked is not None  # noqa: S101 - the caller looked
+    try:
+        state = checked.result()
+    except ProviderUnavailableError:
+        return
+    except Exception as error:  # noqa: BLE001 - the operation is not known, or a bug: only reading back can tell
+        errand.call = Call(Delivery.UNKNOWN, str(error))
+        return
+    if state.progress is Progress.DONE:
+        errand.call = Call(Delivery.FINISHED, state.message)
+    elif state.progress is Progress.FAILED:
+        errand.call = Call(Delivery.FAILED, state.message)

@@ -1,0 +1,81 @@
+"""Which policy is in force for a shift: the file's, unless taking it over would move or strand traffic.
+
+An edit never moves traffic by itself. New steps, soaks and limits hold from the next decision on. Another
+namespace, route or selector is another shift in disguise: while any share is on the target, it waits for 0 %.
+A file that is gone or broken leaves the last good policy in force, holds the climb, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import datetime
+
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.records import SERVICE, NewRecord, What
+from shifter.core.state import ShiftState
+from shifter.errors import ConfigError, Problem
+from shifter.service.act import Place
+from shifter.service.policy_files import PolicyFolder, PolicySet
+from shifter.service.telemetry import Telemetry
+from shifter.service.turn import Shift
+
+
+class Adoption:
+    """Takes policy files over into shifts, once per look."""
+
+    def __init__(self, folder: PolicyFolder, telemetry: Telemetry) -> None:
+        self._folder = folder
+        self._telemetry = telemetry
+        self._told: tuple[Problem, ...] = ()
+
+    def reload(self, shifts: MutableMapping[str, Shift], now: datetime) -> None:
+        """Read the folder and bring every shift's policy up to date, adding shifts for new files."""
+        try:
+            found = self._folder.reload()
+        except ConfigError as error:
+            # Started without its folder: what is remembered must still be watched, and still be able to go back.
+            if not shifts:
+                raise
+            found = PolicySet(problems=error.problems)
+        self._tell_problems(found)
+        for name, policy in found.policies.items():
+            if name not in shifts:
+                shifts[name] = Shift(Place(ShiftState(name=name, policy=policy, since=now), version=0))
+            shifts[name].policy_problem = _stale_reason(found, name)
+            if not shifts[name].policy_problem:
+                _take_over(shifts[name], policy, now)
+        for name in shifts.keys() - found.policies.keys():
+            shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
+
+    def _tell_problems(self, found: PolicySet) -> None:
+        """Log what is wrong with the files, once per change."""
+        if found.problems != self._told:
+            self._told = found.problems
+            for problem in found.problems:
+                self._telemetry.warn("policy.problem", file=problem.file, reason=str(problem))
+
+
+def _stale_reason(found: PolicySet, name: str) -> str:
+    if name not in found.stale:
+        return ""
+    file = found.files.get(name, "its file")
+    said = [str(problem) for problem in found.problems if problem.file == file] or [f"{file} does not say so any more"]
+    return f"the last good policy stays in force: {said[0]}"
+
+
+def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:
+    place = shift.place
+    state = place.state
+    if policy == state.policy:
+        return
+    if policy.identity != state.policy.identity:
+        if state.share > 0 or state.intent is not None or state.phase not in {Phase.WAITING, Phase.ROLLED_BACK}:
+            shift.policy_problem = "namespaces, routes or selectors were edited: the edit waits for 0 %"
+            return
+        # New routes were never written: what they look like now is checked before the first step.
+        place.state = state.model_copy(update={"policy": policy, "weights": {}, "verified_at": None})
+    else:
+        place.state = state.model_copy(update={"policy": policy})
+    if place.version > 0:
+        place.records.append(NewRecord(now, state.name, What.POLICY, SERVICE, "an edited policy is in force"))

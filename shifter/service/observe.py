@@ -1,0 +1,186 @@
+"""Looks: routes read back per lock domain, and both meshes' counters, each within a deadline.
+
+Nothing here waits longer than the tick allows. Who does not answer in time counts as unanswered in this tick;
+the late answer is taken up by a later one. What the counts mean is `core`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shifter.core.counters import Baselines, advance, edges_around
+from shifter.core.evidence import Reading, SideCounts, shared_pods
+from shifter.core.fleet import Fleet
+from shifter.core.journal import Call
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Route, RouteView, Side
+from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
+from shifter.ports import MeshMetrics, TrafficProvider
+from shifter.service.lanes import CallLanes, Priority
+
+GAP_TICKS = 2
+"""A new series counts from zero only if the pod's previous reading is at most this many ticks old."""
+
+MESH = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
+
+
+@dataclass(frozen=True, slots=True)
+class IntentCalls:
+    """What became of one intent's calls, by lock domain."""
+
+    sequence: int
+    calls: Mapping[str, Call]
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One lock domain's routes as read back, or why there are none.
+
+    `calls` is what was known of the open intents' calls *before* this read was asked for: whoever compares the
+    two must not hold a finished operation against weights that were read while it still ran. Views *with* a
+    problem were asked for by an earlier look: good enough to go back on, too old to climb on.
+    """
+
+    views: Mapping[str, RouteView] | None
+    problem: str = ""
+    calls: Mapping[str, IntentCalls] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What both gateways counted since the previous look. With a `problem` the counts must not be used.
+
+    `span_seconds` is 0 when a side has nothing to difference yet: then the counts say nothing at all.
+    `target_gone`: the target's datasource answers and shows no pod while the source's shows some.
+    """
+
+    at: datetime
+    span_seconds: float = 0.0
+    source: SideCounts | None = None
+    target: SideCounts | None = None
+    problem: str = ""
+    target_gone: bool = False
+
+
+class RouteObserver:
+    """Reads routes back through the lanes. A read still under way is not asked for twice.
+
+    An answer that came too late for its look is handed out by the next one, marked: were it thrown away, a
+    provider that is always a little too slow would never be seen, and nothing could go back.
+    """
+
+    def __init__(self, provider: TrafficProvider, lanes: CallLanes) -> None:
+        self._provider = provider
+        self._lanes = lanes
+        self._asked: dict[str, tuple[Future[Mapping[str, RouteView]], Mapping[str, IntentCalls]]] = {}
+
+    def look(
+        self, routes: Mapping[str, Sequence[Route]], calls: Mapping[str, IntentCalls], timeout: timedelta
+    ) -> dict[str, Views]:
+        """Return each domain's routes as they are now.
+
+        Args:
+            routes: the routes asked for, by lock domain.
+            calls: the open intents' calls as known now, by shift.
+            timeout: how long to wait for all domains together.
+        """
+        late = routes.keys() & self._asked.keys()
+        for domain in sorted(routes.keys() - late):
+            asked = self._lanes.run(domain, Priority.READ, _reader(self._provider, tuple(routes[domain])))
+            self._asked[domain] = asked, calls
+        wait([self._asked[domain][0] for domain in routes], timeout=timeout.total_seconds())
+        return {domain: self._answer(domain, wanted, late=domain in late) for domain, wanted in routes.items()}
+
+    def _answer(self, domain: str, routes: Sequence[Route], *, late: bool) -> Views:
+        wanted = {route.id for route in routes}
+        asked, calls = self._asked[domain]
+        if not asked.done():
+            return Views(None, f"{domain} has not answered in time")
+        del self._asked[domain]
+        try:
+            views = asked.result()
+        except (ProviderUnavailableError, ProviderRefusedError) as error:
+            return Views(None, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in reading one domain must not blind the others
+            return Views(None, f"{domain} cannot be read: {type(error).__name__}: {error}")
+        if missing := wanted - views.keys():
+            return Views(None, f"{domain} answered without {', '.join(sorted(missing))}")
+        return Views({route: views[route] for route in wanted}, f"{domain} answered late" if late else "", calls)
+
+
+def _reader(provider: TrafficProvider, routes: tuple[Route, ...]) -> Callable[[], Mapping[str, RouteView]]:
+    return lambda: provider.observe(routes)
+
+
+class MeshObserver:
+    """Reads both meshes' counters and differences them against the previous reading."""
+
+    def __init__(self, metrics: Mapping[Side, MeshMetrics], fleet: Fleet) -> None:
+        self._metrics = metrics
+        self._timing = fleet.spec.timing
+        self._edges = {
+            Side.SOURCE: fleet.spec.datasources.source.edges_ms,
+            Side.TARGET: fleet.spec.datasources.target.edges_ms,
+        }
+        self._baselines = {side: Baselines() for side in Side}
+        self._looked_at: datetime | None = None
+        self._pool = ThreadPoolExecutor(max_workers=len(Side), thread_name_prefix="metrics")
+        self._asked: dict[Side, Future[Reading]] = {}
+
+    def look(self, policies: Sequence[ShiftPolicy], now: datetime) -> Counted:
+        """Return what both sides counted since the previous look, or the problem with one of them."""
+        if self._looked_at is not None and now < self._looked_at:
+            # The clock was set back. Samples would look older than those believed until it has caught up.
+            self._baselines = {side: Baselines() for side in Side}
+        self._looked_at = now
+        limits = sorted({edge for policy in policies for edge in policy.edges_ms})
+        for side, metrics in self._metrics.items():
+            edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
+            pending = self._asked.get(side)
+            if pending is None or pending.done():
+                self._asked[side] = self._pool.submit(metrics.read, now, edges)
+        wait(self._asked.values(), timeout=self._timing.read_deadline.total_seconds())
+        readings = {side: self._answer(side) for side in Side}
+        return self._count(readings, now)
+
+    def close(self) -> None:
+        """Stop asking; what still runs ends at its own timeout."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, side: Side) -> Reading | str:
+        if not self._asked[side].done():
+            return f"{MESH[side]}: Prometheus has not answered in time"
+        try:
+            return self._asked[side].result()
+        except ShifterError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a bug in reading is no evidence, and no reason to stop going back
+            return f"{MESH[side]} cannot be read: {type(error).__name__}: {error}"
+
+    def _count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
+        """Difference what was read. A side that answered moves its baseline even if the other did not."""
+        gap = GAP_TICKS * self._timing.tick.total_seconds() * 1.5
+        counts: dict[Side, tuple[SideCounts, float]] = {}
+        for side, reading in readings.items():
+            if isinstance(reading, Reading):
+                self._baselines[side], counted, span = advance(self._baselines[side], reading, gap)
+                counts[side] = counted, span
+        problems = [reading for reading in readings.values() if isinstance(reading, str)]
+        if problems:
+            return Counted(now, problem="; ".join(problems))
+        source, target = readings[Side.SOURCE], readings[Side.TARGET]
+        assert isinstance(source, Reading)  # noqa: S101 - narrowed by `problems`
+        assert isinstance(target, Reading)  # noqa: S101 - narrowed by `problems`
+        if twins := shared_pods(source, target):
+            return Counted(now, problem=f"both sides count the same pods ({', '.join(twins)}): mend the matchers")
+        empty = [MESH[side] for side, reading in ((Side.SOURCE, source), (Side.TARGET, target)) if not reading.pods]
+        if empty:
+            gone = bool(source.pods) and not target.pods
+            return Counted(now, problem=f"{' and '.join(empty)}: Prometheus shows no gateway pod", target_gone=gone)
+        spans = counts[Side.SOURCE][1], counts[Side.TARGET][1]
+        # The longer span, so that a tick never seems to begin after a change of the share that it includes.
+        span = max(spans) if min(spans) > 0 else 0.0
+        return Counted(now, span, counts[Side.SOURCE][0], counts[Side.TARGET][0])

@@ -1,0 +1,155 @@
+"""Turns one turn of a shift into what people are told: the report in the store and the records in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from shifter.core.decide import Decision
+from shifter.core.evidence import Counts, Ledger
+from shifter.core.orders import Order
+from shifter.core.records import SERVICE, NewRecord, What
+from shifter.core.settling import observed_share, soaked_seconds
+from shifter.core.splits import Health, RouteView, Side
+from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftState
+
+_DIGITS = 4
+
+
+def report(
+    decision: Decision,
+    ledger: Ledger,
+    views: Mapping[str, RouteView] | None,
+    settled_at: datetime | None,
+    mode: str,
+    now: datetime,
+) -> Report:
+    """Return the explanation of one shift as of `now`."""
+    state = decision.state
+    spec = state.policy.spec
+    source = sum((tick.source for tick in ledger.ticks), Counts())
+    target = sum((tick.target for tick in ledger.ticks), Counts())
+    seen = observed_share(ledger.ticks)
+    wanted = state.share if state.intent is None else state.intent.to_share
+    return Report(
+        name=state.name,
+        at=now,
+        mode=mode,
+        namespaces=state.policy.namespaces,
+        phase=state.phase,
+        since=state.since,
+        step=sum(1 for step in spec.steps if step <= wanted),
+        steps=spec.steps,
+        wanted=wanted,
+        written=_written(views),
+        observed=None if seen is None else round(seen.share, _DIGITS),
+        attempt=state.attempt,
+        decision=decision.kind,
+        reason=decision.reason,
+        verdict=decision.assessment.verdict,
+        holds=tuple(HoldReport(kind=hold.kind, reason=hold.reason) for hold in decision.holds),
+        findings=_findings(decision),
+        warnings=tuple(warning for view in (views or {}).values() for warning in view.warnings),
+        source_requests=source.requests,
+        source_bad=source.bad,
+        target_requests=target.requests,
+        target_bad=target.bad,
+        members=_members(views),
+        soaked_seconds=0.0 if settled_at is None else round(soaked_seconds(ledger, settled_at), 1),
+        soak_seconds=spec.soak.total_seconds(),
+        epoch=0 if state.intent is None else state.intent.epoch,
+        sequence=state.sequence,
+        failure="" if state.failure is None else state.failure.reason,
+    )
+
+
+def evidence_of(decision: Decision, ledger: Ledger) -> dict[str, object]:
+    """Return the numbers a decision rested on, as JSON values, for the history."""
+    source = sum((tick.source for tick in ledger.ticks), Counts())
+    target = sum((tick.target for tick in ledger.ticks), Counts())
+    return {
+        "verdict": str(decision.assessment.verdict),
+        "said": decision.assessment.reason,
+        "findings": [finding.model_dump(mode="json") for finding in _findings(decision)],
+        "requests": {"tcm": source.requests, "istio": target.requests},
+        "bad": {"tcm": source.bad, "istio": target.bad},
+    }
+
+
+def records_of_orders(decision: Decision, orders: Mapping[int, Order]) -> list[NewRecord]:
+    """Return one record per order the decision answered, in the name of who gave it."""
+    return [
+        NewRecord(
+            answer.at,
+            decision.state.name,
+            What.ORDER,
+            orders[answer.order_id].request.by,
+            _order_sentence(orders[answer.order_id], answer.text),
+            evidence={"order": answer.order_id, "answer": str(answer.answer)},
+        )
+        for answer in decision.answers
+    ]
+
+
+def _order_sentence(order: Order, text: str) -> str:
+    why = f" ({order.request.reason})" if order.request.reason else ""
+    return f"{order.request.verb}{why}: {text}"
+
+
+def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> list[NewRecord]:
+    """Return records of a phase or of holds that changed."""
+    state, found = decision.state, []
+    if before.phase is not state.phase:
+        said = f"{before.phase} → {state.phase}: {decision.reason}"
+        found.append(NewRecord(now, state.name, What.PHASE, SERVICE, said))
+    if before.holds != state.holds:
+        said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
+        found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
+    return found
+
+
+def record_of_intent(
+    shift: str, what: What, intent: Intent, reason: str, now: datetime, evidence: Mapping[str, object] | None = None
+) -> NewRecord:
+    """Return the journal record of an intent that began, was done or failed."""
+    shares = {"from": intent.from_share, "to": intent.to_share, "direction": str(intent.direction)}
+    return NewRecord(now, shift, what, intent.by, reason, intent.sequence, intent.epoch, {**shares, **(evidence or {})})
+
+
+def _written(views: Mapping[str, RouteView] | None) -> float | None:
+    """The live share of the routes; of several that differ, the highest, since that is the exposure."""
+    shares = [view.share for view in (views or {}).values() if view.share is not None]
+    return round(max(shares), _DIGITS) if shares else None
+
+
+def _members(views: Mapping[str, RouteView] | None) -> dict[str, str]:
+    told = {}
+    for route, view in (views or {}).items():
+        sides = []
+        for side, name in ((Side.SOURCE, "tcm"), (Side.TARGET, "istio")):
+            members = [member for member in view.members if member.side is side]
+            healthy = sum(member.health is not Health.DEAD for member in members)
+            weights = ",".join(str(member.weight) for member in members)
+            sides.append(f"{name} {healthy}/{len(members)} healthy, weights {weights or 'none'}")
+        told[route] = "; ".join(sides)
+    return told
+
+
+def _findings(decision: Decision) -> tuple[FindingReport, ...]:
+    return tuple(
+        FindingReport(
+            metric=finding.metric,
+            verdict=finding.verdict,
+            source=_rounded(finding.source),
+            target=_rounded(finding.target),
+            limit=_rounded(finding.limit),
+            unit=finding.unit,
+            text=finding.text,
+        )
+        for finding in decision.assessment.findings
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    # JSON has no infinity: a quantile beyond the last bucket is told in the finding's text.
+    return None if value is None or value == float("inf") else round(value, _DIGITS)

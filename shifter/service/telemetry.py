@@ -1,0 +1,126 @@
+"""What shifter says about itself: structlog JSON on stderr, and its own Prometheus metrics. No unbounded labels."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import timedelta
+from typing import TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shifter import __version__
+from shifter.core.holds import PAGING, HoldKind
+from shifter.core.phases import Phase
+from shifter.core.state import Report
+
+_QUIET_LOGGERS = ("tencentcloud_sdk_common", "urllib3", "uvicorn")
+_SILENT_LOGGERS = ("apscheduler",)
+"""Warns whenever a wake is skipped because one is under way, which is how it is meant to be."""
+
+
+def configure_logs(level: str, stream: TextIO | None = None) -> None:
+    """Write one JSON object per line to `stream` (stderr). Libraries speak from WARNING up: one of them logs keys."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Telemetry:
+    """Metrics and log lines about shifts. One instance per process; its registry is served at /metrics."""
+
+    def __init__(self, registry: CollectorRegistry, talk_every: timedelta) -> None:
+        self.registry = registry
+        self._log = structlog.get_logger("shifter")
+        self._talk_every_seconds = talk_every.total_seconds()
+        self._said: dict[str, tuple[str, float]] = {}
+        self._share = Gauge("shifter_share_percent", "Share of istio, percent", ["shift", "kind"], registry=registry)
+        self._phase = Gauge("shifter_phase", "1 for the phase a shift is in", ["shift", "phase"], registry=registry)
+        self._hold = Gauge("shifter_hold", "1 for every hold in force", ["shift", "hold"], registry=registry)
+        self._page = Gauge("shifter_page", "1 if somebody should look at the shift", ["shift"], registry=registry)
+        self._decisions = Counter("shifter_decisions", "Decisions by kind", ["kind"], registry=registry)
+        self._writes = Counter("shifter_writes", "Journalled writes", ["direction", "outcome"], registry=registry)
+        self._errors = Counter("shifter_tick_errors", "Turns that failed", ["error"], registry=registry)
+        self._seconds = Histogram("shifter_tick_seconds", "How long a tick took", registry=registry)
+        self._last = Gauge("shifter_last_tick_timestamp_seconds", "When the last tick ended", registry=registry)
+        build = Gauge("shifter_build_info", "1, with the version", ["version"], registry=registry)
+        build.labels(__version__).set(1)
+
+    def turn(self, report: Report, *, changed: bool) -> None:
+        """Tell one turn of one shift: a wide line on change and every few minutes, at debug level otherwise."""
+        name = report.name
+        for kind, share in (("wanted", report.wanted), ("written", report.written), ("observed", report.observed)):
+            self._share.labels(name, kind).set(float("nan") if share is None else share)
+        for phase in Phase:
+            self._phase.labels(name, phase).set(phase is report.phase)
+        kinds = {hold.kind for hold in report.holds}
+        for hold in HoldKind:
+            self._hold.labels(name, hold).set(hold in kinds)
+        paging = bool(kinds & PAGING) or report.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
+        self._page.labels(name).set(paging)
+        self._decisions.labels(report.decision).inc()
+        self._line(report, changed=changed, paging=paging)
+
+    def write(self, direction: str, outcome: str) -> None:
+        """Count a journalled write that began, was done or failed."""
+        self._writes.labels(direction, outcome).inc()
+
+    def error(self, shift: str, error: BaseException, *, bug: bool) -> None:
+        """Tell a turn that failed; a bug comes with its traceback."""
+        self._errors.labels(type(error).__name__).inc()
+        self._log.error("shift.error", shift=shift, error=type(error).__name__, reason=str(error), exc_info=bug)
+
+    def tick(self, seconds: float, now_epoch_seconds: float) -> None:
+        """Count a finished tick."""
+        self._seconds.observe(seconds)
+        self._last.set(now_epoch_seconds)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Log something that happened to the service itself, under a constant name such as `service.started`."""
+        self._log.info(name, **fields)
+
+    def warn(self, name: str, **fields: object) -> None:
+        """Log something about the service itself that a person should look at."""
+        self._log.warning(name, **fields)
+
+    def forget(self, shift: str) -> None:
+        """Drop the series of a shift that no longer exists."""
+        self._said.pop(shift, None)
+
+    def _line(self, report: Report, *, changed: bool, paging: bool) -> None:
+        key = f"{report.phase} {report.wanted:g} {sorted(hold.kind for hold in report.holds)}"
+        said, at = self._said.get(report.name, ("", 0.0))
+        due = changed or key != said or report.at.timestamp() - at >= self._talk_every_seconds
+        if due:
+            self._said[report.name] = key, report.at.timestamp()
+        talk = self._log.warning if due and paging else self._log.info if due else self._log.debug
+        talk(
+            "shift.tick",
+            shift=report.name,
+            phase=str(report.phase),
+            step=f"{report.step}/{len(report.steps)}",
+            wanted_percent=report.wanted,
+            written_percent=report.written,
+            observed_percent=report.observed,
+            verdict=report.verdict,
+            decision=report.decision,
+            holds=[hold.kind for hold in report.holds],
+            requests={"tcm": report.source_requests, "istio": report.target_requests},
+            bad={"tcm": report.source_bad, "istio": report.target_bad},
+            sequence=report.sequence,
+            reason=report.reason,
+        )

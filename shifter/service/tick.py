@@ -1,0 +1,237 @@
+"""One tick: observe, decide, remember, act, tell. This module orders those steps and decides nothing itself.
+
+Whether a tick is due comes from state, never from a timer: every `wake` asks whether a look at the meshes is
+due, whether an intent is open, whether somebody gave an order. A lost, late or doubled wake is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shifter.core.fleet import Fleet
+from shifter.core.orders import Order
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Health, Route, RouteView, Side
+from shifter.core.state import Report, ShiftState
+from shifter.errors import ConflictError, ShifterError, StoreUnavailableError
+from shifter.ports import Leadership, MeshMetrics, Store, TrafficProvider
+from shifter.service.act import Courier, Journal, Place
+from shifter.service.adoption import Adoption
+from shifter.service.lanes import CallLanes
+from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
+from shifter.service.policy_files import PolicyFolder
+from shifter.service.telemetry import Telemetry
+from shifter.service.turn import Outlook, Shift, Turner
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a ticker is made of; built in `wiring.py`, or by a test with other adapters.
+
+    `mode` is `act` or `observe`; `stopwatch` returns monotonic seconds, to measure a tick.
+    """
+
+    fleet: Fleet
+    mode: str
+    folder: PolicyFolder
+    store: Store
+    leadership: Leadership
+    provider: TrafficProvider
+    metrics: Mapping[Side, MeshMetrics]
+    lanes: CallLanes
+    telemetry: Telemetry
+    stopwatch: Callable[[], float]
+
+
+class Ticker:
+    """The service's loop body. Not thread-safe: one thread wakes it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._timing = parts.fleet.spec.timing
+        self._courier = Courier(parts.provider, parts.lanes, parts.store, parts.leadership)
+        self._turner = Turner(
+            parts.fleet, parts.mode, parts.leadership, self._courier, Journal(parts.store), parts.telemetry
+        )
+        self._routes = RouteObserver(parts.provider, parts.lanes)
+        self._meshes = MeshObserver(parts.metrics, parts.fleet)
+        self._adoption = Adoption(parts.folder, parts.telemetry)
+        self._shifts: dict[str, Shift] = {}
+        self._looked_at: datetime | None = None
+        self._signal_problem = "the meshes have not been looked at yet"
+        self._loaded = False
+        self._draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the saved state has been loaded: from then on this replica can take over."""
+        return self._loaded
+
+    @property
+    def shifts(self) -> Mapping[str, Shift]:
+        """What this process knows of every shift, by name."""
+        return self._shifts
+
+    def load(self) -> None:
+        """Take up where the last process stopped.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        for name, saved in self._parts.store.load().items():
+            self._shifts[name] = Shift(Place(saved.state, saved.version, saved=saved.state))
+        self._loaded = True
+
+    def wake(self, now: datetime) -> bool:
+        """Do what is due at `now`; return whether anything was."""
+        orders = () if self._draining else self._open_orders()
+        looking = not self._draining and self._look_is_due(now)
+        if not (looking or orders or any(shift.place.state.intent for shift in self._shifts.values())):
+            return False
+        began = self._parts.stopwatch()
+        self._tick(orders, now, looking=looking)
+        self._parts.telemetry.tick(self._parts.stopwatch() - began, now.timestamp())
+        return True
+
+    def drain(self) -> None:
+        """From now on only follow what is open: no new decision, no climb sent. May be called from another thread."""
+        self._draining = True
+        self._courier.drain()
+
+    def close(self) -> None:
+        """Stop reading; what is open stays in the journal."""
+        self._meshes.close()
+
+    def idle(self) -> bool:
+        """Return whether no call to the provider is under way."""
+        return not self._courier.in_flight()
+
+    def _look_is_due(self, now: datetime) -> bool:
+        # A wall clock that jumped back must not silence the service until it has caught up.
+        return self._looked_at is None or not self._looked_at <= now < self._looked_at + self._timing.tick
+
+    def _open_orders(self) -> Sequence[Order]:
+        """Return the open orders of the shifts known here; any other waits for its shift to appear."""
+        try:
+            orders = self._parts.store.open_orders()
+            return [order for order in orders if order.request.shift in self._shifts]
+        except StoreUnavailableError as error:
+            self._parts.telemetry.error("", error, bug=False)
+            return ()
+
+    def _tick(self, orders: Sequence[Order], now: datetime, *, looking: bool) -> None:
+        if looking:
+            self._looked_at = now
+            self._adoption.reload(self._shifts, now)
+        named = {order.request.shift for order in orders}
+        due = {
+            name: shift for name, shift in self._shifts.items() if looking or shift.place.state.intent or name in named
+        }
+        views = self._look_at_routes(due)
+        counted = self._look_at_meshes(now) if looking else None
+        for name in sorted(due, key=lambda each: (not self._goes_back(each), each)):
+            mine = [order for order in orders if order.request.shift == name]
+            self._turn(due[name], views, counted, mine, now)
+
+    def _goes_back(self, name: str) -> bool:
+        """Shifts on their way back come first in every tick."""
+        return self._shifts[name].place.state.failure is not None
+
+    def _look_at_routes(self, shifts: Mapping[str, Shift]) -> Mapping[str, Views]:
+        routes: dict[str, list[Route]] = {}
+        calls: dict[str, IntentCalls] = {}
+        for name, shift in shifts.items():
+            state = shift.place.state
+            domains = {route.domain for route in state.policy.routes}
+            for route in state.policy.routes:
+                routes.setdefault(route.domain, []).append(route)
+            if state.intent is not None:
+                calls[name] = IntentCalls(
+                    state.intent.sequence, self._courier.calls(name, state.intent, sorted(domains))
+                )
+        return self._routes.look(routes, calls, self._timing.read_deadline)
+
+    def _look_at_meshes(self, now: datetime) -> Counted:
+        policies: list[ShiftPolicy] = [shift.place.state.policy for shift in self._shifts.values()]
+        counted = self._meshes.look(policies, now)
+        self._signal_problem = counted.problem
+        return counted
+
+    def _turn(
+        self,
+        shift: Shift,
+        views: Mapping[str, Views],
+        counted: Counted | None,
+        orders: Sequence[Order],
+        now: datetime,
+    ) -> None:
+        """Take one shift's turn. The one broad `except`: a bug in one shift's turn must not stop the others."""
+        name = shift.place.state.name
+        try:
+            outlook = self._outlook(shift.place.state, views, counted)
+            report = self._turner.turn(shift, outlook, orders, now)
+            self._tell(shift, report, now)
+        except ConflictError as error:
+            self._parts.telemetry.error(name, error, bug=False)
+            self._reload(name)
+        except ShifterError as error:
+            self._parts.telemetry.error(name, error, bug=False)
+        except Exception as error:  # noqa: BLE001 - see the docstring
+            self._parts.telemetry.error(name, error, bug=True)
+
+    def _outlook(self, state: ShiftState, views: Mapping[str, Views], counted: Counted | None) -> Outlook:
+        """Gather what was seen of one shift's routes and of the meshes."""
+        merged: dict[str, RouteView] = {}
+        calls = None
+        seen_of = {domain: views[domain] for domain in sorted({route.domain for route in state.policy.routes})}
+        for domain, seen in seen_of.items():
+            if seen.views is None:
+                continue
+            merged |= {route.id: seen.views[route.id] for route in state.policy.routes if route.domain == domain}
+            calls = seen.calls.get(state.name)
+        gone = counted is not None and counted.target_gone and _all_dead(merged)
+        return Outlook(
+            views=None if any(seen.views is None for seen in seen_of.values()) else merged,
+            provider_problem="; ".join(seen.problem for seen in seen_of.values() if seen.problem),
+            calls=calls,
+            counted=counted,
+            signal_problem=self._signal_problem,
+            target_gone=gone,
+        )
+
+    def _reload(self, name: str) -> None:
+        """Somebody else saved this shift: believe the store, and gather evidence anew."""
+        try:
+            saved = self._parts.store.load().get(name)
+        except ShifterError as error:
+            self._parts.telemetry.error(name, error, bug=False)
+            return
+        if saved is not None:
+            self._shifts[name] = Shift(Place(saved.state, saved.version, saved=saved.state))
+
+    def _tell(self, shift: Shift, report: Report, now: datetime) -> None:
+        changed = shift.told is None or _gist(shift.told) != _gist(report)
+        self._parts.telemetry.turn(report, changed=changed)
+        # On the clock of the reports themselves; a clock that jumped back tells at once.
+        due = shift.told is None or not shift.told.at <= now < shift.told.at + self._timing.report_every
+        if not (changed or due):
+            return
+        try:
+            self._parts.store.report(report)
+        except StoreUnavailableError as error:
+            self._parts.telemetry.error(report.name, error, bug=False)
+        else:
+            shift.told = report
+
+
+def _gist(report: Report) -> tuple[object, ...]:
+    """What must change for a report to be news: not the numbers that move in every tick."""
+    holds = tuple(hold.kind for hold in report.holds)
+    return report.phase, report.wanted, report.written, report.decision, report.verdict, holds, report.attempt
+
+
+def _all_dead(views: Mapping[str, RouteView]) -> bool:
+    members = [member for view in views.values() for member in view.members if member.side is Side.TARGET]
+    return bool(members) and all(member.health is Health.DEAD for member in members)

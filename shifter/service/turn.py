@@ -1,0 +1,249 @@
+"""One shift's turn: add what was counted, decide, journal, send, and say what happened.
+
+Every change of a shift's state goes through `Turner.turn`, and every save through its journal, so that a crash
+anywhere leaves either the place before or the place after, never something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from shifter.core import journal
+from shifter.core.decide import Decision, Kind, Write, decide
+from shifter.core.evidence import Evidence, Ledger, Tick
+from shifter.core.fleet import Fleet
+from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES
+from shifter.core.journal import Move, Step
+from shifter.core.orders import Answer, Order, OrderAnswer
+from shifter.core.records import SERVICE, What
+from shifter.core.settling import is_settled
+from shifter.core.splits import RouteView, shown
+from shifter.core.state import Direction, Intent, Report
+from shifter.ports import Leadership
+from shifter.service.act import Courier, Journal, Place
+from shifter.service.observe import Counted, IntentCalls
+from shifter.service.reporting import evidence_of, record_of_intent, records_of_change, records_of_orders, report
+from shifter.service.telemetry import Telemetry
+
+
+@dataclass(slots=True)
+class Shift:
+    """One shift as this process knows it: its place, and the evidence that lives in memory only."""
+
+    place: Place
+    ledger: Ledger = field(default_factory=Ledger)
+    settled_at: datetime | None = None
+    policy_problem: str = ""
+    told: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What this tick saw of one shift. `counted` is None in a tick that only follows up orders and intents."""
+
+    views: dict[str, RouteView] | None
+    provider_problem: str
+    calls: IntentCalls | None
+    counted: Counted | None
+    signal_problem: str
+    target_gone: bool
+
+
+class Turner:
+    """Takes turns for all shifts of a process."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        mode: str,
+        leadership: Leadership,
+        courier: Courier,
+        saves: Journal,
+        telemetry: Telemetry,
+    ) -> None:
+        self._timing = fleet.spec.timing
+        self._mode = mode
+        self._leadership = leadership
+        self._courier = courier
+        self._journal = saves
+        self._telemetry = telemetry
+
+    def turn(self, shift: Shift, outlook: Outlook, orders: Sequence[Order], now: datetime) -> Report:
+        """Take one shift's turn and return what to tell about it.
+
+        Raises:
+            ShifterError: nothing was changed, because it could not be saved.
+            ConflictError: somebody else saved this shift; load it again.
+        """
+        _add_evidence(shift, outlook, now)
+        observing = self._mode == "observe"
+        decision = decide(shift.place.state, self._evidence(shift, outlook, () if observing else orders), now)
+        if observing:
+            self._refuse_orders(shift.place, orders, now)
+        else:
+            news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
+            decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
+        return report(decision, shift.ledger, outlook.views, shift.settled_at, self._mode, now)
+
+    def _evidence(self, shift: Shift, outlook: Outlook, orders: Sequence[Order]) -> Evidence:
+        return Evidence(
+            views=outlook.views,
+            ledger=shift.ledger,
+            leader=self._leadership.valid(),
+            max_age=self._timing.sample_max_age,
+            tick=self._timing.tick,
+            provider_problem=outlook.provider_problem,
+            signal_problem=outlook.signal_problem,
+            policy_problem=shift.policy_problem,
+            target_gone=outlook.target_gone,
+            settled_at=shift.settled_at,
+            orders=orders,
+        )
+
+    def _refuse_orders(self, place: Place, orders: Sequence[Order], now: datetime) -> None:
+        """In `mode: observe` nothing is ever written, so no order can be carried out; the first save is the shift's."""
+        text = "this shifter only observes (mode: observe)"
+        place.answers = [OrderAnswer(order.id, Answer.REFUSED, text, now) for order in orders]
+        self._journal.save(place, may_wait=False)
+
+    def _carry_out(
+        self, shift: Shift, outlook: Outlook, decision: Decision, orders: dict[int, Order], now: datetime
+    ) -> str:
+        """Do what was decided; return what came of an open intent, if there is news."""
+        place = shift.place
+        before = place.state, len(place.records), len(place.answers)
+        place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now)
+        place.answers += decision.answers
+        place.state = decision.state
+        try:
+            if decision.write is not None:
+                self._begin(shift, decision, decision.write, now)
+            elif place.state.intent is not None and outlook.calls is not None:
+                return self._follow(shift, outlook, decision, place.state.intent, now)
+            else:
+                self._journal.save(place, may_wait=decision.kind is Kind.ROLLBACK)
+        except Exception:
+            # Nothing of what was decided is remembered, so that the next turn decides anew. A bug is no exception.
+            place.state = before[0]
+            del place.records[before[1] :], place.answers[before[2] :]
+            raise
+        return ""
+
+    def _begin(self, shift: Shift, decision: Decision, write: Write, now: datetime) -> None:
+        """Journal a new intent, then send it. An open one that it replaces is closed first."""
+        place, state = shift.place, decision.state
+        if state.intent is not None:
+            said = f"superseded: {write.reason}"
+            place.records.append(record_of_intent(state.name, What.FAILED, state.intent, said, now))
+            state = state.model_copy(update={"abandoned": state.intent})
+        intent = Intent(
+            sequence=state.sequence + 1,
+            epoch=self._leadership.epoch,
+            direction=write.direction,
+            from_share=write.from_share,
+            to_share=write.to_share,
+            reason=write.reason,
+            by=write.by,
+            created_at=now,
+            deadline=now + self._timing.operation_timeout,
+            before=write.before,
+            weights=write.weights,
+        )
+        place.state = state.model_copy(update={"intent": intent, "sequence": intent.sequence})
+        evidence = evidence_of(decision, shift.ledger)
+        place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, evidence))
+        self._save_and_send(place, intent)
+
+    def _save_and_send(self, place: Place, intent: Intent) -> None:
+        self._journal.save(place, may_wait=intent.direction is Direction.RETREAT)
+        self._telemetry.write(intent.direction, "begun")
+        self._courier.forget(place.state.name, intent.sequence)
+        self._courier.send(place.state.name, intent, place.state.policy.routes)
+
+    def _follow(self, shift: Shift, outlook: Outlook, decision: Decision, intent: Intent, now: datetime) -> str:
+        """Move an open intent on by one step of the journal; return the news, empty if there is none."""
+        place = shift.place
+        assert outlook.calls is not None  # noqa: S101 - the caller looked
+        fresh = outlook.calls.sequence == intent.sequence
+        forbidden = _forbidden(decision, intent)
+        move = (
+            journal.next_move(intent, outlook.calls.calls, outlook.views, now, forbidden)
+            if fresh
+            else Move(Step.WAIT, "just sent")
+        )
+        retreat = intent.direction is Direction.RETREAT
+        if move.step is Step.DONE and outlook.views is not None:
+            self._finish(shift, outlook.views, intent, now)
+        elif move.step is Step.FAILED:
+            self._fail(shift, intent, move, now)
+            return f"the write of {shown(intent.to_share)} failed: {move.reason}"
+        else:
+            self._note_operations(place, intent)
+        self._journal.save(place, may_wait=retreat)
+        if move.step is Step.SEND:
+            routes = [route for route in place.state.policy.routes if route.domain in move.domains]
+            self._courier.send(place.state.name, intent, routes)
+        return f"{shown(intent.to_share)} is in force: {intent.reason}" if move.step is Step.DONE else ""
+
+    def _note_operations(self, place: Place, intent: Intent) -> None:
+        """Keep the provider's operation ids in the journal, so that a restart can ask after them."""
+        operations = self._courier.operations(place.state.name, intent)
+        if operations != intent.operations:
+            noted = intent.model_copy(update={"operations": operations})
+            place.state = place.state.model_copy(update={"intent": noted})
+
+    def _finish(self, shift: Shift, views: dict[str, RouteView], intent: Intent, now: datetime) -> None:
+        place = shift.place
+        state = journal.done(place.state, intent, views, now)
+        written = {"written": {route: view.share for route, view in views.items()}}
+        place.records.append(
+            record_of_intent(state.name, What.DONE, intent, f"read back: {intent.reason}", now, written)
+        )
+        place.state = state
+        shift.ledger = shift.ledger.new_share()
+        shift.settled_at = None
+        self._telemetry.write(intent.direction, "done")
+
+    def _fail(self, shift: Shift, intent: Intent, move: Move, now: datetime) -> None:
+        place = shift.place
+        name = place.state.name
+        place.records.append(record_of_intent(name, What.FAILED, intent, move.reason, now))
+        place.state = journal.failed(place.state, intent, move, self._leadership.epoch, now)
+        self._telemetry.write(intent.direction, "failed")
+        repair = place.state.intent
+        if repair is None:
+            self._journal.save(place, may_wait=intent.direction is Direction.RETREAT)
+            return
+        place.records.append(record_of_intent(name, What.INTENT, repair, repair.reason, now))
+        self._save_and_send(place, repair)
+
+
+def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
+    """Add this tick's counts to the ledger, and notice when the metrics first show the share in force."""
+    state, counted = shift.place.state, outlook.counted
+    if counted is not None and counted.source is not None and counted.target is not None and counted.span_seconds > 0:
+        namespaces = state.policy.namespaces
+        tick = Tick(
+            at=counted.at,
+            span_seconds=counted.span_seconds,
+            source=counted.source.of(namespaces),
+            target=counted.target.of(namespaces),
+            source_unknown=counted.source.unknown,
+            target_unknown=counted.target.unknown,
+        )
+        if shift.ledger.ticks and tick.at < shift.ledger.ticks[-1].at:
+            # The clock was set back: what was gathered before would count as newer than what is seen now.
+            shift.ledger, shift.settled_at = shift.ledger.new_share(), None
+        shift.ledger = shift.ledger.add(tick)
+    if shift.settled_at is None and is_settled(state, shift.ledger, outlook.views, now):
+        shift.settled_at = now
+
+
+def _forbidden(decision: Decision, intent: Intent) -> str:
+    """Why a climb that was journalled but not sent must not be sent any more."""
+    passes = PROMOTE_PASSES if intent.by != SERVICE else frozenset()
+    if decision.state.overridden:
+        passes |= OVERRIDE_PASSES
+    return "; ".join(hold.reason for hold in decision.holds if hold.kind not in passes)

@@ -1,0 +1,204 @@
+"""The doubles around a service under test: what watches its calls, what kills it, and what its metrics say.
+
+Every call of the service to the store and the provider passes a `Trap` twice, before and after it takes effect:
+`Trap.calls` is the record of what was asked, and `Trap.strike_at` kills the process at one of these edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from shifter.adapters.memory_store import MemoryStore
+from shifter.core.evidence import PodReading, Reading, Series
+from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.records import NewRecord, Record
+from shifter.core.splits import Route, RouteView
+from shifter.core.state import Intent, Report, ShiftState
+from shifter.errors import MetricsUnavailableError, ProviderRefusedError
+from shifter.ports import Change, Operation, OperationState, Saved, TrafficProvider
+from shifter.service.lanes import InlineLanes, Priority
+
+T = TypeVar("T")
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+"""When every gateway's process began."""
+
+
+class Killed(BaseException):
+    """The process died at an edge of a call: no error, so nothing may catch it."""
+
+
+class Trap:
+    """Records every edge of every call to the outside, and kills at chosen ones (by index, from 0)."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.strike_at: frozenset[int] = frozenset()
+
+    def edge(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) - 1 in self.strike_at:
+            raise Killed(name)
+
+
+class WatchedProvider:
+    """The provider port behind a trap.
+
+    `bugs` are raised by calls to one lock domain (`observe DOMAIN`, every time; `submit DOMAIN`, once); with a
+    `refusal` every submit is refused; `submits` are the writes asked for, with the intents saved at that moment.
+    """
+
+    def __init__(self, inner: TrafficProvider, trap: Trap, journal: MemoryStore) -> None:
+        self._inner = inner
+        self._trap = trap
+        self._journal = journal
+        self.bugs: dict[str, Exception] = {}
+        self.refusal = ""
+        self.submits: list[tuple[tuple[Change, ...], tuple[Intent, ...]]] = []
+
+    def observe(self, routes: Sequence[Route]) -> Mapping[str, RouteView]:
+        self._trap.edge("before observe")
+        if (bug := self.bugs.get(f"observe {routes[0].domain}")) is not None:
+            raise bug
+        views = self._inner.observe(routes)
+        self._trap.edge("after observe")
+        return views
+
+    def submit(self, changes: Sequence[Change]) -> Operation:
+        self._trap.edge("before submit")
+        if (bug := self.bugs.pop(f"submit {changes[0].route.domain}", None)) is not None:
+            raise bug
+        self.submits.append((tuple(changes), self._saved_intents()))
+        if self.refusal:
+            raise ProviderRefusedError(self.refusal)
+        operation = self._inner.submit(changes)
+        self._trap.edge("after submit")
+        return operation
+
+    def check(self, operation: Operation) -> OperationState:
+        self._trap.edge("before check")
+        state = self._inner.check(operation)
+        self._trap.edge("after check")
+        return state
+
+    def _saved_intents(self) -> tuple[Intent, ...]:
+        if self._journal.down:
+            return ()
+        saved = self._journal.load().values()
+        return tuple(each.state.intent for each in saved if each.state.intent is not None)
+
+
+class WatchedStore:
+    """The store port behind a trap. `bugs` are raised by saves of the named shift, `report_bugs` by its reports."""
+
+    def __init__(self, inner: MemoryStore, trap: Trap) -> None:
+        self._inner = inner
+        self._trap = trap
+        self.bugs: dict[str, Exception] = {}
+        self.report_bugs: dict[str, Exception] = {}
+
+    def load(self) -> Mapping[str, Saved]:
+        return self._inner.load()
+
+    def save(
+        self,
+        state: ShiftState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        self._trap.edge("before save")
+        if state.name in self.bugs:
+            raise self.bugs[state.name]
+        version = self._inner.save(state, expected_version, records, answers)
+        self._trap.edge("after save")
+        return version
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        self._inner.append(records)
+
+    def report(self, report: Report) -> None:
+        self._trap.edge("before report")
+        if report.name in self.report_bugs:
+            raise self.report_bugs[report.name]
+        self._inner.report(report)
+        self._trap.edge("after report")
+
+    def reports(self) -> Mapping[str, Report]:
+        return self._inner.reports()
+
+    def create_order(self, request: OrderRequest, at: datetime) -> Order:
+        return self._inner.create_order(request, at)
+
+    def order(self, order_id: int) -> Order:
+        return self._inner.order(order_id)
+
+    def open_orders(self) -> Sequence[Order]:
+        return self._inner.open_orders()
+
+    def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
+        return self._inner.history(name, limit)
+
+    def prune(self, before: datetime) -> int:
+        return self._inner.prune(before)
+
+    def close(self) -> None:
+        """Note it; the memory stays open for whoever looks at it afterwards."""
+        self._trap.edge("close")
+
+
+class MortalLanes(InlineLanes):
+    """Inline lanes in which death in a call is the death of the process, and not an answer for later."""
+
+    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
+        future = super().run(domain, priority, call)
+        if isinstance(error := future.exception(), Killed):
+            raise error
+        return future
+
+
+class SlowLanes(MortalLanes):
+    """Lanes in which no read answers before the look that asked for it is over; `answer` lets them all."""
+
+    def __init__(self) -> None:
+        self._asked: list[Callable[[], None]] = []
+
+    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
+        if priority is not Priority.READ:
+            return super().run(domain, priority, call)
+        future: Future[T] = Future()
+        self._asked.append(lambda: future.set_result(call()))
+        return future
+
+    def answer(self) -> None:
+        asked, self._asked = self._asked, []
+        for each in asked:
+            each()
+
+
+class Gateway:
+    """One mesh's metrics. Percentages are of requests; `down` and `gone` are an outage and a scrape without pods."""
+
+    def __init__(self, pod: str) -> None:
+        self.pod = pod
+        self.error_percent = 0.0
+        self.down = False
+        self.gone = False
+        self._counters: dict[Series, float] = {}
+
+    def serve(self, namespace: str, requests: float) -> None:
+        bad = requests * self.error_percent / 100
+        for code, count in (("200", requests - bad), ("503", bad)):
+            series = Series(namespace, code)
+            self._counters[series] = self._counters.get(series, 0.0) + count
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
+        assert not edges_ms, "no policy of this world reads latencies"
+        if self.down:
+            raise MetricsUnavailableError("connection refused")
+        if self.gone:
+            return Reading(at.timestamp(), {})
+        return Reading(at.timestamp(), {self.pod: PodReading(at.timestamp(), LONG_AGO, dict(self._counters))})

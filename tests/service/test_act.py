@@ -1,0 +1,369 @@
+"""The courier: what is looked at right before a call, and what becomes of calls that were overtaken.
+
+The lanes here are a queue that a test empties by hand, in the lanes' own order, so that the moment between "lined
+up" and "called" lasts as long as a test needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from shifter.adapters.memory import Fault, MemoryProvider, Rule
+from shifter.adapters.memory_store import MemoryLease, MemoryStore
+from shifter.core.journal import Delivery
+from shifter.core.orders import OrderRequest, Verb
+from shifter.core.policy import ShiftPolicy
+from shifter.core.records import NewRecord, What
+from shifter.core.splits import Route, RouteView, Selector
+from shifter.core.state import Direction, Intent, ShiftState
+from shifter.errors import ConflictError, StoreUnavailableError
+from shifter.ports import Change, Operation, OperationState
+from shifter.service.act import Courier, Journal, Place
+from shifter.service.lanes import InlineLanes, Priority
+from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, NOON, OLD, OLDER, REGION, policy, servers
+
+T = TypeVar("T")
+
+ROUTE = Route(REGION, BALANCER, LISTENER, "shop.example.com", "/", Selector(ports=(30080,)), Selector(ports=(31080,)))
+ALL_OLD = {OLD: 100, OLDER: 100, NEW: 0, NEWER: 0}
+HALF = {OLD: 100, OLDER: 100, NEW: 100, NEWER: 100}
+
+
+class HandLanes(InlineLanes):
+    """Lanes that make a call only when told to, most urgent first."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Priority, Callable[[], None]]] = []
+
+    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        now = super().run
+
+        def make() -> None:
+            done = now(domain, priority, call)
+            if error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        self._waiting.append((priority, make))
+        return future
+
+    def let_run(self) -> None:
+        waiting, self._waiting = sorted(self._waiting, key=lambda each: each[0]), []
+        for _, make in waiting:
+            make()
+
+
+class Bench:
+    """A courier with hands on everything around it."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryProvider([(ROUTE, Rule(servers()))], looks_until_done=0)
+        self.store = MemoryStore()
+        self.lease = MemoryLease(self.store)
+        self.lanes = HandLanes()
+        self.courier = self.another()
+
+    def another(self) -> Courier:
+        return Courier(self.memory, self.lanes, self.store, self.lease)
+
+    def weights(self) -> Mapping[str, int]:
+        return self.memory.observe([ROUTE])[ROUTE.id].weights
+
+    def call(self, intent: Intent, courier: Courier | None = None) -> Delivery:
+        return (courier or self.courier).calls("shop", intent, [ROUTE.domain])[ROUTE.domain].delivery
+
+    def send(self, intent: Intent) -> None:
+        self.courier.forget("shop", intent.sequence)
+        self.courier.send("shop", intent, [ROUTE])
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def an_intent(direction: Direction = Direction.CLIMB, *, sequence: int = 1, epoch: int = 1) -> Intent:
+    weights = ALL_OLD if direction is Direction.RETREAT else HALF
+    return Intent(
+        sequence=sequence,
+        epoch=epoch,
+        direction=direction,
+        from_share=0,
+        to_share=50,
+        reason="because",
+        by="shifter",
+        created_at=NOON,
+        deadline=NOON + timedelta(minutes=1),
+        before={ROUTE.id: ALL_OLD},
+        weights={ROUTE.id: weights},
+    )
+
+
+RISING = (Direction.CLIMB, Direction.KEEP)
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
+@pytest.mark.parametrize("direction", RISING)
+def test_an_order_given_while_a_climb_waits_withholds_it(bench: Bench, verb: Verb, direction: Direction) -> None:
+    climb = an_intent(direction)
+    bench.send(climb)
+    bench.store.create_order(OrderRequest("shop", verb, "ann", ""), NOON)
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+    assert not bench.memory.calls
+
+
+def test_an_order_for_another_shift_withholds_nothing(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.store.create_order(OrderRequest("pay", Verb.PAUSE, "ann", ""), NOON)
+    bench.lanes.let_run()
+
+    assert bench.weights() == HALF
+
+
+@pytest.mark.parametrize("verb", [Verb.RESUME, Verb.PROMOTE, Verb.RETRY])
+def test_an_order_that_does_not_stop_withholds_nothing(bench: Bench, verb: Verb) -> None:
+    bench.send(an_intent())
+    bench.store.create_order(OrderRequest("shop", verb, "ann", ""), NOON)
+    bench.lanes.let_run()
+
+    assert bench.weights() == HALF
+
+
+def test_a_lease_lost_while_a_climb_waits_withholds_it(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.lease.lose()
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+
+
+def test_orders_that_cannot_be_read_withhold_a_climb(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.store.down = True
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+
+
+def test_shutting_down_withholds_a_climb_that_waits(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.courier.drain()
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+
+
+def test_nothing_withholds_a_retreat(bench: Bench) -> None:
+    bench.memory.edit_weights(ROUTE, HALF)
+    bench.send(an_intent(Direction.RETREAT))
+    bench.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann", ""), NOON)
+    bench.lease.lose()
+    bench.store.down = True
+    bench.courier.drain()
+    bench.lanes.let_run()
+
+    assert bench.weights() == ALL_OLD
+
+
+def test_a_climb_that_a_retreat_overtook_in_the_lane_is_never_made(bench: Bench) -> None:
+    bench.send(an_intent(sequence=1))
+    bench.send(an_intent(Direction.RETREAT, sequence=2))
+    bench.lanes.let_run()
+
+    assert bench.weights() == ALL_OLD
+    assert [call.changes[0].weights for call in bench.memory.calls] == [ALL_OLD]
+
+
+def test_what_is_under_way_is_not_sent_twice(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.courier.send("shop", climb, [ROUTE])
+    bench.lanes.let_run()
+
+    assert len(bench.memory.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "delivery"),
+    [
+        (Fault.BUSY, Delivery.BUSY),
+        (Fault.UNREACHABLE, Delivery.BUSY),
+        (Fault.AMBIGUOUS_BEFORE, Delivery.UNKNOWN),
+        (Fault.AMBIGUOUS_AFTER, Delivery.UNKNOWN),
+    ],
+)
+def test_what_the_provider_answers_is_remembered(bench: Bench, fault: Fault, delivery: Delivery) -> None:
+    climb = an_intent()
+    bench.memory.inject(fault)
+    bench.send(climb)
+    queued = bench.call(climb)
+    bench.lanes.let_run()
+
+    assert queued is Delivery.QUEUED
+    assert bench.call(climb) is delivery
+
+
+@pytest.mark.parametrize(
+    ("fault", "delivery"),
+    [(None, Delivery.FINISHED), (Fault.TASK_FAILS, Delivery.FAILED), (Fault.TASK_LIES, Delivery.FINISHED)],
+)
+def test_an_accepted_operation_is_asked_after(bench: Bench, fault: Fault | None, delivery: Delivery) -> None:
+    climb = an_intent()
+    if fault is not None:
+        bench.memory.inject(fault)
+    bench.send(climb)
+    bench.lanes.let_run()
+    running = bench.call(climb)
+    bench.lanes.let_run()
+
+    assert running is Delivery.RUNNING
+    assert bench.call(climb) is delivery
+
+
+def test_a_refused_write_is_refused_for_good(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.memory.remove_server(ROUTE, NEW)
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.REFUSED
+
+
+def test_an_operation_id_is_known_as_soon_as_it_is_accepted(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.lanes.let_run()
+    bench.call(climb)
+
+    assert list(bench.courier.operations("shop", climb)) == [ROUTE.domain]
+
+
+class BrokenProvider:
+    """An adapter with a bug in every call."""
+
+    def observe(self, routes: Sequence[Route]) -> Mapping[str, RouteView]:
+        raise KeyError(routes[0].id)
+
+    def submit(self, changes: Sequence[Change]) -> Operation:
+        raise KeyError(changes[0].route.id)
+
+    def check(self, operation: Operation) -> OperationState:
+        raise KeyError(operation.id)
+
+
+@pytest.mark.parametrize("operations", [{}, {ROUTE.domain: "operation-1"}])
+def test_a_bug_in_an_adapter_leaves_it_open_whether_the_write_was_done(
+    bench: Bench, operations: Mapping[str, str]
+) -> None:
+    courier = Courier(BrokenProvider(), InlineLanes(), bench.store, bench.lease)
+    climb = an_intent().model_copy(update={"operations": operations})
+    if not operations:
+        courier.send("shop", climb, [ROUTE])
+
+    assert bench.call(climb, courier) is Delivery.UNKNOWN
+
+
+def test_after_a_restart_a_write_of_the_last_life_is_not_known_to_have_been_sent(bench: Bench) -> None:
+    assert bench.call(an_intent(epoch=0)) is Delivery.UNKNOWN
+
+
+def test_a_write_that_was_saved_and_not_sent_in_this_life_is_unsent(bench: Bench) -> None:
+    assert bench.call(an_intent(epoch=bench.lease.epoch)) is Delivery.UNSENT
+
+
+def test_after_a_restart_a_noted_operation_is_asked_after(bench: Bench) -> None:
+    bench.send(an_intent())
+    bench.lanes.let_run()
+    bench.call(an_intent())
+    noted = an_intent(epoch=0).model_copy(update={"operations": bench.courier.operations("shop", an_intent())})
+    successor = bench.another()
+    running = bench.call(noted, successor)
+    bench.lanes.let_run()
+
+    assert running is Delivery.RUNNING
+    assert bench.call(noted, successor) is Delivery.FINISHED
+
+
+def test_an_operation_that_the_provider_has_forgotten_is_unknown(bench: Bench) -> None:
+    noted = an_intent(epoch=0).model_copy(update={"operations": {ROUTE.domain: "operation-77"}})
+    bench.call(noted)
+    bench.lanes.let_run()
+
+    assert bench.call(noted) is Delivery.UNKNOWN
+
+
+def test_it_is_known_whether_anything_is_in_flight(bench: Bench) -> None:
+    before = bench.courier.in_flight()
+    bench.send(an_intent())
+    during = bench.courier.in_flight()
+    bench.lanes.let_run()
+
+    assert (before, during, bench.courier.in_flight()) == (False, True, False)
+
+
+# -- the journal -----------------------------------------------------------------------------------------------------
+
+
+def a_place() -> Place:
+    told = ShiftPolicy.model_validate(policy("shop", BALANCER), by_alias=True, strict=False)
+    return Place(ShiftState(name="shop", policy=told, since=NOON), version=0)
+
+
+def a_record() -> NewRecord:
+    return NewRecord(NOON, "shop", What.INTENT, "shifter", "because")
+
+
+def test_what_did_not_change_is_not_saved_again(bench: Bench) -> None:
+    place, journal = a_place(), Journal(bench.store)
+    first, second = journal.save(place, may_wait=False), journal.save(place, may_wait=False)
+
+    assert (first, second) == (True, True)
+    assert place.version == 1
+
+
+def test_what_may_wait_is_kept_until_the_store_takes_it(bench: Bench) -> None:
+    place, journal = a_place(), Journal(bench.store)
+    place.records.append(a_record())
+    bench.store.down = True
+    kept = journal.save(place, may_wait=True)
+    bench.store.down = False
+    taken = journal.save(place, may_wait=False)
+
+    assert (kept, taken) == (False, True)
+    assert not place.records
+    assert [record.record.reason for record in bench.store.history()] == ["because"]
+
+
+def test_what_must_not_wait_is_an_error_and_keeps_the_backlog(bench: Bench) -> None:
+    place = a_place()
+    place.records.append(a_record())
+    bench.store.down = True
+
+    with pytest.raises(StoreUnavailableError):
+        Journal(bench.store).save(place, may_wait=False)
+    assert len(place.records) == 1
+
+
+def test_somebody_elses_save_is_a_conflict_even_for_what_may_wait(bench: Bench) -> None:
+    place = a_place()
+    bench.store.save(place.state, 0)
+
+    with pytest.raises(ConflictError):
+        Journal(bench.store).save(place, may_wait=True)

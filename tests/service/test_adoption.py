@@ -1,0 +1,195 @@
+"""Policy files and running shifts: no edit moves or strands traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from shifter.adapters.memory import Rule
+from shifter.core.orders import Verb
+from shifter.core.phases import Phase
+from shifter.core.records import What
+from shifter.core.splits import Side
+from shifter.errors import ConfigError
+from tests.service.conftest import World, servers
+
+Worlds = Callable[..., World]
+
+
+def test_an_edited_step_holds_from_the_next_decision_on(world: World) -> None:
+    world.until_share(5)
+    world.write_policy("shop", steps=[5, 50, 100])
+    world.until(Phase.COMPLETED)
+
+    assert world.climbs() == [5, 50, 100]
+
+
+def test_an_edit_moves_no_traffic_by_itself(world: World) -> None:
+    world.until_share(25)
+    world.order(Verb.PAUSE)
+    world.wake()
+    world.write_policy("shop", steps=[1, 100])
+    world.step(10)
+
+    assert world.share() == 25
+
+
+def test_an_edit_is_in_the_history(world: World) -> None:
+    world.until_share(5)
+    world.write_policy("shop", steps=[5, 50, 100])
+    world.step()
+
+    assert [record.reason for record in world.history() if record.what is What.POLICY] == [
+        "an edited policy is in force"
+    ]
+
+
+def test_a_longer_soak_counts_for_the_share_that_soaks_now(world: World) -> None:
+    world.until_share(5)
+    world.write_policy("shop", soak="10m")
+    world.step(30)
+
+    assert world.state().share == 5
+
+
+def test_another_namespace_waits_for_0_while_the_share_is_above_it(world: World) -> None:
+    world.until_share(25)
+    world.write_policy("shop", namespace="shop2")
+    world.step(10)
+
+    assert world.holds() == {"policy"}
+    assert "waits for 0 %" in world.reason()
+    assert world.state().policy.namespaces == ("shop",)
+
+
+def test_another_route_waits_for_0_and_the_way_back_uses_the_old_one(world: World) -> None:
+    world.until_share(25)
+    world.write_policy("shop", routes=[{"listener": "lbl-other"}])
+    world.step()
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+
+    assert world.share() == 0
+
+
+def test_at_0_the_waiting_edit_comes_into_force(world: World) -> None:
+    world.until_share(25)
+    world.write_policy("shop", namespace="shop2")
+    world.step()
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+    world.step()
+
+    assert world.state().policy.namespaces == ("shop2",)
+    assert "policy" not in world.holds()
+
+
+def test_an_edit_taken_back_is_no_hold_any_more(world: World) -> None:
+    world.until_share(25)
+    world.write_policy("shop", namespace="shop2")
+    world.step(3)
+    world.write_policy("shop")
+    world.until(Phase.COMPLETED)
+
+    assert world.climbs() == [5, 25, 50, 100]
+
+
+def test_new_routes_are_checked_before_the_first_step(world: World) -> None:
+    world.until_share(5)
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+    world.write_policy("shop", routes=[{"listener": "lbl-nobody-made"}])
+    world.order(Verb.RETRY)
+    world.step(5)
+
+    assert world.holds() == {"preflight"}
+    assert "lbl-nobody-made" in world.reason()
+
+
+@pytest.mark.parametrize("text", ["kind: [", "", "kind: ShiftPolicy"])
+def test_a_broken_file_leaves_the_last_good_policy_in_force_and_holds(world: World, text: str) -> None:
+    world.until_share(25)
+    good = world.state().policy
+    (world.path / "shop.yaml").write_text(text)
+    world.step(10)
+
+    assert world.state().policy == good
+    assert world.share() == 25
+    assert world.holds() == {"policy"}
+    assert "last good policy stays in force" in world.reason()
+
+
+def test_a_mended_file_lets_the_shift_go_on(world: World) -> None:
+    world.until_share(25)
+    (world.path / "shop.yaml").write_text("kind: [")
+    world.step(3)
+    world.write_policy("shop")
+    world.until(Phase.COMPLETED)
+
+    assert world.climbs() == [5, 25, 50, 100]
+
+
+def test_what_is_wrong_with_a_file_is_logged_once(world: World) -> None:
+    world.until_share(25)
+    (world.path / "shop.yaml").write_text("kind: [")
+    world.step(10)
+    told = world.lines("policy.problem")
+
+    assert len({line["reason"] for line in told}) == len(told) > 0
+    assert all(line["level"] == "warning" for line in told)
+
+
+def test_a_deleted_file_holds_and_a_failing_target_still_goes_back(make_world: Worlds) -> None:
+    world = make_world(shifts={"shop": "lb-front0001", "pay": "lb-front0002"})
+    world.until_share(25)
+    (world.path / "shop.yaml").unlink()
+    world.step(10)
+    held = world.share(), world.holds()
+    world.sides[Side.TARGET].error_percent = 30
+    world.until(Phase.ROLLED_BACK)
+
+    assert held == (25, {"policy"})
+    assert world.share() == 0
+
+
+def test_after_a_restart_a_deleted_file_still_holds(make_world: Worlds) -> None:
+    world = make_world(shifts={"shop": "lb-front0001", "pay": "lb-front0002"})
+    world.until_share(25)
+    (world.path / "shop.yaml").unlink()
+    world.restart()
+    world.step(10)
+
+    assert world.share() == 25
+    assert "policy" in world.holds()
+    assert "file is gone" in world.reason()
+
+
+def test_after_a_restart_without_the_whole_folder_everything_is_still_watched(world: World) -> None:
+    world.until_share(25)
+    (world.path / "shop.yaml").unlink()
+    world.restart()
+    world.step(10)
+    held = world.share(), world.holds()
+    world.sides[Side.TARGET].error_percent = 30
+    world.until(Phase.ROLLED_BACK)
+
+    assert held == (25, {"policy"})
+    assert world.share() == 0
+
+
+def test_a_first_start_without_any_policy_is_refused(world: World) -> None:
+    (world.path / "shop.yaml").unlink()
+
+    with pytest.raises(ConfigError, match=r"no \*\.yaml"):
+        world.ticker.wake(world.now)
+
+
+def test_a_new_file_becomes_a_new_shift_in_the_next_tick(world: World) -> None:
+    world.until_share(5)
+    world.balancers["pay"] = "lb-front0002"
+    world.memory.put_rule(world.route("pay"), Rule(servers()))
+    world.write_policy("pay")
+    world.until(Phase.COMPLETED, name="pay")
+
+    assert world.climbs(name="pay") == [5, 25, 50, 100]

@@ -1,0 +1,281 @@
+"""Looking: what counts as answered, how old an answer may be, and what two readings amount to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from shifter.adapters.memory import Fault, MemoryProvider, Rule
+from shifter.core.evidence import Counts, PodReading, Reading, Series
+from shifter.core.journal import Call, Delivery
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Route, RouteView, Selector, Side
+from shifter.errors import MetricsUnavailableError
+from shifter.ports import Change, Operation, OperationState
+from shifter.service.lanes import InlineLanes, Lanes
+from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver
+from tests.service.conftest import BALANCER, FLEET, LISTENER, NOON, REGION, TICK, fleet_with, policy, servers
+
+DEADLINE_SECONDS = 5.0
+SOON, PATIENT = timedelta(seconds=0.02), timedelta(seconds=DEADLINE_SECONDS)
+SIDES = Selector(ports=(30080,)), Selector(ports=(31080,))
+SHOP = Route(REGION, BALANCER, LISTENER, "shop.example.com", "/", *SIDES)
+PAY = Route(REGION, BALANCER, LISTENER, "pay.example.com", "/", *SIDES)
+FAR = Route(REGION, "lb-front0002", LISTENER, "far.example.com", "/", *SIDES)
+
+
+class SlowProvider:
+    """A provider whose next reads of one domain wait to be let go; `answered` counts reads that came back."""
+
+    def __init__(self, domain: str = SHOP.domain) -> None:
+        self._memory = MemoryProvider([(route, Rule(servers())) for route in (SHOP, PAY, FAR)])
+        self._domain = domain
+        self.reads: list[tuple[str, ...]] = []
+        self.let_go = threading.Event()
+        self.answered = threading.Semaphore(0)
+
+    def observe(self, routes: Sequence[Route]) -> Mapping[str, RouteView]:
+        self.reads.append(tuple(route.id for route in routes))
+        if routes[0].domain == self._domain:
+            assert self.let_go.wait(DEADLINE_SECONDS)
+        return self._memory.observe(routes)
+
+    def submit(self, changes: Sequence[Change]) -> Operation:
+        return self._memory.submit(changes)
+
+    def check(self, operation: Operation) -> OperationState:
+        return self._memory.check(operation)
+
+
+@pytest.fixture
+def lanes() -> Iterator[Lanes]:
+    made = Lanes()
+    yield made
+    made.stop(DEADLINE_SECONDS)
+
+
+def by_domain(*routes: Route) -> dict[str, list[Route]]:
+    found: dict[str, list[Route]] = {}
+    for route in routes:
+        found.setdefault(route.domain, []).append(route)
+    return found
+
+
+def calls_of(sequence: int) -> dict[str, IntentCalls]:
+    return {"shop": IntentCalls(sequence, {SHOP.domain: Call(Delivery.RUNNING)})}
+
+
+# -- routes ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_domain_is_read_once_with_all_its_routes() -> None:
+    provider = SlowProvider()
+    provider.let_go.set()
+    seen = RouteObserver(provider, InlineLanes()).look(by_domain(SHOP, PAY, FAR), {}, PATIENT)
+
+    assert sorted(provider.reads) == sorted([(SHOP.id, PAY.id), (FAR.id,)])
+    assert {domain: set(views.views or {}) for domain, views in seen.items()} == {
+        SHOP.domain: {SHOP.id, PAY.id},
+        FAR.domain: {FAR.id},
+    }
+
+
+def test_who_does_not_answer_in_time_counts_as_unanswered_and_delays_nobody(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    seen = RouteObserver(provider, lanes).look(by_domain(SHOP, FAR), {}, SOON)
+    provider.let_go.set()
+
+    assert seen[SHOP.domain].views is None
+    assert "has not answered in time" in seen[SHOP.domain].problem
+    assert set(seen[FAR.domain].views or {}) == {FAR.id}
+
+
+def test_a_read_that_is_still_under_way_is_not_asked_for_twice(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    for _ in range(3):
+        observer.look(by_domain(SHOP), {}, SOON)
+    provider.let_go.set()
+
+    assert provider.reads == [(SHOP.id,)]
+
+
+def test_a_late_answer_is_handed_out_by_the_next_look_and_marked(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    observer.look(by_domain(SHOP), {}, SOON)
+    provider.let_go.set()
+    late = observer.look(by_domain(SHOP), {}, PATIENT)[SHOP.domain]
+    fresh = observer.look(by_domain(SHOP), {}, PATIENT)[SHOP.domain]
+
+    assert set(late.views or {}) == {SHOP.id}
+    assert late.problem == f"{SHOP.domain} answered late"
+    assert (fresh.problem, provider.reads) == ("", [(SHOP.id,), (SHOP.id,)])
+
+
+def test_a_read_belongs_to_the_calls_known_before_it_was_asked_for(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    observer.look(by_domain(SHOP), calls_of(1), SOON)
+    provider.let_go.set()
+    late = observer.look(by_domain(SHOP), calls_of(2), PATIENT)[SHOP.domain]
+    fresh = observer.look(by_domain(SHOP), calls_of(3), PATIENT)[SHOP.domain]
+
+    assert late.calls["shop"].sequence == 1
+    assert fresh.calls["shop"].sequence == 3
+
+
+def test_a_late_answer_without_a_route_that_is_wanted_now_is_no_answer(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    observer.look(by_domain(SHOP), {}, SOON)
+    provider.let_go.set()
+    late = observer.look(by_domain(SHOP, PAY), {}, PATIENT)[SHOP.domain]
+
+    assert late.views is None
+    assert PAY.id in late.problem
+
+
+def test_a_provider_that_fails_is_quoted() -> None:
+    provider = MemoryProvider([(SHOP, Rule(servers()))])
+    provider.inject(Fault.UNREACHABLE)
+    seen = RouteObserver(provider, InlineLanes()).look(by_domain(SHOP), {}, PATIENT)
+
+    assert (seen[SHOP.domain].views, seen[SHOP.domain].problem) == (None, "nobody answers")
+
+
+# -- meshes ----------------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """One side's metrics: plays readings back in order, an error where there is one."""
+
+    def __init__(self, *readings: Reading | Exception) -> None:
+        self._readings = list(readings)
+        self.edges: list[tuple[float, ...]] = []
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:  # noqa: ARG002 - the readings say when
+        self.edges.append(tuple(edges_ms))
+        reading = self._readings.pop(0)
+        if isinstance(reading, Exception):
+            raise reading
+        return reading
+
+
+def a_reading(ticks: float, pod: str, total: float, *, bad: float = 0) -> Reading:
+    at = (NOON + ticks * TICK).timestamp()
+    counters = {Series("shop", "200"): total - bad, Series("shop", "503"): bad}
+    return Reading(at, {pod: PodReading(at, NOON.timestamp() - 3600, counters)})
+
+
+def a_policy(**changes: object) -> ShiftPolicy:
+    return ShiftPolicy.model_validate(policy("shop", BALANCER, **changes), strict=False)
+
+
+def looks(source: Scripted, target: Scripted, *ticks: float) -> list[Counted]:
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
+    found = [observer.look([a_policy()], NOON + tick * TICK) for tick in ticks]
+    observer.close()
+    return found
+
+
+def test_the_first_look_counts_nothing() -> None:
+    (first,) = looks(Scripted(a_reading(0, "tcm", 900)), Scripted(a_reading(0, "istio", 100)), 0)
+
+    assert (first.problem, first.span_seconds) == ("", 0.0)
+
+
+def test_two_looks_count_what_came_in_between() -> None:
+    source = Scripted(a_reading(0, "tcm", 900), a_reading(1, "tcm", 1260, bad=6))
+    target = Scripted(a_reading(0, "istio", 100), a_reading(1, "istio", 140, bad=2))
+    _, second = looks(source, target, 0, 1)
+
+    assert second.span_seconds == TICK.total_seconds()
+    assert second.source is not None
+    assert second.target is not None
+    assert second.source.of(["shop"]) == Counts(360, 6)
+    assert second.target.of(["shop"]) == Counts(40, 2)
+
+
+@pytest.mark.parametrize("error", [MetricsUnavailableError("connection refused"), KeyError("result")])
+def test_a_side_that_does_not_answer_is_a_problem_and_no_count(error: Exception) -> None:
+    source = Scripted(a_reading(0, "tcm", 900), a_reading(1, "tcm", 1260))
+    target = Scripted(a_reading(0, "istio", 100), error)
+    _, second = looks(source, target, 0, 1)
+
+    assert str(error) in second.problem
+    assert (second.source, second.target, second.span_seconds) == (None, None, 0.0)
+
+
+def test_after_a_missed_look_nothing_is_counted_twice() -> None:
+    source = Scripted(a_reading(0, "tcm", 900), a_reading(1, "tcm", 1260), a_reading(2, "tcm", 1620))
+    target = Scripted(a_reading(0, "istio", 100), MetricsUnavailableError("no"), a_reading(2, "istio", 180))
+    third = looks(source, target, 0, 1, 2)[-1]
+
+    assert third.source is not None
+    assert third.target is not None
+    assert third.source.of(["shop"]).requests == 360
+    assert third.target.of(["shop"]).requests == 80
+
+
+def test_a_target_without_pods_is_gone_only_while_the_source_is_seen() -> None:
+    empty = Reading(NOON.timestamp(), {})
+    (target_empty,) = looks(Scripted(a_reading(0, "tcm", 9)), Scripted(empty), 0)
+    (both_empty,) = looks(Scripted(empty), Scripted(empty), 0)
+
+    assert (target_empty.target_gone, both_empty.target_gone) == (True, False)
+    assert target_empty.problem
+    assert both_empty.problem
+
+
+def test_the_same_pods_on_both_sides_are_a_problem() -> None:
+    (counted,) = looks(Scripted(a_reading(0, "gw", 900)), Scripted(a_reading(0, "gw", 900)), 0)
+
+    assert "both sides count the same pods (gw)" in counted.problem
+
+
+def test_after_a_clock_that_was_set_back_counting_begins_anew() -> None:
+    source = Scripted(*(a_reading(tick, "tcm", 900 + 400 * index) for index, tick in enumerate((0, -360, -359))))
+    target = Scripted(*(a_reading(tick, "istio", 100 + 40 * index) for index, tick in enumerate((0, -360, -359))))
+    _, back, after = looks(source, target, 0, -360, -359)
+
+    assert back.span_seconds == 0
+    assert after.span_seconds == TICK.total_seconds()
+
+
+def test_only_the_bucket_edges_that_a_policy_needs_are_read() -> None:
+    source, target = Scripted(a_reading(0, "tcm", 9)), Scripted(a_reading(0, "istio", 9))
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
+    strict = a_policy(analysis={"latency": {"maxMs": 500}})
+    observer.look([a_policy(), strict], NOON)
+    observer.close()
+
+    assert source.edges == target.edges == [(25, 50, 100, 250, 500, 1000)]
+
+
+class Hanging:
+    """Metrics that answer only when they are let go."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.let_go = threading.Event()
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:  # noqa: ARG002 - the protocol's
+        self.reads += 1
+        assert self.let_go.wait(DEADLINE_SECONDS)
+        return a_reading(0, "istio", 100)
+
+
+def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice() -> None:
+    hanging = Hanging()
+    source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 9))
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON))
+    problems = [observer.look([a_policy()], NOON + tick * TICK).problem for tick in range(2)]
+    hanging.let_go.set()
+    observer.close()
+
+    assert problems == ["istio: Prometheus has not answered in time"] * 2
+    assert hanging.reads == 1

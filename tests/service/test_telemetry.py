@@ -1,0 +1,195 @@
+"""What a log and a metrics reader see: one wide line per change, warnings for what pages, no line for nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from shifter.core.orders import Verb
+from shifter.core.phases import Phase
+from shifter.core.splits import Side
+from shifter.core.state import HoldReport, Report
+from shifter.errors import StoreUnavailableError
+from shifter.service.telemetry import Telemetry, configure_logs
+from tests.service.conftest import NOON, World
+
+TALK_EVERY = timedelta(minutes=5)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    configure_logs("info", stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def telemetry(log: io.StringIO) -> Telemetry:
+    assert log is not None
+    return Telemetry(CollectorRegistry(), TALK_EVERY)
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def a_report(*, seconds: float = 0, phase: Phase = Phase.SHIFTING, wanted: float = 25, hold: str = "") -> Report:
+    return Report(
+        name="shop",
+        at=NOON + timedelta(seconds=seconds),
+        mode="act",
+        namespaces=("shop",),
+        phase=phase,
+        since=NOON,
+        step=2,
+        steps=(5, 25, 50, 100),
+        wanted=wanted,
+        written=25,
+        observed=None,
+        attempt=1,
+        decision="hold",
+        reason="soaking at tcm 75 · istio 25",
+        verdict="pass",
+        holds=(HoldReport(kind=hold, reason="because"),) if hold else (),
+    )
+
+
+def test_a_change_is_one_wide_line_of_json(telemetry: Telemetry, log: io.StringIO) -> None:
+    telemetry.turn(a_report(), changed=True)
+    (line,) = lines(log)
+
+    assert (line["event"], line["level"], line["shift"], line["phase"]) == ("shift.tick", "info", "shop", "Shifting")
+    assert (line["step"], line["wanted_percent"], line["written_percent"], line["observed_percent"]) == (
+        "2/4",
+        25,
+        25,
+        None,
+    )
+    assert line["reason"] == "soaking at tcm 75 · istio 25"
+    assert "·" in log.getvalue(), "people read it without unescaping"
+
+
+def test_what_did_not_change_is_told_only_every_few_minutes(telemetry: Telemetry, log: io.StringIO) -> None:
+    telemetry.turn(a_report(), changed=True)
+    for seconds in range(15, 600, 15):
+        telemetry.turn(a_report(seconds=seconds), changed=False)
+
+    assert len(lines(log)) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"phase": Phase.COMPLETED}, {"wanted": 50.0}, {"hold": "pause"}], ids=["phase", "wanted share", "holds"]
+)
+def test_another_phase_share_or_hold_is_told_even_if_nobody_said_it_changed(
+    telemetry: Telemetry, log: io.StringIO, change: dict[str, Any]
+) -> None:
+    telemetry.turn(a_report(), changed=False)
+    telemetry.turn(a_report(seconds=15, **change), changed=False)
+
+    assert len(lines(log)) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "level"),
+    [
+        ({"hold": "drift"}, "warning"),
+        ({"hold": "no signal"}, "warning"),
+        ({"hold": "pause"}, "info"),
+        ({"hold": "lease"}, "info"),
+        ({"phase": Phase.ROLLING_BACK}, "warning"),
+        ({"phase": Phase.ROLLED_BACK}, "warning"),
+        ({"phase": Phase.COMPLETED}, "info"),
+    ],
+    ids=str,
+)
+def test_what_pages_is_a_warning(telemetry: Telemetry, log: io.StringIO, told: dict[str, Any], level: str) -> None:
+    telemetry.turn(a_report(**told), changed=True)
+    (line,) = lines(log)
+
+    assert line["level"] == level
+    assert telemetry.registry.get_sample_value("shifter_page", {"shift": "shop"}) == (level == "warning")
+
+
+def test_a_failed_turn_is_an_error_and_only_a_bug_has_a_traceback(telemetry: Telemetry, log: io.StringIO) -> None:
+    for error, bug in ((StoreUnavailableError("disk full"), False), (KeyError("x"), True)):
+        try:
+            raise error
+        except (StoreUnavailableError, KeyError) as caught:
+            telemetry.error("shop", caught, bug=bug)
+    first, second = lines(log)
+
+    assert (first["level"], first["error"], first["reason"]) == ("error", "StoreUnavailableError", "disk full")
+    assert "exception" not in first
+    assert "Traceback" in second["exception"]
+
+
+def test_the_gauges_show_the_shares_the_phase_and_the_holds(telemetry: Telemetry) -> None:
+    telemetry.turn(a_report(hold="drift"), changed=True)
+    value = telemetry.registry.get_sample_value
+
+    assert value("shifter_share_percent", {"shift": "shop", "kind": "written"}) == 25
+    assert value("shifter_share_percent", {"shift": "shop", "kind": "observed"}) != value(
+        "shifter_share_percent", {"shift": "shop", "kind": "observed"}
+    ), "an unknown share is NaN, not 0"
+    assert value("shifter_phase", {"shift": "shop", "phase": "Shifting"}) == 1
+    assert value("shifter_phase", {"shift": "shop", "phase": "Completed"}) == 0
+    assert value("shifter_hold", {"shift": "shop", "hold": "drift"}) == 1
+    assert value("shifter_hold", {"shift": "shop", "hold": "pause"}) == 0
+
+
+def test_a_hold_that_ended_is_0_again(telemetry: Telemetry) -> None:
+    telemetry.turn(a_report(hold="drift"), changed=True)
+    telemetry.turn(a_report(), changed=True)
+
+    assert telemetry.registry.get_sample_value("shifter_hold", {"shift": "shop", "hold": "drift"}) == 0
+    assert telemetry.registry.get_sample_value("shifter_page", {"shift": "shop"}) == 0
+
+
+def test_libraries_speak_from_warnings_up(log: io.StringIO) -> None:
+    assert log is not None
+    for name in ("apscheduler", "tencentcloud_sdk_common", "urllib3", "uvicorn"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
+# -- in a whole run --------------------------------------------------------------------------------------------------
+
+
+def test_a_migration_counts_its_writes(world: World) -> None:
+    world.until(Phase.COMPLETED)
+    value = world.telemetry.registry.get_sample_value
+
+    assert value("shifter_writes_total", {"direction": "climb", "outcome": "begun"}) == 4
+    assert value("shifter_writes_total", {"direction": "climb", "outcome": "done"}) == 4
+    assert value("shifter_last_tick_timestamp_seconds") == world.now.timestamp()
+
+
+def test_a_long_hold_is_told_at_once_and_then_every_few_minutes(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.until_share(25)
+    world.sides[Side.TARGET].down = True
+    world.step(4)
+    before = len(world.lines("shift.tick"))
+    world.step(90)
+    loud = [line for line in world.lines("shift.tick")[before:] if line["level"] == "warning"]
+
+    assert 2 <= len(loud) <= 4
+    assert {line["holds"][0] for line in loud} == {"no signal"}
+
+
+def test_every_order_leaves_a_line(world: World) -> None:
+    world.until_share(25)
+    world.step()
+    before = len(world.lines("shift.tick"))
+    world.order(Verb.PAUSE)
+    world.wake()
+
+    assert [line["holds"] for line in world.lines("shift.tick")[before:]] == [["pause"]]
