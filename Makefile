@@ -1,0 +1,63 @@
+# Everything a developer or CI runs. `make help` lists it. Set-up is part of every target and is done once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SHELL := /bin/sh
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test demo lab coverage bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make .venv from hashed locks, find Envoy and Prometheus
+
+$(READY): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is missing; get it with: apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv is missing; get it with: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m shifter.lab.tools
+	@touch $@
+
+check: $(READY) ## Format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and apply safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+test: $(READY) ## Run all tests, then ask for full branch coverage of the core
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5
+	@$(MAKE) --no-print-directory coverage
+
+coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails below 100 %
+	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/core
+	@$(BIN)/coverage report
+
+demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 90 seconds
+	@$(BIN)/shifter lab run
+
+lab: $(READY) ## The lab's other scenarios, one after another
+	@set -e; for scenario in $$($(BIN)/python -c 'from shifter.lab.scenarios import DEFAULT, SCENARIOS; print(*(set(SCENARIOS) - {DEFAULT}))'); do \
+	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json; done
+
+bench: $(READY) ## What one tick costs: ratios within one run
+	@$(BIN)/python tests/bench
+
+lock: $(READY) ## Renew requirements/*.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@set -- --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml; \
+	$(BIN)/uv pip compile "$$@" --output-file requirements/runtime.lock; \
+	$(BIN)/uv pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock
+
+clean: ## Remove what the targets made
+	@rm -rf $(VENV) .lab .lab-reports lab-report.json .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

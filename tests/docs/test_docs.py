@@ -1,0 +1,377 @@
+"""Holds the documents to the code: commands parse, names exist, and what can be generated is current.
+
+Run as a program, `python tests/docs/test_docs.py` rewrites the generated parts; prose, and the last column of the
+tables of keys, is written by people and kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter
+
+from shifter.cli.exits import Exit
+from shifter.cli.main import COMMANDS, cli
+from shifter.cli.session import Session
+from shifter.core import journal, phases
+from shifter.core.apportion import apportion
+from shifter.core.fleet import Fleet
+from shifter.core.holds import HoldKind
+from shifter.core.policy import ShiftPolicy
+from shifter.core.schema import show_duration
+from shifter.core.splits import Health, Member, Side
+from shifter.errors import RefusedError
+from shifter.lab.emulator import FaultKind
+from shifter.lab.scenarios import SCENARIOS
+from shifter.service.telemetry import Telemetry
+from shifter.service.yaml_files import document_of, value_of
+
+ROOT = Path(__file__).parents[2]
+DOCS = tuple(
+    sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+)
+READER_HAS = {"make", "shifter", "export"}
+"""What a README command may start with: what `make setup` brings, and the shell."""
+
+ON_CALL_HAS = READER_HAS | {"curl", "tccli", "kill", "cat"}
+KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
+
+Json = dict[str, Any]
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+_TEST = re.compile(r"`(test_\w+)`")
+_FILE = re.compile(r"`((?:shifter|tests|policies|docs|requirements)/[\w./-]+\.\w+|\.ci/run)`")
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _blocks(path: Path, language: str) -> Iterator[str]:
+    for found in _BLOCK.finditer(path.read_text(encoding="utf-8")):
+        if found[1] == language:
+            yield found[2]
+
+
+def _commands(path: Path) -> Iterator[list[str]]:
+    for block in _blocks(path, "sh"):
+        waiting = ""
+        for line in block.replace("\\\n", " ").splitlines(keepends=True):
+            waiting += line
+            try:
+                words = shlex.split(waiting, comments=True)
+            except ValueError:  # a quotation that goes on in the next line
+                continue
+            waiting = ""
+            if words:
+                yield words
+        assert not waiting, f"{path}: a quotation without an end"
+
+
+COMMAND_LINES = [(_name(path), words) for path in DOCS for words in _commands(path)]
+SHIFTER_LINES = [pytest.param(words[1:], id=f"{doc}: {shlex.join(words)}") for doc, words in COMMAND_LINES
+                 if words[0] == "shifter"]  # fmt: skip
+
+
+# ---- what is generated -------------------------------------------------------------------------------------------
+
+
+def _diagram() -> str:
+    return f"```mermaid\n{phases.diagram()}```"
+
+
+def _journal_table() -> str:
+    text = (journal.__doc__ or "").split("\n\n")
+    (table,) = (part for part in text if part.startswith("    direction"))
+    return "```text\n" + "\n".join(line.removeprefix("    ") for line in table.splitlines()) + "\n```"
+
+
+def _modules() -> str:
+    """Every module with the first line of its docstring: the tree cannot be described otherwise than it is."""
+    rows = ["| module | what belongs there |", "|---|---|"]
+    for path in sorted((ROOT / "shifter").rglob("*.py"), key=lambda each: (str(each.parent), each.name)):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if said:
+            rows.append(f"| `{_name(path)}` | {said.splitlines()[0]} |")
+    return "\n".join(rows)
+
+
+def _shares() -> str:
+    """What the usual steps become for some numbers of members on each side."""
+    steps = (0.3, 1, 5, 25, 50, 75, 95, 99.7)
+    rows = [
+        "| source members | target members | " + " | ".join(f"{step:g} %" for step in steps) + " |",
+        "|---" * (len(steps) + 2) + "|",
+    ]
+    counts = ((1, 1), (2, 3), (3, 1), (10, 10), (50, 50))
+    rows += [f"| {s} | {t} | " + " | ".join(_share(s, t, step) for step in steps) + " |" for s, t in counts]
+    return "\n".join(rows)
+
+
+def _share(sources: int, targets: int, wanted: float) -> str:
+    members = [Member(f"s{index}:1", Side.SOURCE, 0, Health.ALIVE) for index in range(sources)]
+    members += [Member(f"t{index}:1", Side.TARGET, 0, Health.ALIVE) for index in range(targets)]
+    try:
+        return f"{apportion(members, wanted).achieved:.4g}"
+    except RefusedError:
+        return "refused"
+
+
+def _keys(model: type[ShiftPolicy | Fleet], before: str) -> str:
+    """Every key of a file with type and default; what people wrote about its effect is kept."""
+    effects = {found[1]: found[2] for found in re.finditer(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", before, re.MULTILINE)}
+    schema = model.model_json_schema()
+    rows = ["| key | type | default | effect |", "|---|---|---|---|"]
+    rows += [
+        f"| `{key}` | {kind} | {default} | {effects.get(key, '')} |" for key, kind, default in _walk(schema, schema)
+    ]
+    return "\n".join(rows)
+
+
+def _walk(node: Json, schema: Json, path: str = "") -> Iterator[tuple[str, str, str]]:
+    sides = node["properties"].keys() >= {"source", "target"}
+    for name, field in node["properties"].items():
+        if sides and name == "target":
+            continue  # the same keys as the source's, told together
+        key = f"{path}source/target" if sides and name == "source" else f"{path}{name}"
+        optional = "anyOf" in field
+        inner = _resolved(field["anyOf"][0] if optional else field, schema)
+        default = _default(field, name in node.get("required", ()))
+        if "properties" in inner:
+            if optional:
+                yield key, "mapping", default
+            yield from _walk(inner, schema, f"{key}.")
+        else:
+            yield key, _kind(inner, schema), default
+        if inner.get("type") == "array" and "properties" in (item := _resolved(inner["items"], schema)):
+            yield from _walk(item, schema, f"{key}[].")
+
+
+def _resolved(field: Json, schema: Json) -> Json:
+    return schema["$defs"][field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else field
+
+
+def _default(field: Json, required: bool) -> str:  # noqa: FBT001 - one private caller
+    if required:
+        return "required"
+    value = field.get("default")
+    if value is None or value == []:
+        return "none"
+    if field.get("format") == "duration":
+        value = show_duration(TypeAdapter(timedelta).validate_python(value))
+    return f"`{', '.join(f'{each:g}' for each in value)}`" if isinstance(value, list) else f"`{value}`"
+
+
+def _kind(inner: Json, schema: Json) -> str:
+    kind = inner["type"]
+    if "const" in inner:
+        return f"`{inner['const']}`"
+    if "enum" in inner:
+        return " or ".join(f"`{each}`" for each in inner["enum"])
+    if kind == "array":
+        items = _resolved(inner["items"], schema)
+        most = f", at most {inner['maxItems']}" if "maxItems" in inner else ""
+        each, *range_words = ["mapping"] if "properties" in items else _kind(items, schema).split()
+        return " ".join([f"list of {each}s", *range_words]) + most
+    if kind in {"integer", "number"}:
+        return _number(inner)
+    words = {"null": "refused: not in this version", "object": "label: value, at least one"}
+    return words.get(kind, "duration" if inner.get("format") == "duration" else "text")
+
+
+def _number(inner: Json) -> str:
+    words = ["whole number" if inner["type"] == "integer" else "number"]
+    if "exclusiveMinimum" in inner:
+        words.append(f"above {inner['exclusiveMinimum']:.12g}")
+    elif "minimum" in inner:
+        words.append(f"from {inner['minimum']:.12g}")
+    if "exclusiveMaximum" in inner:
+        words.append(f"below {inner['exclusiveMaximum']:.12g}")
+    elif "maximum" in inner:
+        words.append(f"to {inner['maximum']:.12g}")
+    return " ".join(words)
+
+
+GENERATED: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("docs/phases.md", "phases", lambda _: _diagram()),
+    ("docs/architecture.md", "journal", lambda _: _journal_table()),
+    ("docs/architecture.md", "modules", lambda _: _modules()),
+    ("docs/providers.md", "shares", lambda _: _shares()),
+    ("docs/policy.md", "policy keys", lambda before: _keys(ShiftPolicy, before)),
+    ("docs/policy.md", "fleet keys", lambda before: _keys(Fleet, before)),
+)
+
+
+def _parts(path: Path, name: str) -> tuple[str, str, str]:
+    """Return what stands before, in and after a generated part."""
+    begin, end = f"<!-- generated: {name} -->\n", f"\n<!-- end: {name} -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    inside, found, after = rest.partition(end)
+    assert found, f"{path} has no part {name!r}"
+    return before + begin, inside, end + after
+
+
+def rewrite() -> None:
+    """Write every generated part anew."""
+    for file, name, generate in GENERATED:
+        before, inside, after = _parts(ROOT / file, name)
+        (ROOT / file).write_text(before + generate(inside) + after, encoding="utf-8")
+
+
+# ---- the rules ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("file", "name", "generate"), GENERATED, ids=[f"{each[0]}: {each[1]}" for each in GENERATED])
+def test_what_is_generated_is_current(file: str, name: str, generate: Callable[[str], str]) -> None:
+    _, inside, _ = _parts(ROOT / file, name)
+
+    assert inside == generate(inside), "stale; run: .venv/bin/python tests/docs/test_docs.py"
+
+
+def test_every_key_of_a_file_has_its_effect_written_down() -> None:
+    text = (ROOT / "docs/policy.md").read_text(encoding="utf-8")
+
+    assert not re.findall(r"^\| `([^`]+)` \|.*\|  \|$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", SHIFTER_LINES)
+def test_every_shifter_command_line_parses(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+    command: click.Command = cli
+    context = cli.make_context("shifter", list(words), obj=Session())
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None
+        command, context = found, found.make_context(name, rest, parent=context)
+
+
+def test_policy_lint_runs_as_the_documents_say() -> None:
+    lines = [words for _, words in COMMAND_LINES if words[:3] == ["shifter", "policy", "lint"]]
+    codes = [subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode for words in lines]
+
+    assert codes
+    assert set(codes) == {0}
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    texts = {_name(path): path.read_text(encoding="utf-8") for path in DOCS}
+    named = {(doc, word) for doc, text in texts.items() for word in re.findall(r"`make ([a-z]+)`", text)}
+    named |= {(doc, word) for doc, words in COMMAND_LINES if words[0] == "make" for word in words[1:]}
+
+    assert {(doc, word) for doc, word in named if word not in targets} == set()
+
+
+def test_commands_need_nothing_that_the_reader_does_not_have() -> None:
+    strange = [
+        (doc, words[0])
+        for doc, words in COMMAND_LINES
+        if words[0] not in (READER_HAS if doc == "README.md" else ON_CALL_HAS)
+    ]
+
+    assert strange == []
+
+
+def test_every_example_file_is_valid() -> None:
+    examples = [(path, block) for path in DOCS for block in _blocks(path, "yaml")]
+    documents = [document_of(_name(path), block.encode()) for path, block in examples]
+    whole = [document for document in documents if document.kind in KINDS]
+
+    assert {document.kind for document in whole} == set(KINDS)
+    for document in whole:
+        value_of(document, KINDS[str(document.kind)])
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for file, anchor in _LINK.findall(path.read_text(encoding="utf-8")):
+        if "://" in file:
+            continue
+        linked = (path.parent / file) if file else path
+        assert linked.exists(), file
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {_slug(heading) for heading in headings}, f"{file}#{anchor}"
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def test_tests_and_files_that_are_named_exist() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    known = set(re.findall(r"def (test_\w+)", source))
+    texts = [path.read_text(encoding="utf-8") for path in DOCS]
+    tests = {name for text in texts for name in _TEST.findall(text)}
+    files = {name for text in texts for name in _FILE.findall(text)}
+
+    assert tests
+    assert tests - known == set()
+    assert {name for name in files if not (ROOT / name).exists()} == set()
+
+
+def test_the_runbook_has_a_chapter_for_every_hold() -> None:
+    text = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^### Hold: (.+)$", text, re.MULTILINE)) == {str(kind) for kind in HoldKind}
+
+
+def test_the_metrics_named_are_the_metrics_there_are() -> None:
+    registry = CollectorRegistry()
+    Telemetry(registry, timedelta(minutes=5))
+    there = {f"{each.name}_total" if each.type == "counter" else each.name for each in registry.collect()}
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    mentioned = set(re.findall(r"\bshifter_[a-z_]+", text))
+
+    assert set(re.findall(r"^\| `(shifter_[a-z_]+)`", text, re.MULTILINE)) == there
+    assert mentioned - there - {f"shifter_tick_seconds_{part}" for part in ("bucket", "sum", "count")} == set()
+
+
+def test_the_command_reference_has_every_command_and_exit_code() -> None:
+    text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^\| `shifter ([a-z]+)", text, re.MULTILINE))
+    codes = set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
+
+    assert commands == {*COMMANDS, "version"}
+    assert codes == {str(int(code)) for code in Exit}
+
+
+def test_the_lab_page_has_every_scenario_and_every_fault() -> None:
+    text = (ROOT / "docs/lab.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `([a-z0-9_-]+)` \|", text, re.MULTILINE))
+
+    assert rows == {*SCENARIOS, *(str(kind) for kind in FaultKind)}
+
+
+@pytest.mark.parametrize("path", [path for path in DOCS if re.match(r"\d{4}-", path.name)], ids=_name)
+def test_a_decision_says_its_status_its_alternatives_and_its_price(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+    assert re.search(r"^Status: (accepted|rejected|superseded by \d{4})", text, re.MULTILINE)
+    assert headings == ["Situation", "Decision", "Rejected", "Consequences"]
+    assert path.name in (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+
+
+def test_documents_name_no_machine_of_their_authors() -> None:
+    foreign = re.compile(r"/work/|/root\b|/home/|/tmp/|\broot@|localhost:\d")
+    lines = [(_name(path), line) for path in DOCS for line in path.read_text(encoding="utf-8").splitlines()]
+
+    assert [line for line in lines if foreign.search(line[1])] == []
+
+
+if __name__ == "__main__":
+    rewrite()
