@@ -233,8 +233,8 @@ def test_drift_is_told_with_both_splits() -> None:
     decision = decide(a_shift(), replace(seen(), views=live(25, 50)), NOON)
 
     assert decision.reason == (
-        "holding: drift: somebody changed the weights: lb-1/a tcm 75 · istio 25, lb-1/b tcm 50 · istio 50; "
-        "last verified tcm 75 · istio 25"
+        "holding: drift: somebody changed the weights: lb-1/a tcm 75 · istio 25, lb-1/b tcm 50 · istio 50, "
+        "last verified tcm 75 · istio 25 (old 75→50, new 25→50)"
     )
 
 

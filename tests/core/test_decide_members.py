@@ -223,3 +223,12 @@ def test_a_share_that_other_weights_would_not_mend_is_not_written_for_ever() -> 
     second = decide(state, replace(seen(1), views=mended, settled_at=None), NOON)
 
     assert second.write is None
+
+
+def test_drift_names_a_few_of_the_members_that_were_changed() -> None:
+    many = tuple(old(96, key=f"old{number}") for number in range(5))
+    verified = {A.id: {member.key: 75 for member in many} | {"new": 25}, B.id: weights(25)[B.id]}
+
+    decision = decide(a_shift(weights=verified), replace(seen(), views=live((*many, new(25)))), NOON)
+
+    assert "(old0 75→96, old1 75→96, old2 75→96, old3 75→96 and 1 more)" in decision.reason
