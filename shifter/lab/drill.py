@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +20,7 @@ from typing import Final
 from rich.console import Console
 
 from shifter.errors import ConfigError, StoreUnavailableError
-from shifter.lab.files import LAB_PACE
+from shifter.lab.files import LAB_PACE, Pace
 from shifter.lab.narrator import Narrator, closing
 from shifter.lab.plot import Chronicle, OrderFailedError, Progress, Scene
 from shifter.lab.scenarios import SCENARIOS, Scenario
@@ -36,32 +39,41 @@ _MARKER: Final = ".shifter-lab"
 
 @dataclass(frozen=True, slots=True)
 class DrillOptions:
-    """What `shifter lab run` was told. `directory` takes all files of the run, `report` is the JSON to write."""
+    """What `shifter lab run` was told, and how fast to migrate.
+
+    `directory` takes all files of the run, `report` is the JSON to write.
+    """
 
     scenario: str
     directory: Path
     report: Path
     seed: int
     keep: bool = False
+    pace: Pace = LAB_PACE
 
 
 def run(options: DrillOptions, console: Console) -> int:
-    """Run a scenario; return 0 if it ended as told, 1 if not.
+    """Run a scenario by name; return 0 if it ended as told, 1 if not.
 
     Raises:
-        ConfigError: no such scenario, the directory is somebody else's, or a program of the lab is missing.
+        ConfigError: no such scenario, the directory is somebody else's or in use, or a program of the lab is missing.
     """
-    scenario = _scenario(options.scenario)
-    _clear(options.directory)
-    spec = StageSpec(options.directory, scenario.balancer_of, LAB_PACE, options.seed, scenario.seconds_max + 60)
-    console.print(f"{scenario.name}: {scenario.about}", markup=False, highlight=False)
-    console.print("starting Envoys, Prometheus servers, the Tencent emulator and shifter ...", highlight=False)
+    return rehearse(_scenario(options.scenario), options, console)
+
+
+def rehearse(scenario: Scenario, options: DrillOptions, console: Console) -> int:
+    """Run any scenario, as `run` does."""
     began = time.time()
-    try:
-        stage = Stage(spec)
-    except LabToolError as error:
-        raise ConfigError(str(error)) from error
-    with stage:
+    with ExitStack() as stack:
+        stack.enter_context(_claimed(options.directory))
+        spec = StageSpec(options.directory, scenario.balancer_of, options.pace, options.seed, scenario.seconds_max + 60)
+        console.print(f"{scenario.name}: {scenario.about}", markup=False, highlight=False)
+        console.print("starting Envoys, Prometheus servers, the Tencent emulator and shifter ...", highlight=False)
+        try:
+            stage = Stage(spec)
+        except LabToolError as error:
+            raise ConfigError(str(error)) from error
+        stack.enter_context(stage)
         director = _Director(stage, scenario, began)
         with Narrator(console, began) as narrator:
             director.play(narrator)
@@ -79,14 +91,24 @@ def _scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def _clear(directory: Path) -> None:
-    """Empty the lab's directory of the last run; never one that the lab did not make."""
-    if directory.exists() and any(directory.iterdir()):
-        if not (directory / _MARKER).exists():
-            raise ConfigError(f"{directory} is not empty and not the lab's; choose another with --directory")
-        shutil.rmtree(directory)
+@contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    """Hold the lab's directory, emptied of the last run; never one that the lab did not make, or that it runs in."""
+    marker = directory / _MARKER
+    if directory.exists() and any(directory.iterdir()) and not marker.exists():
+        raise ConfigError(f"{directory} is not empty and not the lab's; choose another with --directory")
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / _MARKER).touch()
+    with marker.open("a", encoding="utf-8") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another lab runs in {directory}; choose another with --directory") from error
+        for entry in directory.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != marker:
+                entry.unlink()
+        yield
 
 
 class _Director:

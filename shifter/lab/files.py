@@ -119,6 +119,8 @@ def write_all(directory: Path, account: Account, emulator_port: int, prometheus:
         folder.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)
     for name, content in (("secret-id", SECRET_ID), ("secret-key", SECRET_KEY)):
+        # Private before there is anything in it: a mounted secret is, and a user copies what the lab does.
+        (keys / name).touch(mode=0o600)
         (keys / name).write_text(content, encoding="utf-8")
     _write(directory / "fleet.yaml", fleet(keys, emulator_port, prometheus, pace))
     for namespace, place in account.places.items():

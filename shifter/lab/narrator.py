@@ -94,8 +94,8 @@ def closing(console: Console, report: Mapping[str, Any]) -> None:
         spans = [row["secondsFromFaultToLastBadRequest"] for row in shift["rollbacks"]]
         users.add_row(
             name,
-            shift["phase"],
-            f"{shift['finalShare']} %",
+            shift["phase"] or "-",
+            "-" if shift["finalShare"] is None else f"{shift['finalShare']:g} %",
             str(shift["users"]["requests"]),
             str(shift["users"]["failed"]),
             str(len(spans)),

@@ -7,6 +7,7 @@ something must have been so.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -90,7 +91,11 @@ def order(*words: str) -> Callable[[Stage], str]:
     """Return an act that gives an order through the real CLI and fails loudly if it is not accepted."""
 
     def give(stage: Stage) -> str:
-        finished = stage.command(*words)
+        try:
+            finished = stage.command(*words)
+        except subprocess.TimeoutExpired as error:
+            late = f"`shifter {' '.join(words)}` did not end within {error.timeout:g} s"
+            raise OrderFailedError(late) from error
         said = (finished.stdout + finished.stderr).strip().splitlines()
         last = said[-1] if said else ""
         if finished.returncode:

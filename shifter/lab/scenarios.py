@@ -65,7 +65,14 @@ def _reached(shift: str, share: float) -> Callable[[Scene], bool]:
 
 
 def _soaking(shift: str, share: float) -> Callable[[Scene], bool]:
-    return lambda scene: scene.written(shift) >= share - 1 and scene.reports[shift].soaked_seconds > 0
+    def soaks(scene: Scene) -> bool:
+        if scene.written(shift) < share - 1:
+            return False
+        # While a write is under way the report still shows the soak before it, a whole one.
+        report = scene.reports[shift]
+        return 0 < report.soaked_seconds < report.soak_seconds
+
+    return soaks
 
 
 def _lose_a_reply(stage: Stage) -> str:

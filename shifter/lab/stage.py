@@ -28,7 +28,7 @@ from shifter.lab.dataplane import DataPlane, DataPlaneSpec
 from shifter.lab.emulator import Emulator
 from shifter.lab.free_ports import LOOPBACK, reserve_ports
 from shifter.lab.load_report import LoadReport
-from shifter.lab.processes import ProcessSpec, Supervisor
+from shifter.lab.processes import Child, ProcessSpec, Supervisor
 from shifter.lab.tools import find_tools
 from shifter.lab.topology import Namespace
 from shifter.ports import Store
@@ -76,6 +76,7 @@ class Stage:
         self._account: Account | None = None
         self._emulator: Emulator | None = None
         self._store: Store | None = None
+        self._service: Child | None = None
         self.emulator_port = 0
         self.web_port = 0
 
@@ -103,7 +104,7 @@ class Stage:
             stack.enter_context(supervisor)
             reserved = stack.enter_context(reserve_ports(1, random.Random()))
             self.web_port = reserved.ports[0]
-            self._start_service(supervisor)
+            self._service = self._start_service(supervisor)
             self._store = open_store(self.store_path)
             stack.callback(self._store.close)
             self._stack = stack.pop_all()
@@ -128,6 +129,11 @@ class Stage:
     def emulator(self) -> Emulator:
         """The Tencent API; inside the `with` block only."""
         return _running(self._emulator)
+
+    @property
+    def service(self) -> Child:
+        """The process of `shifter run`, to stop, kill or start again; inside the `with` block only."""
+        return _running(self._service)
 
     def reports(self) -> Mapping[str, Report]:
         """Return the service's newest explanation of every shift."""
@@ -158,7 +164,7 @@ class Stage:
         """Return what `shifter get -o json` prints."""
         return json.loads(self.command("get", "-o", "json").stdout)
 
-    def _start_service(self, supervisor: Supervisor) -> None:
+    def _start_service(self, supervisor: Supervisor) -> Child:
         directory = self.spec.directory
         argv = (
             *(sys.executable, "-m", "shifter", "--store", str(self.store_path), "run"),
@@ -166,7 +172,9 @@ class Stage:
             *("--listen", f"{LOOPBACK}:{self.web_port}"),
         )
         spec = ProcessSpec(SERVICE, argv, ready_url=f"http://{LOOPBACK}:{self.web_port}/readyz")
-        supervisor.start(spec).wait_ready()
+        child = supervisor.start(spec)
+        child.wait_ready()
+        return child
 
     def _follow_weights(self, balancer: str) -> None:
         """Let the front Envoy do what the balancer's weights say: the emulator calls this after every change."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shifter.core.phases import Phase
 from shifter.core.records import Record, What
 from shifter.core.state import Report
 from shifter.lab.emulator import WriteRecord
@@ -61,6 +62,7 @@ def lab_report(material: Material) -> dict[str, Any]:
         *_story(material),
         *(check for name, ending in material.scenario.endings.items() for check in _ending(material, name, ending)),
         *(check for name, shift in shifts.items() for check in _splits(name, shift["steps"])),
+        *_no_step_left_out(material, shifts),
         *_counts(material),
         *_nobody_left_alone(material),
         *_nothing_raised(material),
@@ -127,17 +129,23 @@ def _span(start: float | None, end: float | None) -> float | None:
 
 
 def _steps(material: Material, name: str, load: NamespaceLoad) -> list[dict[str, Any]]:
-    """One row per verified share: wanted, what the weights amount to, and what users got until the next change."""
+    """One row per verified share: wanted, what the weights amount to, and what users got until the next change.
+
+    The next change may be somebody else's: a write that came through no API, on the shift's balancer.
+    """
     moves = sorted(
         [*_records(material, name, What.INTENT), *_records(material, name, What.DONE)], key=lambda each: each.id
     )
+    balancer = material.scenario.balancer_of[name]
+    edits = [write.at for write in material.writes if write.lb_id == balancer and not write.request_id]
     rows = []
     for index, move in enumerate(moves):
         if move.record.what is not What.DONE:
             continue
-        begin = move.record.at.timestamp() + 1
+        done = move.record.at.timestamp()
         later = [each.record.at.timestamp() for each in moves[index + 1 :] if each.record.what is What.INTENT]
-        seen = load.between(begin, later[0] if later else material.users.written_at)
+        changes = [*later[:1], *(at for at in edits if at > done), material.users.written_at]
+        seen = load.between(done + 1, min(changes))
         answered = sum(seen.by_mesh.values())
         written = max(dict(move.record.evidence["written"]).values())  # type: ignore[call-overload] # JSON of our own
         observed = 100 * seen.by_mesh.get("istio", 0) / answered if answered else None
@@ -187,11 +195,30 @@ def _splits(name: str, steps: Sequence[Mapping[str, Any]]) -> list[Check]:
             continue
         ratio = step["written"] / 100
         chance = 100 * _CHANCE_DEVIATIONS * math.sqrt(ratio * (1 - ratio) / step["requests"])
-        allowed = chance + _SPLIT_ALLOWANCE_PERCENT
+        # None means none and all means all: only a split between the two may be off.
+        allowed = chance + _SPLIT_ALLOWANCE_PERCENT if 0 < ratio < 1 else 0.0
         told = f"users got {step['observed']} % of {step['requests']} requests, allowed ±{allowed:.1f}"
         near = abs(step["errorPercentagePoints"]) <= allowed
         checks.append(Check(f"{name} at {step['wanted']:g} % really was", near, told))
     return checks
+
+
+def _no_step_left_out(material: Material, shifts: Mapping[str, Mapping[str, Any]]) -> list[Check]:
+    """Who completed went through every step of the policy, in order."""
+    checks = []
+    for name, ending in material.scenario.endings.items():
+        report = material.reports.get(name)
+        if ending.phase is not Phase.COMPLETED or report is None:
+            continue
+        taken = [step["wanted"] for step in shifts[name]["steps"]]
+        left = iter(taken)
+        told = f"steps {_list(report.steps)}, verified {_list(taken)}"
+        checks.append(Check(f"{name} took every step", all(step in left for step in report.steps), told))
+    return checks
+
+
+def _list(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:g}" for share in shares) or "none"
 
 
 def _counts(material: Material) -> list[Check]:
