@@ -21,8 +21,9 @@ from shifter.errors import ProviderRefusedError, ProviderUnavailableError, Shift
 from shifter.ports import MeshMetrics, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
 
-GAP_TICKS = 2
-"""A new series counts from zero only if the pod's previous reading is at most this many ticks old."""
+GAP_TICKS = 2.5
+"""A new series counts from zero only if the pod's previous reading is at most so many ticks old: two, and half a
+tick for wakes that come late."""
 
 MESH = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
 
@@ -162,7 +163,7 @@ class MeshObserver:
 
     def _count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
         """Difference what was read. A side that answered moves its baseline even if the other did not."""
-        gap = GAP_TICKS * self._timing.tick.total_seconds() * 1.5
+        gap = GAP_TICKS * self._timing.tick.total_seconds()
         counts: dict[Side, tuple[SideCounts, float]] = {}
         for side, reading in readings.items():
             if isinstance(reading, Reading):
