@@ -37,6 +37,9 @@ from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Counts, Pod
 
 FORGET_AFTER_SECONDS = 3600.0
 
+START_ROUNDING_SECONDS = 1.0
+"""Envoy tells its uptime in whole seconds, so a process start may be reckoned so much too early."""
+
 START_JITTER_SECONDS = 10.0
 """How far the computed start of one process may move between samples.
 
@@ -125,7 +128,8 @@ def _first_step(side_read_at: float | None, now: PodBaseline) -> _Step:
 
 def _began_since(before: PodReading, started_at: float, *, fell: bool) -> bool:
     """Tell a new process from the jitter of a young one's start; counters that fell settle it."""
-    if started_at <= before.sampled_at:
+    # The start is reckoned from an uptime in whole seconds, so it may seem to lie before the last sample.
+    if started_at <= before.sampled_at - (START_ROUNDING_SECONDS if fell else 0.0):
         return False
     return fell or before.started_at is None or started_at - before.started_at > START_JITTER_SECONDS
 

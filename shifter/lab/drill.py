@@ -149,6 +149,7 @@ class _Director:
             users=users,
             counted={mesh: _counted(self._stage.plane.prometheus_url(mesh)) for mesh in ("tcm", "istio")},
             writes=self._stage.emulator.log,
+            faults_left=len(self._stage.emulator.faults.waiting),
             seconds=time.time() - self._began,
             seed=seed,
         )

@@ -31,7 +31,10 @@ MeshCounts = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Everything the verdict is made of. `counted` is what each mesh's Prometheus says, by mesh and namespace."""
+    """Everything the verdict is made of. `counted` is what each mesh's Prometheus says, by mesh and namespace.
+
+    `faults_left` is how many injected faults never found a call to strike.
+    """
 
     scenario: Scenario
     chronicle: Chronicle
@@ -42,6 +45,7 @@ class Material:
     users: LoadReport
     counted: MeshCounts
     writes: Sequence[WriteRecord]
+    faults_left: int
     seconds: float
     seed: int
 
@@ -166,6 +170,8 @@ def _story(material: Material) -> list[Check]:
     missing = [name for name in beats if name not in material.chronicle.times]
     told = "every beat came" if not missing else f"did not come: {', '.join(missing)}"
     checks = [Check("the story went to its end", material.finished and not missing, told)]
+    if material.faults_left:
+        checks.append(Check("every fault struck", ok=False, told=f"{material.faults_left} never did"))
     if material.trouble:
         checks.append(Check("nothing went wrong on the way", ok=False, told=material.trouble))
     return checks

@@ -55,7 +55,7 @@ def report(
         target_requests=target.requests,
         target_bad=target.bad,
         members=_members(views),
-        soaked_seconds=0.0 if settled_at is None else round(soaked_seconds(ledger, settled_at), 1),
+        soaked_seconds=_soaked(state, ledger, settled_at),
         soak_seconds=spec.soak.total_seconds(),
         epoch=0 if state.intent is None else state.intent.epoch,
         sequence=state.sequence,
@@ -114,6 +114,13 @@ def record_of_intent(
     """Return the journal record of an intent that began, was done or failed."""
     shares = {"from": intent.from_share, "to": intent.to_share, "direction": str(intent.direction)}
     return NewRecord(now, shift, what, intent.by, reason, intent.sequence, intent.epoch, {**shares, **(evidence or {})})
+
+
+def _soaked(state: ShiftState, ledger: Ledger, settled_at: datetime | None) -> float:
+    """Nothing has soaked while a write is under way: what was gathered is the share's before it."""
+    if state.intent is not None or settled_at is None:
+        return 0.0
+    return round(soaked_seconds(ledger, settled_at), 1)
 
 
 def _written(views: Mapping[str, RouteView] | None) -> float | None:

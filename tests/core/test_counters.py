@@ -140,6 +140,13 @@ def test_restart_counts_from_zero_even_if_no_counter_is_lower() -> None:
     assert shop(counts).requests == 120
 
 
+def test_restart_within_a_second_of_the_last_sample_counts_from_zero_though_its_start_is_rounded_before_it() -> None:
+    restarted = pod({OK: 3, BAD: 2}, sampled_at=NOON + 14, started_at=NOON - 0.35)
+    _, (_, counts), _ = run(reading(0, a=pod({OK: 100})), reading(15, a=restarted))
+
+    assert shop(counts) == Counts(5, 2)
+
+
 def test_restart_after_a_gap_counts_from_zero() -> None:
     restarted = pod({OK: 3, BAD: 1}, sampled_at=NOON + 600, started_at=NOON + 500)
     _, (_, counts), (_, span) = run(reading(0, a=pod({OK: 100})), reading(600, a=restarted))
