@@ -22,7 +22,7 @@ from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_bac
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.settling import soaked_seconds
-from shifter.core.splits import FULL_PERCENT, Member, RouteView, Side, shown
+from shifter.core.splits import FULL_PERCENT, Health, Member, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, Promotion, ShiftState, Weights
 from shifter.errors import RefusedError
 
@@ -46,6 +46,7 @@ class Write:
     weights: Weights
     reason: str
     by: str
+    promoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,19 @@ def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment) -> s
     overriding = state.overridden or (state.promotion is not None and state.promotion.override)
     if state.phase is not Phase.SHIFTING or overriding:
         return ""
-    if evidence.target_gone:
+    if evidence.target_unseen and _all_dead(evidence.views):
         return "istio's gateway is gone: its metrics show no pod and the balancer finds all its members dead"
     # At 0 % the target answers nothing, so nothing it does can be a failure.
     # What both meshes suffer from is no reason to go back to the other one.
     if assessment.verdict is Verdict.FAIL and state.share > 0 and not assessment.incident:
         return assessment.reason
     return ""
+
+
+def _all_dead(views: Mapping[str, RouteView] | None) -> bool:
+    """Return whether the balancer, too, finds every member of the target dead."""
+    members = [member for view in (views or {}).values() for member in view.members if member.side is Side.TARGET]
+    return bool(members) and all(member.health is Health.DEAD for member in members)
 
 
 def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
@@ -248,9 +255,10 @@ def _promote(decision: Decision, promotion: Promotion, evidence: Evidence) -> De
     raised = _raise(decision, step, evidence, f"to {step:g} %: promoted by {promotion.by}{why}", promotion.by)
     if raised.write is None:
         return _refuse_promotion(raised, promotion, raised.reason)
+    write = replace(raised.write, promoted=True)
     changes = {"paused": None, "promotion": None, "overridden": promotion.override or state.overridden}
     holds = tuple(hold for hold in raised.holds if hold.kind is not HoldKind.PAUSE)
-    return replace(raised, state=raised.state.model_copy(update=changes), holds=holds)
+    return replace(raised, state=raised.state.model_copy(update=changes), holds=holds, write=write)
 
 
 def _refuse_promotion(decision: Decision, promotion: Promotion, reason: str) -> Decision:

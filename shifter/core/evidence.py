@@ -122,7 +122,6 @@ class Tick:
     span_seconds: float
     source: Counts
     target: Counts
-    source_unknown: Counts = Counts()
     target_unknown: Counts = Counts()
 
 
@@ -132,7 +131,6 @@ def _together(first: Tick, second: Tick) -> Tick:
         span_seconds=first.span_seconds + second.span_seconds,
         source=first.source + second.source,
         target=first.target + second.target,
-        source_unknown=first.source_unknown + second.source_unknown,
         target_unknown=first.target_unknown + second.target_unknown,
     )
 
@@ -185,21 +183,16 @@ def shared_pods(source: Reading, target: Reading) -> tuple[str, ...]:
     )
 
 
-def newest_sample(reading: Reading) -> float | None:
-    """Return when the newest sample was taken (epoch seconds); None if no pod was seen."""
-    return max((pod.sampled_at for pod in reading.pods.values()), default=None)
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything a decision rests on, as of now.
 
     `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
     views it says that they are not fresh, which is good enough to go back on and for nothing else).
-    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file,
-    `target_gone` that the target's pods and members are all gone while the source is seen. `settled_at` is
-    when the metrics first showed the share in force. `max_age` is the oldest acceptable newest tick, `tick`
-    how often the service looks.
+    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file, `frozen`
+    which bug of shifter's own struck. `target_unseen`: the target's datasource answers and shows no pod, while
+    the source's shows some. `settled_at` is when the metrics first showed the share in force. `max_age` is the
+    oldest acceptable newest tick, `tick` how often the service looks.
     """
 
     views: Mapping[str, RouteView] | None
@@ -210,6 +203,7 @@ class Evidence:
     provider_problem: str = ""
     signal_problem: str = ""
     policy_problem: str = ""
-    target_gone: bool = False
+    frozen: str = ""
+    target_unseen: bool = False
     settled_at: datetime | None = None
     orders: Sequence[Order] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from shifter.core.evidence import Evidence
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
 from shifter.core.splits import Health, RouteView, Side, shown
-from shifter.core.state import Direction, ShiftState
+from shifter.core.state import Direction, Intent, ShiftState
 
 
 class HoldKind(StrEnum):
@@ -29,6 +29,7 @@ class HoldKind(StrEnum):
     PROVIDER = "provider"
     POLICY = "policy"
     LEASE = "lease"
+    BUG = "bug"
 
 
 PROMOTE_PASSES: Final = frozenset({HoldKind.NO_SIGNAL})
@@ -52,20 +53,35 @@ class Hold:
     reason: str
 
 
+def forbids(holds: Sequence[Hold], intent: Intent, state: ShiftState) -> str:
+    """Return why a climb that was journalled must not be sent any more; empty if nothing forbids it."""
+    passes = PROMOTE_PASSES if intent.promoted else frozenset()
+    if state.overridden:
+        passes |= OVERRIDE_PASSES
+    return "; ".join(hold.reason for hold in holds if hold.kind not in passes)
+
+
+def pages(state: ShiftState, holds: Sequence[Hold], assessment: Assessment, source_requests: float) -> bool:
+    """Return whether somebody should look at a shift. `source_requests` are those of the newest tick."""
+    if state.phase is Phase.COMPLETED:
+        return bool(holds) or assessment.verdict is Verdict.FAIL or source_requests > 0
+    return state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK} or any(hold.kind in PAGING for hold in holds)
+
+
 def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now: datetime) -> tuple[Hold, ...]:
-    """Return every reason not to climb, as of now."""
-    found = []
-    if state.paused is not None:
-        why = f": {state.paused.reason}" if state.paused.reason else ""
-        found.append(Hold(HoldKind.PAUSE, f"paused by {state.paused.by}{why}"))
-    if assessment.incident:
-        found.append(Hold(HoldKind.INCIDENT, assessment.incident))
-    if assessment.verdict is Verdict.NO_SIGNAL:
-        found.append(Hold(HoldKind.NO_SIGNAL, assessment.reason))
-    if evidence.policy_problem:
-        found.append(Hold(HoldKind.POLICY, evidence.policy_problem))
-    if not evidence.leader:
-        found.append(Hold(HoldKind.LEASE, "this replica does not hold the lease"))
+    """Return every reason not to climb, as of now; of a completed shift only what is wrong with it."""
+    if state.phase is Phase.COMPLETED:
+        # TCM may be scaled away and the policy file deleted by now: neither is anybody's concern any more.
+        return tuple(hold for hold in _route_holds(state, evidence.views or {}, now) if hold.kind is HoldKind.DRIFT)
+    said = (
+        (HoldKind.PAUSE, _paused(state)),
+        (HoldKind.INCIDENT, assessment.incident),
+        (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
+        (HoldKind.POLICY, evidence.policy_problem),
+        (HoldKind.BUG, evidence.frozen and f"a bug of shifter struck ({evidence.frozen}); restart it and report this"),
+        (HoldKind.LEASE, "" if evidence.leader else "this replica does not hold the lease"),
+    )
+    found = [Hold(kind, reason) for kind, reason in said if reason]
     if evidence.views is None or evidence.provider_problem:
         found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
     if evidence.views is not None:
@@ -73,6 +89,12 @@ def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now:
     if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
         found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
     return tuple(found)
+
+
+def _paused(state: ShiftState) -> str:
+    if state.paused is None:
+        return ""
+    return f"paused by {state.paused.by}" + (f": {state.paused.reason}" if state.paused.reason else "")
 
 
 def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> list[Hold]:

@@ -76,7 +76,8 @@ class Intent(_Saved):
     """One write that was decided and saved before the provider was called.
 
     `from_share` and `to_share` are percent. `before` and `weights` are what was in force and what is to be.
-    `operations` maps a lock domain to the provider's operation id once it accepted the write.
+    `promoted`: a person asked for it. `operations` maps a lock domain to the provider's operation id once it
+    accepted the write.
     """
 
     sequence: int
@@ -86,6 +87,7 @@ class Intent(_Saved):
     to_share: float
     reason: str
     by: str
+    promoted: bool = False
     created_at: datetime
     deadline: datetime
     before: Weights
@@ -149,7 +151,8 @@ class Report(_Saved):
     """Why a shift is where it is, as of `at`. Shares are percent and may be unknown.
 
     `wanted` is what shifter works towards now, `written` what the balancer's weights amount to, `observed`
-    what the metrics show. Counts are requests since the share last changed.
+    what the metrics show. Counts are requests since the share last changed. `page`: somebody should look. A report
+    older than `silent_after_seconds` means that no service is running.
     """
 
     name: str
@@ -180,3 +183,5 @@ class Report(_Saved):
     epoch: int = 0
     sequence: int = 0
     failure: str = ""
+    page: bool = False
+    silent_after_seconds: float = 90.0

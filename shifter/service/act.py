@@ -18,12 +18,14 @@ from shifter.core.splits import Route
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.errors import (
     AmbiguousWriteError,
+    ConflictError,
     ProviderRefusedError,
     ProviderUnavailableError,
-    StoreUnavailableError,
+    ShifterError,
 )
 from shifter.ports import Change, Leadership, Operation, OperationState, Progress, Store, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
+from shifter.service.telemetry import Telemetry
 
 _STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK})
 """Orders that forbid a climb which was saved but not sent yet."""
@@ -40,30 +42,35 @@ class Place:
     saved: ShiftState | None = None
 
 
-class Journal:
+class StateWriter:
     """Saves places: state, records and answers in one transaction, or keeps them until the store is back."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
+        self._telemetry = telemetry
 
     def save(self, place: Place, *, may_wait: bool) -> bool:
         """Save what changed; return whether the store has it all.
 
         Args:
             place: its backlog is emptied when the store takes it.
-            may_wait: keep the backlog when the store does not answer (for retreats) instead of raising.
+            may_wait: keep the backlog when the store does not take it, for whatever reason, instead of raising:
+                for retreats, which nothing that is wrong with a store may keep from being sent.
 
         Raises:
-            StoreUnavailableError: the store does not answer and `may_wait` is False.
             ConflictError: somebody else saved this shift.
+            ShifterError: the store does not answer or refuses, and `may_wait` is False.
         """
         if place.state == place.saved and not place.records and not place.answers:
             return True
         try:
             place.version = self._store.save(place.state, place.version, place.records, place.answers)
-        except StoreUnavailableError:
+        except ConflictError:
+            raise
+        except Exception as error:
             if not may_wait:
                 raise
+            self._telemetry.error(place.state.name, error, bug=not isinstance(error, ShifterError))
             return False
         place.saved = place.state
         place.records.clear()
@@ -160,7 +167,7 @@ class Courier:
             return "the lease was lost"
         try:
             orders = self._store.open_orders()
-        except StoreUnavailableError as error:
+        except ShifterError as error:
             return f"orders cannot be read ({error})"
         stopping = [order for order in orders if order.request.shift == shift and order.request.verb in _STOPPING_VERBS]
         return f"{stopping[0].request.by} ordered {stopping[0].request.verb}" if stopping else ""

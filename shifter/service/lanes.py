@@ -67,9 +67,8 @@ class _Entry:
 class _Lane:
     """One domain's thread and queue."""
 
-    def __init__(self, domain: str, settled: Callable[[], None]) -> None:
+    def __init__(self, domain: str) -> None:
         self._domain = domain
-        self._settled = settled
         self._waiting: list[tuple[Priority, int, _Entry]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -105,14 +104,12 @@ class _Lane:
                     return
                 _, _, entry = self._waiting.pop(0)
             entry.run()
-            self._settled()
 
 
 class Lanes:
-    """The threaded lanes of a running service. `settled` is called after every call, to wake the tick early."""
+    """The threaded lanes of a running service."""
 
-    def __init__(self, settled: Callable[[], None] = lambda: None) -> None:
-        self._settled = settled
+    def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -123,7 +120,7 @@ class Lanes:
         with self._lock:
             lane = self._lanes.get(domain)
             if lane is None and not self._stopped:
-                lane = self._lanes[domain] = _Lane(domain, self._settled)
+                lane = self._lanes[domain] = _Lane(domain)
         if lane is None:
             entry.fail(ProviderUnavailableError(f"{domain}: shutting down"))
         else:

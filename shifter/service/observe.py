@@ -1,15 +1,17 @@
-"""Looks: routes read back per lock domain, and both meshes' counters, each within a deadline.
+"""Looks: routes read back per lock domain, and both meshes' counters. Asking and answering are two steps.
 
-Nothing here waits longer than the tick allows. Who does not answer in time counts as unanswered in this tick;
-the late answer is taken up by a later one. What the counts mean is `core`'s business.
+In between, the tick waits once for everybody, within its deadline. Who does not answer in time counts as
+unanswered in this tick and is not waited for in the next ones; the late answer is taken up when it comes.
+What the counts mean is `core`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import cast
 
 from shifter.core.counters import Baselines, advance, edges_around
 from shifter.core.evidence import Reading, SideCounts, shared_pods
@@ -55,7 +57,7 @@ class Counted:
     """What both gateways counted since the previous look. With a `problem` the counts must not be used.
 
     `span_seconds` is 0 when a side has nothing to difference yet: then the counts say nothing at all.
-    `target_gone`: the target's datasource answers and shows no pod while the source's shows some.
+    `target_unseen`: the target's datasource answers and shows no pod while the source's shows some.
     """
 
     at: datetime
@@ -63,7 +65,7 @@ class Counted:
     source: SideCounts | None = None
     target: SideCounts | None = None
     problem: str = ""
-    target_gone: bool = False
+    target_unseen: bool = False
 
 
 class RouteObserver:
@@ -77,23 +79,29 @@ class RouteObserver:
         self._provider = provider
         self._lanes = lanes
         self._asked: dict[str, tuple[Future[Mapping[str, RouteView]], Mapping[str, IntentCalls]]] = {}
+        self._late: frozenset[str] = frozenset()
 
-    def look(
-        self, routes: Mapping[str, Sequence[Route]], calls: Mapping[str, IntentCalls], timeout: timedelta
-    ) -> dict[str, Views]:
-        """Return each domain's routes as they are now.
+    def ask(self, routes: Mapping[str, Sequence[Route]], calls: Mapping[str, IntentCalls]) -> list[Future[object]]:
+        """Ask for routes, and return what is worth waiting for: a domain that is late already is not waited for again.
 
         Args:
-            routes: the routes asked for, by lock domain.
+            routes: the routes wanted, by lock domain.
             calls: the open intents' calls as known now, by shift.
-            timeout: how long to wait for all domains together.
         """
-        late = routes.keys() & self._asked.keys()
-        for domain in sorted(routes.keys() - late):
+        self._late = frozenset(routes.keys() & self._asked.keys())
+        for domain in self._asked.keys() - routes.keys():
+            # Nobody asks any more; were the answer kept, it would be taken for a late one some day.
+            if self._asked[domain][0].done():
+                del self._asked[domain]
+        new = sorted(routes.keys() - self._late)
+        for domain in new:
             asked = self._lanes.run(domain, Priority.READ, _reader(self._provider, tuple(routes[domain])))
             self._asked[domain] = asked, calls
-        wait([self._asked[domain][0] for domain in routes], timeout=timeout.total_seconds())
-        return {domain: self._answer(domain, wanted, late=domain in late) for domain, wanted in routes.items()}
+        return [cast("Future[object]", self._asked[domain][0]) for domain in new]
+
+    def answers(self, routes: Mapping[str, Sequence[Route]]) -> dict[str, Views]:
+        """Return each domain's routes as far as they have been answered; never waits."""
+        return {domain: self._answer(domain, wanted, late=domain in self._late) for domain, wanted in routes.items()}
 
     def _answer(self, domain: str, routes: Sequence[Route], *, late: bool) -> Views:
         wanted = {route.id for route in routes}
@@ -131,19 +139,25 @@ class MeshObserver:
         self._pool = ThreadPoolExecutor(max_workers=len(Side), thread_name_prefix="metrics")
         self._asked: dict[Side, Future[Reading]] = {}
 
-    def look(self, policies: Sequence[ShiftPolicy], now: datetime) -> Counted:
-        """Return what both sides counted since the previous look, or the problem with one of them."""
+    def ask(self, policies: Sequence[ShiftPolicy], now: datetime) -> list[Future[object]]:
+        """Ask both datasources, and return what is worth waiting for: one that is late already is not."""
         if self._looked_at is not None and now < self._looked_at:
             # The clock was set back. Samples would look older than those believed until it has caught up.
             self._baselines = {side: Baselines() for side in Side}
         self._looked_at = now
         limits = sorted({edge for policy in policies for edge in policy.edges_ms})
+        new = []
         for side, metrics in self._metrics.items():
-            edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
             pending = self._asked.get(side)
-            if pending is None or pending.done():
-                self._asked[side] = self._pool.submit(metrics.read, now, edges)
-        wait(self._asked.values(), timeout=self._timing.read_deadline.total_seconds())
+            if pending is not None and not pending.done():
+                continue
+            edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
+            self._asked[side] = self._pool.submit(metrics.read, now, edges)
+            new.append(cast("Future[object]", self._asked[side]))
+        return new
+
+    def answer(self, now: datetime) -> Counted:
+        """Return what both sides counted since the previous look, or the problem with one of them; never waits."""
         readings = {side: self._answer(side) for side in Side}
         return self._count(readings, now)
 
@@ -179,8 +193,8 @@ class MeshObserver:
             return Counted(now, problem=f"both sides count the same pods ({', '.join(twins)}): mend the matchers")
         empty = [MESH[side] for side, reading in ((Side.SOURCE, source), (Side.TARGET, target)) if not reading.pods]
         if empty:
-            gone = bool(source.pods) and not target.pods
-            return Counted(now, problem=f"{' and '.join(empty)}: Prometheus shows no gateway pod", target_gone=gone)
+            unseen = bool(source.pods) and not target.pods
+            return Counted(now, problem=f"{' and '.join(empty)}: Prometheus shows no gateway pod", target_unseen=unseen)
         spans = counts[Side.SOURCE][1], counts[Side.TARGET][1]
         # The longer span, so that a tick never seems to begin after a change of the share that it includes.
         span = max(spans) if min(spans) > 0 else 0.0

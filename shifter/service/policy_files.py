@@ -15,7 +15,8 @@ from typing import Final
 
 from shifter.core.policy import ShiftPolicy, conflicts
 from shifter.errors import ConfigError, Problem
-from shifter.service.yaml_files import Document, document_of, raw_bytes, value_of
+from shifter.files.documents import raw_bytes, value_of
+from shifter.files.located_yaml import Document, document_of
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 FLEET: Final = "Fleet"

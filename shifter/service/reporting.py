@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shifter.core.decide import Decision
-from shifter.core.evidence import Counts, Ledger
+from shifter.core.evidence import Counts, Evidence, Ledger
+from shifter.core.holds import pages
 from shifter.core.orders import Order
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.settling import observed_share, soaked_seconds
@@ -16,20 +17,15 @@ from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftS
 _DIGITS = 4
 
 
-def report(
-    decision: Decision,
-    ledger: Ledger,
-    views: Mapping[str, RouteView] | None,
-    settled_at: datetime | None,
-    mode: str,
-    now: datetime,
-) -> Report:
-    """Return the explanation of one shift as of `now`."""
+def report(decision: Decision, evidence: Evidence, mode: str, silent_after: timedelta, now: datetime) -> Report:
+    """Return the explanation of one shift as of `now`; older than `silent_after`, it means that nobody is looking."""
+    ledger, views = evidence.ledger, evidence.views
     state = decision.state
     spec = state.policy.spec
     source = sum((tick.source for tick in ledger.ticks), Counts())
     target = sum((tick.target for tick in ledger.ticks), Counts())
     seen = observed_share(ledger.ticks)
+    left = ledger.ticks[-1].source.requests if ledger.ticks else 0.0
     wanted = state.share if state.intent is None else state.intent.to_share
     return Report(
         name=state.name,
@@ -55,11 +51,13 @@ def report(
         target_requests=target.requests,
         target_bad=target.bad,
         members=_members(views),
-        soaked_seconds=_soaked(state, ledger, settled_at),
+        soaked_seconds=_soaked(state, ledger, evidence.settled_at),
         soak_seconds=spec.soak.total_seconds(),
         epoch=0 if state.intent is None else state.intent.epoch,
         sequence=state.sequence,
         failure="" if state.failure is None else state.failure.reason,
+        page=pages(state, decision.holds, decision.assessment, left),
+        silent_after_seconds=silent_after.total_seconds(),
     )
 
 
@@ -101,7 +99,8 @@ def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> 
     state, found = decision.state, []
     if before.phase is not state.phase:
         said = f"{before.phase} → {state.phase}: {decision.reason}"
-        found.append(NewRecord(now, state.name, What.PHASE, SERVICE, said))
+        moved = {"from": str(before.phase), "to": str(state.phase)}
+        found.append(NewRecord(now, state.name, What.PHASE, SERVICE, said, evidence=moved))
     if before.holds != state.holds:
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))

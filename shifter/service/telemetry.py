@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shifter import __version__
-from shifter.core.holds import PAGING, HoldKind
+from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 
@@ -47,7 +47,7 @@ class Telemetry:
         self.registry = registry
         self._log = structlog.get_logger("shifter")
         self._talk_every_seconds = talk_every.total_seconds()
-        self._said: dict[str, tuple[str, float]] = {}
+        self._said_at: dict[str, float] = {}
         self._share = Gauge("shifter_share_percent", "Share of istio, percent", ["shift", "kind"], registry=registry)
         self._phase = Gauge("shifter_phase", "1 for the phase a shift is in", ["shift", "phase"], registry=registry)
         self._hold = Gauge("shifter_hold", "1 for every hold in force", ["shift", "hold"], registry=registry)
@@ -70,10 +70,9 @@ class Telemetry:
         kinds = {hold.kind for hold in report.holds}
         for hold in HoldKind:
             self._hold.labels(name, hold).set(hold in kinds)
-        paging = bool(kinds & PAGING) or report.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
-        self._page.labels(name).set(paging)
+        self._page.labels(name).set(report.page)
         self._decisions.labels(report.decision).inc()
-        self._line(report, changed=changed, paging=paging)
+        self._line(report, changed=changed)
 
     def write(self, direction: str, outcome: str) -> None:
         """Count a journalled write that began, was done or failed."""
@@ -97,17 +96,13 @@ class Telemetry:
         """Log something about the service itself that a person should look at."""
         self._log.warning(name, **fields)
 
-    def forget(self, shift: str) -> None:
-        """Drop the series of a shift that no longer exists."""
-        self._said.pop(shift, None)
-
-    def _line(self, report: Report, *, changed: bool, paging: bool) -> None:
-        key = f"{report.phase} {report.wanted:g} {sorted(hold.kind for hold in report.holds)}"
-        said, at = self._said.get(report.name, ("", 0.0))
-        due = changed or key != said or report.at.timestamp() - at >= self._talk_every_seconds
+    def _line(self, report: Report, *, changed: bool) -> None:
+        at = report.at.timestamp()
+        # A clock that was set back must not silence a shift until it has caught up.
+        due = changed or not 0 <= at - self._said_at.get(report.name, float("-inf")) < self._talk_every_seconds
         if due:
-            self._said[report.name] = key, report.at.timestamp()
-        talk = self._log.warning if due and paging else self._log.info if due else self._log.debug
+            self._said_at[report.name] = at
+        talk = self._log.warning if due and report.page else self._log.info if due else self._log.debug
         talk(
             "shift.tick",
             shift=report.name,

@@ -7,17 +7,17 @@ due, whether an intent is open, whether somebody gave an order. A lost, late or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime
 
 from shifter.core.fleet import Fleet
 from shifter.core.orders import Order
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Route, RouteView, Side
+from shifter.core.splits import Route, RouteView, Side
 from shifter.core.state import Report, ShiftState
-from shifter.errors import ConflictError, ShifterError, StoreUnavailableError
+from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Store, TrafficProvider
-from shifter.service.act import Courier, Journal, Place
+from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.adoption import Adoption
 from shifter.service.lanes import CallLanes
 from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
@@ -53,7 +53,12 @@ class Ticker:
         self._timing = parts.fleet.spec.timing
         self._courier = Courier(parts.provider, parts.lanes, parts.store, parts.leadership)
         self._turner = Turner(
-            parts.fleet, parts.mode, parts.leadership, self._courier, Journal(parts.store), parts.telemetry
+            parts.fleet,
+            parts.mode,
+            parts.leadership,
+            self._courier,
+            StateWriter(parts.store, parts.telemetry),
+            parts.telemetry,
         )
         self._routes = RouteObserver(parts.provider, parts.lanes)
         self._meshes = MeshObserver(parts.metrics, parts.fleet)
@@ -63,6 +68,7 @@ class Ticker:
         self._signal_problem = "the meshes have not been looked at yet"
         self._loaded = False
         self._draining = False
+        self._store_problem = ""
 
     @property
     def ready(self) -> bool:
@@ -116,10 +122,18 @@ class Ticker:
         """Return the open orders of the shifts known here; any other waits for its shift to appear."""
         try:
             orders = self._parts.store.open_orders()
-            return [order for order in orders if order.request.shift in self._shifts]
-        except StoreUnavailableError as error:
-            self._parts.telemetry.error("", error, bug=False)
+        except ShifterError as error:
+            # Whatever is wrong with the store, shifts must still be watched and must still go back.
+            self._tell_store_problem(str(error))
             return ()
+        self._tell_store_problem("")
+        return [order for order in orders if order.request.shift in self._shifts]
+
+    def _tell_store_problem(self, problem: str) -> None:
+        """Log that orders cannot be read, and that they can again; not every second in between."""
+        if problem != self._store_problem:
+            self._store_problem = problem
+            self._parts.telemetry.warn("store.problem", reason=problem or "it answers again")
 
     def _tick(self, orders: Sequence[Order], now: datetime, *, looking: bool) -> None:
         if looking:
@@ -129,8 +143,7 @@ class Ticker:
         due = {
             name: shift for name, shift in self._shifts.items() if looking or shift.place.state.intent or name in named
         }
-        views = self._look_at_routes(due)
-        counted = self._look_at_meshes(now) if looking else None
+        views, counted = self._look(due, now, looking=looking)
         for name in sorted(due, key=lambda each: (not self._goes_back(each), each)):
             mine = [order for order in orders if order.request.shift == name]
             self._turn(due[name], views, counted, mine, now)
@@ -139,7 +152,22 @@ class Ticker:
         """Shifts on their way back come first in every tick."""
         return self._shifts[name].place.state.failure is not None
 
-    def _look_at_routes(self, shifts: Mapping[str, Shift]) -> Mapping[str, Views]:
+    def _look(
+        self, shifts: Mapping[str, Shift], now: datetime, *, looking: bool
+    ) -> tuple[Mapping[str, Views], Counted | None]:
+        """Ask everybody at once, wait once for all of them, and return what was answered in time."""
+        routes, calls = self._routes_of(shifts)
+        asked = self._routes.ask(routes, calls)
+        if looking:
+            asked += self._meshes.ask([shift.place.state.policy for shift in self._shifts.values()], now)
+        wait(asked, timeout=self._timing.read_deadline.total_seconds())
+        counted = self._meshes.answer(now) if looking else None
+        if counted is not None:
+            self._signal_problem = counted.problem
+        return self._routes.answers(routes), counted
+
+    def _routes_of(self, shifts: Mapping[str, Shift]) -> tuple[dict[str, list[Route]], dict[str, IntentCalls]]:
+        """Return the shifts' routes by lock domain, and what is known of their open intents' calls."""
         routes: dict[str, list[Route]] = {}
         calls: dict[str, IntentCalls] = {}
         for name, shift in shifts.items():
@@ -148,16 +176,9 @@ class Ticker:
             for route in state.policy.routes:
                 routes.setdefault(route.domain, []).append(route)
             if state.intent is not None:
-                calls[name] = IntentCalls(
-                    state.intent.sequence, self._courier.calls(name, state.intent, sorted(domains))
-                )
-        return self._routes.look(routes, calls, self._timing.read_deadline)
-
-    def _look_at_meshes(self, now: datetime) -> Counted:
-        policies: list[ShiftPolicy] = [shift.place.state.policy for shift in self._shifts.values()]
-        counted = self._meshes.look(policies, now)
-        self._signal_problem = counted.problem
-        return counted
+                known = self._courier.calls(name, state.intent, sorted(domains))
+                calls[name] = IntentCalls(state.intent.sequence, known)
+        return routes, calls
 
     def _turn(
         self,
@@ -176,10 +197,17 @@ class Ticker:
         except ConflictError as error:
             self._parts.telemetry.error(name, error, bug=False)
             self._reload(name)
+        except InvariantError as error:
+            self._freeze(shift, error)
         except ShifterError as error:
             self._parts.telemetry.error(name, error, bug=False)
         except Exception as error:  # noqa: BLE001 - see the docstring
             self._parts.telemetry.error(name, error, bug=True)
+
+    def _freeze(self, shift: Shift, error: InvariantError) -> None:
+        """What cannot happen did: this shift climbs no more until a restart; it may still go back."""
+        shift.frozen = str(error)
+        self._parts.telemetry.error(shift.place.state.name, error, bug=True)
 
     def _outlook(self, state: ShiftState, views: Mapping[str, Views], counted: Counted | None) -> Outlook:
         """Gather what was seen of one shift's routes and of the meshes."""
@@ -191,14 +219,13 @@ class Ticker:
                 continue
             merged |= {route.id: seen.views[route.id] for route in state.policy.routes if route.domain == domain}
             calls = seen.calls.get(state.name)
-        gone = counted is not None and counted.target_gone and _all_dead(merged)
         return Outlook(
             views=None if any(seen.views is None for seen in seen_of.values()) else merged,
             provider_problem="; ".join(seen.problem for seen in seen_of.values() if seen.problem),
             calls=calls,
             counted=counted,
             signal_problem=self._signal_problem,
-            target_gone=gone,
+            target_unseen=counted is not None and counted.target_unseen,
         )
 
     def _reload(self, name: str) -> None:
@@ -220,7 +247,7 @@ class Ticker:
             return
         try:
             self._parts.store.report(report)
-        except StoreUnavailableError as error:
+        except ShifterError as error:
             self._parts.telemetry.error(report.name, error, bug=False)
         else:
             shift.told = report
@@ -230,8 +257,3 @@ def _gist(report: Report) -> tuple[object, ...]:
     """What must change for a report to be news: not the numbers that move in every tick."""
     holds = tuple(hold.kind for hold in report.holds)
     return report.phase, report.wanted, report.written, report.decision, report.verdict, holds, report.attempt
-
-
-def _all_dead(views: Mapping[str, RouteView]) -> bool:
-    members = [member for view in views.values() for member in view.members if member.side is Side.TARGET]
-    return bool(members) and all(member.health is Health.DEAD for member in members)

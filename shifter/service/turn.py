@@ -14,28 +14,35 @@ from shifter.core import journal
 from shifter.core.decide import Decision, Kind, Write, decide
 from shifter.core.evidence import Evidence, Ledger, Tick
 from shifter.core.fleet import Fleet
-from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES
+from shifter.core.holds import forbids
 from shifter.core.journal import Move, Step
 from shifter.core.orders import Answer, Order, OrderAnswer
-from shifter.core.records import SERVICE, What
+from shifter.core.records import What
 from shifter.core.settling import is_settled
 from shifter.core.splits import RouteView, shown
 from shifter.core.state import Direction, Intent, Report
 from shifter.ports import Leadership
-from shifter.service.act import Courier, Journal, Place
+from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.observe import Counted, IntentCalls
 from shifter.service.reporting import evidence_of, record_of_intent, records_of_change, records_of_orders, report
 from shifter.service.telemetry import Telemetry
 
+SILENT_REPORTS = 3
+"""So many reports may be missed before people are told that no service is running."""
+
 
 @dataclass(slots=True)
 class Shift:
-    """One shift as this process knows it: its place, and the evidence that lives in memory only."""
+    """One shift as this process knows it: its place, and the evidence that lives in memory only.
+
+    `frozen` says which bug of ours struck in one of its turns; empty if none did.
+    """
 
     place: Place
     ledger: Ledger = field(default_factory=Ledger)
     settled_at: datetime | None = None
     policy_problem: str = ""
+    frozen: str = ""
     told: Report | None = None
 
 
@@ -48,7 +55,7 @@ class Outlook:
     calls: IntentCalls | None
     counted: Counted | None
     signal_problem: str
-    target_gone: bool
+    target_unseen: bool
 
 
 class Turner:
@@ -60,14 +67,14 @@ class Turner:
         mode: str,
         leadership: Leadership,
         courier: Courier,
-        saves: Journal,
+        writer: StateWriter,
         telemetry: Telemetry,
     ) -> None:
         self._timing = fleet.spec.timing
         self._mode = mode
         self._leadership = leadership
         self._courier = courier
-        self._journal = saves
+        self._writer = writer
         self._telemetry = telemetry
 
     def turn(self, shift: Shift, outlook: Outlook, orders: Sequence[Order], now: datetime) -> Report:
@@ -79,13 +86,15 @@ class Turner:
         """
         _add_evidence(shift, outlook, now)
         observing = self._mode == "observe"
-        decision = decide(shift.place.state, self._evidence(shift, outlook, () if observing else orders), now)
+        evidence = self._evidence(shift, outlook, () if observing else orders)
+        decision = decide(shift.place.state, evidence, now)
         if observing:
             self._refuse_orders(shift.place, orders, now)
         else:
             news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
             decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
-        return report(decision, shift.ledger, outlook.views, shift.settled_at, self._mode, now)
+            evidence = replace(evidence, ledger=shift.ledger, settled_at=shift.settled_at)
+        return report(decision, evidence, self._mode, SILENT_REPORTS * self._timing.report_every, now)
 
     def _evidence(self, shift: Shift, outlook: Outlook, orders: Sequence[Order]) -> Evidence:
         return Evidence(
@@ -97,7 +106,8 @@ class Turner:
             provider_problem=outlook.provider_problem,
             signal_problem=outlook.signal_problem,
             policy_problem=shift.policy_problem,
-            target_gone=outlook.target_gone,
+            frozen=shift.frozen,
+            target_unseen=outlook.target_unseen,
             settled_at=shift.settled_at,
             orders=orders,
         )
@@ -106,7 +116,7 @@ class Turner:
         """In `mode: observe` nothing is ever written, so no order can be carried out; the first save is the shift's."""
         text = "this shifter only observes (mode: observe)"
         place.answers = [OrderAnswer(order.id, Answer.REFUSED, text, now) for order in orders]
-        self._journal.save(place, may_wait=False)
+        self._writer.save(place, may_wait=False)
 
     def _carry_out(
         self, shift: Shift, outlook: Outlook, decision: Decision, orders: dict[int, Order], now: datetime
@@ -123,7 +133,7 @@ class Turner:
             elif place.state.intent is not None and outlook.calls is not None:
                 return self._follow(shift, outlook, decision, place.state.intent, now)
             else:
-                self._journal.save(place, may_wait=decision.kind is Kind.ROLLBACK)
+                self._writer.save(place, may_wait=decision.kind is Kind.ROLLBACK)
         except Exception:
             # Nothing of what was decided is remembered, so that the next turn decides anew. A bug is no exception.
             place.state = before[0]
@@ -146,6 +156,7 @@ class Turner:
             to_share=write.to_share,
             reason=write.reason,
             by=write.by,
+            promoted=write.promoted,
             created_at=now,
             deadline=now + self._timing.operation_timeout,
             before=write.before,
@@ -157,7 +168,7 @@ class Turner:
         self._save_and_send(place, intent)
 
     def _save_and_send(self, place: Place, intent: Intent) -> None:
-        self._journal.save(place, may_wait=intent.direction is Direction.RETREAT)
+        self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
         self._telemetry.write(intent.direction, "begun")
         self._courier.forget(place.state.name, intent.sequence)
         self._courier.send(place.state.name, intent, place.state.policy.routes)
@@ -167,7 +178,7 @@ class Turner:
         place = shift.place
         assert outlook.calls is not None  # noqa: S101 - the caller looked
         fresh = outlook.calls.sequence == intent.sequence
-        forbidden = _forbidden(decision, intent)
+        forbidden = forbids(decision.holds, intent, decision.state)
         move = (
             journal.next_move(intent, outlook.calls.calls, outlook.views, now, forbidden)
             if fresh
@@ -181,7 +192,7 @@ class Turner:
             return f"the write of {shown(intent.to_share)} failed: {move.reason}"
         else:
             self._note_operations(place, intent)
-        self._journal.save(place, may_wait=retreat)
+        self._writer.save(place, may_wait=retreat)
         if move.step is Step.SEND:
             routes = [route for route in place.state.policy.routes if route.domain in move.domains]
             self._courier.send(place.state.name, intent, routes)
@@ -214,7 +225,7 @@ class Turner:
         self._telemetry.write(intent.direction, "failed")
         repair = place.state.intent
         if repair is None:
-            self._journal.save(place, may_wait=intent.direction is Direction.RETREAT)
+            self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
             return
         place.records.append(record_of_intent(name, What.INTENT, repair, repair.reason, now))
         self._save_and_send(place, repair)
@@ -230,7 +241,6 @@ def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
             span_seconds=counted.span_seconds,
             source=counted.source.of(namespaces),
             target=counted.target.of(namespaces),
-            source_unknown=counted.source.unknown,
             target_unknown=counted.target.unknown,
         )
         if shift.ledger.ticks and tick.at < shift.ledger.ticks[-1].at:
@@ -239,11 +249,3 @@ def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
         shift.ledger = shift.ledger.add(tick)
     if shift.settled_at is None and is_settled(state, shift.ledger, outlook.views, now):
         shift.settled_at = now
-
-
-def _forbidden(decision: Decision, intent: Intent) -> str:
-    """Why a climb that was journalled but not sent must not be sent any more."""
-    passes = PROMOTE_PASSES if intent.by != SERVICE else frozenset()
-    if decision.state.overridden:
-        passes |= OVERRIDE_PASSES
-    return "; ".join(hold.reason for hold in decision.holds if hold.kind not in passes)

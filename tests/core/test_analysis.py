@@ -409,7 +409,6 @@ def ledgers(draw: st.DrawFn) -> Ledger:
             draw(st.floats(0.1, 20)),
             draw(counted()),
             draw(counted()),
-            NOTHING,
             draw(counted()),
         )
         for end in ends

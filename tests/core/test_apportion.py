@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.apportion import MAX_ERROR_PERCENT, MAX_WEIGHT, apportion
-from shifter.core.splits import Health, Member, Side, share_of
+from shifter.core.apportion import MAX_ERROR_PERCENT, apportion
+from shifter.core.splits import MAX_WEIGHT, Health, Member, Side, share_of
 from shifter.errors import RefusedError
 
 NOISE = 1e-6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,33 +11,12 @@ from shifter.core.decide import Decision, decide
 from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
+from tests.core.shifts import EARLIER, NOON, a_policy, written
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-EARLIER = NOON - timedelta(minutes=10)
 TICK = timedelta(seconds=5)
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "a"},),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 25, 100),
-            "soak": "1m",
-        },
-    }
-)
+POLICY = a_policy("a")
 (ROUTE,) = POLICY.routes
 
 
@@ -89,10 +68,6 @@ def decided(phase: Phase, share: int, live: int, abandoned: Intent | None, **cha
         settled_at=EARLIER,
     )
     return decide(ShiftState.model_validate(fields | changes), evidence, NOON)
-
-
-def written(decision: Decision) -> tuple[Direction, float] | None:
-    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
 
 
 def test_a_climb_that_landed_after_it_was_given_up_is_taken_back_by_itself() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import assume, given, settings
@@ -12,37 +12,15 @@ from hypothesis import strategies as st
 
 from shifter.core.analysis import Verdict
 from shifter.core.decide import Decision, Kind, decide
-from shifter.core.evidence import Counts, Evidence, Ledger, Tick
+from shifter.core.evidence import Counts, Evidence, Ledger
 from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, Member, RouteView, Side, share_of
 from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, Setback, ShiftState
+from tests.core.shifts import DEAD, EARLIER, NOON, POLICY, live, new, old, ticks
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-EARLIER = NOON - timedelta(minutes=10)
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "a"}, {"listener": "b"}),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 25, 100),
-            "soak": "1m",
-        },
-    }
-)
 STEPS = POLICY.spec.steps
 NOISE = 1e-6
 PERSON = "bob"
@@ -51,23 +29,11 @@ THOROUGH = settings(max_examples=200)
 """The space is large: twice the usual number, where a rule is about few of the situations."""
 
 
-def old(weight: int, health: Health = Health.ALIVE, key: str = "old") -> Member:
-    return Member(key, Side.SOURCE, weight, health)
-
-
-def new(weight: int, health: Health = Health.ALIVE, key: str = "new") -> Member:
-    return Member(key, Side.TARGET, weight, health)
-
-
 def at(share: float) -> tuple[Member, ...]:
     return old(100 - int(share)), new(int(share))
 
 
-def ticks(source: Counts, target: Counts) -> Ledger:
-    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(12))]
-    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
-
-
+DEAD_TARGET = live((old(75), new(25, DEAD)))
 FAILING = ticks(Counts(100), Counts(100, 10))
 LEDGERS = st.sampled_from(
     [
@@ -143,7 +109,8 @@ EVIDENCE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
     "provider_problem": st.just("trouble"),
     "signal_problem": st.just("trouble"),
     "policy_problem": st.just("trouble"),
-    "target_gone": st.just(value=True),
+    "target_unseen": st.just(value=True),
+    "frozen": st.just("trouble"),
     "settled_at": st.sampled_from([None, NOON]),
 }
 TROUBLES = st.lists(st.sampled_from([*STATE_TROUBLES, *EVIDENCE_TROUBLES, "views", "views"]), max_size=3)
@@ -452,7 +419,10 @@ def test_a_rollback_is_written_through_every_set_of_holds(
 
 
 @THOROUGH
-@given(situations((Phase.SHIFTING,), st.just([])), st.sampled_from([{"ledger": FAILING}, {"target_gone": True}]))
+@given(
+    situations((Phase.SHIFTING,), st.just([])),
+    st.sampled_from([{"ledger": FAILING}, {"target_unseen": True, "views": DEAD_TARGET}]),
+)
 def test_a_target_that_fails_by_itself_is_always_left(
     situation: tuple[ShiftState, Evidence], trouble: Mapping[str, object]
 ) -> None:

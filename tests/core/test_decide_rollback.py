@@ -3,130 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, Kind, decide
-from shifter.core.evidence import Counts, Evidence, Ledger, Tick
+from shifter.core.decide import Kind, decide
+from shifter.core.evidence import Ledger
 from shifter.core.holds import HoldKind
-from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.state import Direction, Failure, Intent, ShiftState
-
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-EARLIER = NOON - timedelta(minutes=10)
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "a"}, {"listener": "b"}),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 25, 100),
-            "soak": "1m",
-        },
-    }
+from shifter.core.splits import Member
+from shifter.core.state import Direction
+from tests.core.shifts import (
+    BAD,
+    BOTH_BAD,
+    DEAD,
+    EARLIER,
+    GOOD,
+    NOON,
+    A,
+    B,
+    a_shift,
+    an_intent,
+    an_order,
+    kinds,
+    live,
+    new,
+    old,
+    seen,
+    written,
 )
-A, B = POLICY.routes
-ALIVE, DEAD = Health.ALIVE, Health.DEAD
-
-
-def old(weight: int, health: Health = ALIVE, key: str = "old") -> Member:
-    return Member(key, Side.SOURCE, weight, health)
-
-
-def new(weight: int, health: Health = ALIVE, key: str = "new") -> Member:
-    return Member(key, Side.TARGET, weight, health)
-
-
-def live(a: int | tuple[Member, ...], b: int | tuple[Member, ...] | None = None) -> dict[str, RouteView]:
-    """Both routes at a share, or with these members; the second one is like the first unless said."""
-    at = {A: a, B: a if b is None else b}
-    return {
-        route.id: RouteView(route, (old(100 - what), new(what)) if isinstance(what, int) else what)
-        for route, what in at.items()
-    }
-
-
-def weights(share: int) -> dict[str, dict[str, int]]:
-    return {route.id: {"old": 100 - share, "new": share} for route in (A, B)}
-
-
-def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
-    """Ticks of 5 s each, the newest one now."""
-    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(count))]
-    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
-
-
-GOOD = ticks(Counts(100), Counts(100))
-BAD = ticks(Counts(100), Counts(100, 10))
-BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
-
-
-def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
-    fields: dict[str, object] = {
-        "name": "shop",
-        "policy": POLICY,
-        "phase": phase,
-        "since": EARLIER,
-        "share": float(share),
-        "weights": weights(share),
-        "verified_at": EARLIER,
-        "failure": Failure(reason="errors", share=25, at=EARLIER) if "ol" in phase and "Roll" in phase else None,
-    }
-    return ShiftState.model_validate(fields | changes)
-
-
-def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
-    """Everything in order: the share is live, settled, soaked, and this replica leads."""
-    return Evidence(
-        views=live(share),
-        ledger=ledger,
-        leader=True,
-        max_age=timedelta(seconds=15),
-        tick=timedelta(seconds=5),
-        settled_at=EARLIER,
-        orders=orders,
-    )
-
-
-def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
-    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
-
-
-def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:
-    return Intent(
-        sequence=1,
-        epoch=1,
-        direction=direction,
-        from_share=from_share,
-        to_share=to_share,
-        reason="said so",
-        by="shifter",
-        created_at=NOON,
-        deadline=NOON,
-        before=weights(from_share),
-        weights=weights(to_share),
-    )
-
-
-def written(decision: Decision) -> tuple[Direction, float] | None:
-    return None if decision.write is None else (decision.write.direction, decision.write.to_share)
-
-
-def kinds(decision: Decision) -> set[HoldKind]:
-    return {hold.kind for hold in decision.holds}
 
 
 def test_a_failing_target_rolls_back_at_once_and_says_why() -> None:
@@ -147,11 +52,20 @@ def test_a_failing_verdict_at_0_percent_is_not_the_targets() -> None:
 
 @pytest.mark.parametrize("ledger", [Ledger(), BOTH_BAD, GOOD])
 def test_a_dead_target_rolls_back_also_without_a_signal_and_in_an_incident(ledger: Ledger) -> None:
-    evidence = replace(seen(25, ledger), target_gone=True, signal_problem="istio: no gateway pod")
+    dead = live((old(75), new(25, DEAD)))
+    evidence = replace(seen(25, ledger), views=dead, target_unseen=True, signal_problem="istio: no gateway pod")
     decision = decide(a_shift(), evidence, NOON)
 
     assert written(decision) == (Direction.RETREAT, 0)
     assert decision.reason.startswith("rolling back: istio's gateway is gone")
+
+
+def test_pods_that_no_metric_shows_are_not_gone_while_the_balancer_finds_a_member_alive() -> None:
+    evidence = replace(seen(), target_unseen=True, signal_problem="istio: no gateway pod")
+    decision = decide(a_shift(), evidence, NOON)
+
+    assert written(decision) is None
+    assert kinds(decision) == {HoldKind.NO_SIGNAL}
 
 
 def test_a_rollback_replaces_a_climb_under_way_and_says_from_where() -> None:

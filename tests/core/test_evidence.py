@@ -18,7 +18,6 @@ from shifter.core.evidence import (
     Series,
     SideCounts,
     Tick,
-    newest_sample,
     shared_pods,
 )
 
@@ -170,8 +169,3 @@ def test_pods_of_one_name_that_differ_are_two_pods(other: PodReading) -> None:
 
 def test_pods_without_any_counter_are_not_the_same_series() -> None:
     assert shared_pods(Reading(0, {"a": pod({})}), Reading(0, {"a": pod({})})) == ()
-
-
-def test_newest_sample_is_unknown_without_pods() -> None:
-    assert newest_sample(Reading(0, {})) is None
-    assert newest_sample(Reading(0, {"a": pod({}, 100.0), "b": pod({}, 130.0)})) == 130.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,42 +11,13 @@ from hypothesis import strategies as st
 
 from shifter.core.journal import Call, Delivery, Move, Step, done, failed, matches, next_move, next_try
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, Route, RouteView, Selector, Side
+from shifter.core.splits import RouteView
 from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
+from tests.core.intents import DEADLINE, ROUTES, A, B, a_view, an_intent, split
+from tests.core.shifts import NOON, a_policy
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-DEADLINE = NOON + timedelta(seconds=60)
 LATE = DEADLINE
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "lbl-1"},),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 100),
-            "soak": "1m",
-        },
-    }
-)
 
-ROUTES = {
-    route.id: route
-    for route in (
-        Route("ap-guangzhou", balancer, "lbl-1", None, None, Selector(ports=(30080,)), Selector(ports=(31080,)))
-        for balancer in ("lb-a", "lb-b")
-    )
-}
-A, B = ROUTES
 DOMAIN_A, DOMAIN_B = (route.domain for route in ROUTES.values())
 
 UPWARD = [Direction.CLIMB, Direction.KEEP]
@@ -55,34 +26,8 @@ OPEN_ENDS = [Delivery.UNSENT, Delivery.BUSY, Delivery.UNKNOWN]
 COME_BACK = [delivery for delivery in Delivery if delivery not in IN_FLIGHT]
 
 
-def split(share: int) -> dict[str, int]:
-    return {"old": 100 - share, "new": share}
-
-
-def a_view(route: str, weights: Mapping[str, int]) -> RouteView:
-    sides = {"old": Side.SOURCE, "new": Side.TARGET}
-    members = tuple(Member(key, sides.get(key, Side.TARGET), weight, Health.ALIVE) for key, weight in weights.items())
-    return RouteView(ROUTES[route], members)
-
-
 def live(a: int, b: int) -> dict[str, RouteView]:
     return {A: a_view(A, split(a)), B: a_view(B, split(b))}
-
-
-def an_intent(direction: Direction = Direction.CLIMB, before: int = 5, after: int = 25) -> Intent:
-    return Intent(
-        sequence=4,
-        epoch=2,
-        direction=direction,
-        from_share=before,
-        to_share=after,
-        reason="why not",
-        by="shifter",
-        created_at=NOON,
-        deadline=DEADLINE,
-        before={A: split(before), B: split(before)},
-        weights={A: split(after), B: split(after)},
-    )
 
 
 def calls(a: Delivery, b: Delivery, message: str = "") -> dict[str, Call]:
@@ -363,7 +308,7 @@ def test_each_setback_doubles_the_wait_up_to_a_limit(count: int, ticks: int) -> 
 def a_shift(**changes: object) -> ShiftState:
     fields: dict[str, object] = {
         "name": "shop",
-        "policy": POLICY,
+        "policy": a_policy("lbl-1", steps=(5, 100)),
         "phase": Phase.SHIFTING,
         "since": NOON,
         "share": 5.0,

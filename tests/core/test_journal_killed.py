@@ -5,69 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core.journal import Call, Delivery, Move, Step, failed, next_move
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, Route, RouteView, Selector, Side
+from shifter.core.splits import RouteView
 from shifter.core.state import Direction, Intent, ShiftState
+from tests.core.intents import ROUTES, A, B, a_view, an_intent, split
+from tests.core.shifts import NOON, a_policy
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NEVER = 100
 """Steps. Far more than any intent needs to end."""
-
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "lbl-1"},),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 100),
-            "soak": "1m",
-        },
-    }
-)
-
-ROUTES = {
-    route.id: route
-    for route in (
-        Route("ap-guangzhou", balancer, "lbl-1", None, None, Selector(ports=(30080,)), Selector(ports=(31080,)))
-        for balancer in ("lb-a", "lb-b")
-    )
-}
-A, B = ROUTES
-
-
-def split(share: int) -> dict[str, int]:
-    return {"old": 100 - share, "new": share}
-
-
-def an_intent(direction: Direction = Direction.CLIMB, before: int = 5, after: int = 25) -> Intent:
-    return Intent(
-        sequence=4,
-        epoch=2,
-        direction=direction,
-        from_share=before,
-        to_share=after,
-        reason="why not",
-        by="shifter",
-        created_at=NOON,
-        deadline=NOON + timedelta(seconds=60),
-        before={A: split(before), B: split(before)},
-        weights={A: split(after), B: split(after)},
-    )
 
 
 @dataclass
@@ -86,11 +36,7 @@ class Cloud:
         self.accepted.clear()
 
     def views(self) -> dict[str, RouteView]:
-        sides = {"old": Side.SOURCE, "new": Side.TARGET}
-        return {
-            name: RouteView(ROUTES[name], tuple(Member(key, sides[key], weights[key], Health.ALIVE) for key in weights))
-            for name, weights in self.weights.items()
-        }
+        return {name: a_view(name, weights) for name, weights in self.weights.items()}
 
 
 def a_life(cloud: Cloud, intent: Intent, start: datetime, *, first: bool) -> Iterator[tuple[datetime, Move | None]]:
@@ -145,7 +91,7 @@ def test_a_climb_killed_after_any_steps_ends_as_intended_or_is_put_back(deaths: 
     cloud, intent = Cloud({A: split(5), B: split(5)}), an_intent()
     move = lived(cloud, intent, deaths)
     if move.repair:
-        shift = ShiftState(name="shop", policy=POLICY, since=NOON, intent=intent)
+        shift = ShiftState(name="shop", policy=a_policy("lbl-1", steps=(5, 100)), since=NOON, intent=intent)
         state = failed(shift, intent, move, 3, NOON)
         assert state.intent is not None
         assert lived(cloud, state.intent, deaths).step is Step.DONE

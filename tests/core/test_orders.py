@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import product
 
 import pytest
 
 from shifter.core.orders import Answer, Order, OrderRequest, Verb, obey, roll_back
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, ShiftState
+from tests.core.shifts import NOON, a_policy
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=1)
 PAUSED = Pause(by="ann", reason="lunch", at=NOON)
 FAILED = Failure(reason="errors", share=25, at=NOON)
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "lbl-1"},),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (5, 100),
-            "soak": "1m",
-        },
-    }
-)
+POLICY = a_policy("lbl-1", steps=(5, 100))
 
 
 def a_shift(phase: Phase = Phase.SHIFTING, **changes: object) -> ShiftState:

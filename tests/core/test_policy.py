@@ -27,11 +27,15 @@ def _document(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file 
     }
 
 
+def _rule(listener: str) -> dict[str, str]:
+    return {"listener": listener, "domain": "shop.example.com", "url": "/"}
+
+
 def _clb(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file may hold
     return {
         "region": "ap-guangzhou",
         "loadBalancer": "lb-1",
-        "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
+        "routes": [_rule("lbl-1")],
         "source": {"port": 30080},
         "target": {"port": 31080},
         **changes,
@@ -72,10 +76,11 @@ def test_every_criterion_of_a_selector_is_kept() -> None:
     assert policy.routes[0].source == Selector(ids=("ins-1", "eni-2"), ips=("10.0.0.1", "fd00::1"), tags=("tcm",))
 
 
-def test_a_listener_without_rules_is_a_route() -> None:
-    (route,) = _policy(traffic={"clb": _clb(routes=[{"listener": "lbl-4"}])}).routes
-
-    assert (route.host, route.path, route.id) == (None, None, "lb-1/lbl-4")
+def test_a_listener_as_a_whole_is_no_route_and_the_way_out_is_said() -> None:
+    assert _complaint(traffic={"clb": _clb(routes=[{"listener": "lbl-4"}])}) == (
+        "spec.traffic.clb.routes.0: a listener as a whole carries every namespace, and a layer 4 listener cannot be"
+        " split per namespace; name the rule's domain and url"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_the_identity_changes_with_what_must_not_change_under_way_and_with_nothi
 
 
 def test_the_identity_does_not_depend_on_the_order_of_writing() -> None:
-    routes = [{"listener": "lbl-1"}, {"listener": "lbl-2"}]
+    routes = [_rule("lbl-1"), _rule("lbl-2")]
     one = _policy(namespace=None, namespaces=["a", "b"], traffic={"clb": _clb(routes=routes)})
     two = _policy(namespace=None, namespaces=["b", "a"], traffic={"clb": _clb(routes=routes[::-1])})
 
@@ -152,8 +157,10 @@ def test_the_identity_does_not_depend_on_the_order_of_writing() -> None:
         ({"traffic": {}}, "spec.traffic.clb"),
         ({"traffic": {"clb": _clb(region="Guangzhou")}}, "spec.traffic.clb.region"),
         ({"traffic": {"clb": _clb(routes=[])}}, "spec.traffic.clb.routes"),
-        ({"traffic": {"clb": _clb(routes=[{"listener": "a"}] * 2)}}, "a route is listed twice"),
-        ({"traffic": {"clb": _clb(routes=[{"listener": "a", "url": "/"}])}}, "domain and url go together"),
+        ({"traffic": {"clb": _clb(routes=[_rule("a")] * 2)}}, "a route is listed twice"),
+        ({"traffic": {"clb": _clb(routes=[{"listener": "a", "url": "/"}])}}, "spec.traffic.clb.routes.0.domain: Field"),
+        ({"traffic": {"clb": _clb(routes=[{"listener": "a", "domain": "b.example.com"}])}}, "routes.0.url: Field"),
+        ({"traffic": {"clb": _clb(routes=["lbl-1"])}}, "spec.traffic.clb.routes.0"),
         ({"traffic": {"clb": _clb(source={})}}, "selects nothing"),
         ({"traffic": {"clb": _clb(source={"port": 31080})}}, "select the same members"),
         ({"traffic": {"clb": _clb(source={"port": 0})}}, "spec.traffic.clb.source.port"),
@@ -176,8 +183,8 @@ def test_later_keys_deeper_down_are_refused_too() -> None:
 
 
 def test_policies_that_share_nothing_do_not_conflict() -> None:
-    one = _policy("one", namespace="a", traffic={"clb": _clb(routes=[{"listener": "x"}])})
-    two = _policy("two", namespace="b", traffic={"clb": _clb(routes=[{"listener": "y"}])})
+    one = _policy("one", namespace="a", traffic={"clb": _clb(routes=[_rule("x")])})
+    two = _policy("two", namespace="b", traffic={"clb": _clb(routes=[_rule("y")])})
 
     assert list(conflicts({"1.yaml": one, "2.yaml": two})) == []
 
@@ -195,9 +202,7 @@ def test_of_two_policies_that_claim_one_thing_the_later_one_is_wrong() -> None:
 
 
 def test_a_conflict_names_the_place_in_a_list_of_namespaces() -> None:
-    several = _policy(
-        "two", namespace=None, namespaces=["a", "shop"], traffic={"clb": _clb(routes=[{"listener": "other"}])}
-    )
+    several = _policy("two", namespace=None, namespaces=["a", "shop"], traffic={"clb": _clb(routes=[_rule("other")])})
     (conflict,) = conflicts({"1.yaml": _policy(), "2.yaml": several})
 
     assert conflict.path == ("spec", "namespaces", 1)

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core.evidence import MAX_TICKS, Counts, Ledger, Tick
-from shifter.core.policy import ShiftPolicy
 from shifter.core.settling import ObservedShare, agrees, is_settled, observed_share, soaked_seconds
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Intent, ShiftState
+from tests.core.shifts import NOON, a_policy
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-POLICY = ShiftPolicy.model_validate(
-    {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": "shop"},
-        "spec": {
-            "namespace": "shop",
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": ({"listener": "lbl-1"},),
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": (50, 100),
-            "soak": "1m",
-        },
-    }
-)
+POLICY = a_policy("lbl-1", steps=(50, 100))
 
 
 def seconds(count: float) -> timedelta:

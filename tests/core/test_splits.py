@@ -19,7 +19,7 @@ def new(weight: int, health: Health = ALIVE, key: str = "new") -> Member:
     return Member(key, Side.TARGET, weight, health)
 
 
-def a_route(host: str | None = "shop.example.com", path: str | None = "/") -> Route:
+def a_route(host: str = "shop.example.com", path: str = "/") -> Route:
     return Route("ap-guangzhou", "lb-1", "lbl-1", host, path, Selector(ports=(30080,)), Selector(ports=(31080,)))
 
 
@@ -86,10 +86,6 @@ def test_a_rule_is_named_by_balancer_listener_host_and_path() -> None:
     route = a_route("shop.example.com", "/cart")
 
     assert route.id == "lb-1/lbl-1/shop.example.com/cart"
-
-
-def test_a_listener_without_rules_is_named_by_itself() -> None:
-    assert a_route(None, None).id == "lb-1/lbl-1"
 
 
 def test_the_lock_domain_is_the_balancer_in_its_region() -> None:

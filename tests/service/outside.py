@@ -117,9 +117,6 @@ class WatchedStore:
         self._trap.edge("after save")
         return version
 
-    def append(self, records: Sequence[NewRecord]) -> None:
-        self._inner.append(records)
-
     def report(self, report: Report) -> None:
         self._trap.edge("before report")
         if report.name in self.report_bugs:

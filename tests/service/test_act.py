@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
@@ -23,8 +24,9 @@ from shifter.core.splits import Route, RouteView, Selector
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.errors import ConflictError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState
-from shifter.service.act import Courier, Journal, Place
+from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.lanes import InlineLanes, Priority
+from shifter.service.telemetry import Telemetry
 from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, NOON, OLD, OLDER, REGION, policy, servers
 
 T = TypeVar("T")
@@ -32,6 +34,8 @@ T = TypeVar("T")
 ROUTE = Route(REGION, BALANCER, LISTENER, "shop.example.com", "/", Selector(ports=(30080,)), Selector(ports=(31080,)))
 ALL_OLD = {OLD: 100, OLDER: 100, NEW: 0, NEWER: 0}
 HALF = {OLD: 100, OLDER: 100, NEW: 100, NEWER: 100}
+
+TELEMETRY = Telemetry(CollectorRegistry(), timedelta(minutes=5))
 
 
 class HandLanes(InlineLanes):
@@ -331,20 +335,20 @@ def a_record() -> NewRecord:
 
 
 def test_what_did_not_change_is_not_saved_again(bench: Bench) -> None:
-    place, journal = a_place(), Journal(bench.store)
-    first, second = journal.save(place, may_wait=False), journal.save(place, may_wait=False)
+    place, writer = a_place(), StateWriter(bench.store, TELEMETRY)
+    first, second = writer.save(place, may_wait=False), writer.save(place, may_wait=False)
 
     assert (first, second) == (True, True)
     assert place.version == 1
 
 
 def test_what_may_wait_is_kept_until_the_store_takes_it(bench: Bench) -> None:
-    place, journal = a_place(), Journal(bench.store)
+    place, writer = a_place(), StateWriter(bench.store, TELEMETRY)
     place.records.append(a_record())
     bench.store.down = True
-    kept = journal.save(place, may_wait=True)
+    kept = writer.save(place, may_wait=True)
     bench.store.down = False
-    taken = journal.save(place, may_wait=False)
+    taken = writer.save(place, may_wait=False)
 
     assert (kept, taken) == (False, True)
     assert not place.records
@@ -357,7 +361,7 @@ def test_what_must_not_wait_is_an_error_and_keeps_the_backlog(bench: Bench) -> N
     bench.store.down = True
 
     with pytest.raises(StoreUnavailableError):
-        Journal(bench.store).save(place, may_wait=False)
+        StateWriter(bench.store, TELEMETRY).save(place, may_wait=False)
     assert len(place.records) == 1
 
 
@@ -366,4 +370,4 @@ def test_somebody_elses_save_is_a_conflict_even_for_what_may_wait(bench: Bench) 
     bench.store.save(place.state, 0)
 
     with pytest.raises(ConflictError):
-        Journal(bench.store).save(place, may_wait=True)
+        StateWriter(bench.store, TELEMETRY).save(place, may_wait=True)

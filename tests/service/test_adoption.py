@@ -65,7 +65,7 @@ def test_another_namespace_waits_for_0_while_the_share_is_above_it(world: World)
 
 def test_another_route_waits_for_0_and_the_way_back_uses_the_old_one(world: World) -> None:
     world.until_share(25)
-    world.write_policy("shop", routes=[{"listener": "lbl-other"}])
+    world.write_policy("shop", routes=[{"listener": "lbl-other", "domain": "shop.example.com", "url": "/"}])
     world.step()
     world.order(Verb.ROLLBACK)
     world.until(Phase.ROLLED_BACK)
@@ -99,7 +99,7 @@ def test_new_routes_are_checked_before_the_first_step(world: World) -> None:
     world.until_share(5)
     world.order(Verb.ROLLBACK)
     world.until(Phase.ROLLED_BACK)
-    world.write_policy("shop", routes=[{"listener": "lbl-nobody-made"}])
+    world.write_policy("shop", routes=[{"listener": "lbl-nobody-made", "domain": "shop.example.com", "url": "/"}])
     world.order(Verb.RETRY)
     world.step(5)
 

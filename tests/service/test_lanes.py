@@ -147,17 +147,6 @@ def test_after_stopping_nothing_is_taken_any_more(lanes: Lanes) -> None:
         assert isinstance(refused.exception(DEADLINE_SECONDS), ProviderUnavailableError)
 
 
-def test_the_service_is_told_of_every_call_that_came_back() -> None:
-    told = threading.Semaphore(0)
-    lanes = Lanes(settled=told.release)
-    lanes.run("a", Priority.READ, lambda: None)
-    lanes.run("a", Priority.READ, mistaken)
-
-    assert told.acquire(timeout=DEADLINE_SECONDS)
-    assert told.acquire(timeout=DEADLINE_SECONDS)
-    lanes.stop(DEADLINE_SECONDS)
-
-
 def test_inline_lanes_answer_at_once() -> None:
     future = InlineLanes().run("a", Priority.CLIMB, lambda: "now")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from datetime import datetime, timedelta
 
 import pytest
@@ -16,7 +18,7 @@ from shifter.core.splits import Route, RouteView, Selector, Side
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import Change, Operation, OperationState
 from shifter.service.lanes import InlineLanes, Lanes
-from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver
+from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
 from tests.service.conftest import BALANCER, FLEET, LISTENER, NOON, REGION, TICK, fleet_with, policy, servers
 
 DEADLINE_SECONDS = 5.0
@@ -41,7 +43,9 @@ class SlowProvider:
         self.reads.append(tuple(route.id for route in routes))
         if routes[0].domain == self._domain:
             assert self.let_go.wait(DEADLINE_SECONDS)
-        return self._memory.observe(routes)
+        found = self._memory.observe(routes)
+        self.answered.release()
+        return found
 
     def submit(self, changes: Sequence[Change]) -> Operation:
         return self._memory.submit(changes)
@@ -68,13 +72,32 @@ def calls_of(sequence: int) -> dict[str, IntentCalls]:
     return {"shop": IntentCalls(sequence, {SHOP.domain: Call(Delivery.RUNNING)})}
 
 
+def look(
+    observer: RouteObserver, routes: Mapping[str, Sequence[Route]], calls: Mapping[str, IntentCalls], timeout: timedelta
+) -> dict[str, Views]:
+    """Ask, and wait for all that is worth it; with patience also for what was late already."""
+    wait(observer.ask(routes, calls), timeout=timeout.total_seconds())
+    seen = observer.answers(routes)
+    deadline = time.monotonic() + timeout.total_seconds()
+    while (
+        left := [name for name, views in seen.items() if "in time" in views.problem]
+    ) and time.monotonic() < deadline:
+        seen |= observer.answers({name: routes[name] for name in left})
+    return seen
+
+
+def look_at_meshes(observer: MeshObserver, policies: Sequence[ShiftPolicy], now: datetime) -> Counted:
+    wait(observer.ask(policies, now), timeout=FLEET.spec.timing.read_deadline.total_seconds())
+    return observer.answer(now)
+
+
 # -- routes ----------------------------------------------------------------------------------------------------------
 
 
 def test_each_domain_is_read_once_with_all_its_routes() -> None:
     provider = SlowProvider()
     provider.let_go.set()
-    seen = RouteObserver(provider, InlineLanes()).look(by_domain(SHOP, PAY, FAR), {}, PATIENT)
+    seen = look(RouteObserver(provider, InlineLanes()), by_domain(SHOP, PAY, FAR), {}, PATIENT)
 
     assert sorted(provider.reads) == sorted([(SHOP.id, PAY.id), (FAR.id,)])
     assert {domain: set(views.views or {}) for domain, views in seen.items()} == {
@@ -83,9 +106,35 @@ def test_each_domain_is_read_once_with_all_its_routes() -> None:
     }
 
 
+def test_a_domain_that_is_late_already_is_not_waited_for_again(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    look(observer, by_domain(SHOP, FAR), {}, SOON)
+    worth_waiting_for = observer.ask(by_domain(SHOP, FAR), {})
+    wait(worth_waiting_for, timeout=DEADLINE_SECONDS)
+    seen = observer.answers(by_domain(SHOP, FAR))
+    provider.let_go.set()
+
+    assert len(worth_waiting_for) == 1
+    assert set(seen[FAR.domain].views or {}) == {FAR.id}
+    assert seen[SHOP.domain].views is None
+
+
+def test_an_answer_nobody_asks_for_any_more_is_no_late_answer_some_day(lanes: Lanes) -> None:
+    provider = SlowProvider()
+    observer = RouteObserver(provider, lanes)
+    look(observer, by_domain(SHOP), {}, SOON)
+    provider.let_go.set()
+    assert provider.answered.acquire(timeout=DEADLINE_SECONDS)
+    for _ in range(2):
+        look(observer, by_domain(FAR), {}, PATIENT)
+
+    assert look(observer, by_domain(SHOP), {}, PATIENT)[SHOP.domain].problem == ""
+
+
 def test_who_does_not_answer_in_time_counts_as_unanswered_and_delays_nobody(lanes: Lanes) -> None:
     provider = SlowProvider()
-    seen = RouteObserver(provider, lanes).look(by_domain(SHOP, FAR), {}, SOON)
+    seen = look(RouteObserver(provider, lanes), by_domain(SHOP, FAR), {}, SOON)
     provider.let_go.set()
 
     assert seen[SHOP.domain].views is None
@@ -97,7 +146,7 @@ def test_a_read_that_is_still_under_way_is_not_asked_for_twice(lanes: Lanes) -> 
     provider = SlowProvider()
     observer = RouteObserver(provider, lanes)
     for _ in range(3):
-        observer.look(by_domain(SHOP), {}, SOON)
+        look(observer, by_domain(SHOP), {}, SOON)
     provider.let_go.set()
 
     assert provider.reads == [(SHOP.id,)]
@@ -106,10 +155,10 @@ def test_a_read_that_is_still_under_way_is_not_asked_for_twice(lanes: Lanes) -> 
 def test_a_late_answer_is_handed_out_by_the_next_look_and_marked(lanes: Lanes) -> None:
     provider = SlowProvider()
     observer = RouteObserver(provider, lanes)
-    observer.look(by_domain(SHOP), {}, SOON)
+    look(observer, by_domain(SHOP), {}, SOON)
     provider.let_go.set()
-    late = observer.look(by_domain(SHOP), {}, PATIENT)[SHOP.domain]
-    fresh = observer.look(by_domain(SHOP), {}, PATIENT)[SHOP.domain]
+    late = look(observer, by_domain(SHOP), {}, PATIENT)[SHOP.domain]
+    fresh = look(observer, by_domain(SHOP), {}, PATIENT)[SHOP.domain]
 
     assert set(late.views or {}) == {SHOP.id}
     assert late.problem == f"{SHOP.domain} answered late"
@@ -119,10 +168,10 @@ def test_a_late_answer_is_handed_out_by_the_next_look_and_marked(lanes: Lanes) -
 def test_a_read_belongs_to_the_calls_known_before_it_was_asked_for(lanes: Lanes) -> None:
     provider = SlowProvider()
     observer = RouteObserver(provider, lanes)
-    observer.look(by_domain(SHOP), calls_of(1), SOON)
+    look(observer, by_domain(SHOP), calls_of(1), SOON)
     provider.let_go.set()
-    late = observer.look(by_domain(SHOP), calls_of(2), PATIENT)[SHOP.domain]
-    fresh = observer.look(by_domain(SHOP), calls_of(3), PATIENT)[SHOP.domain]
+    late = look(observer, by_domain(SHOP), calls_of(2), PATIENT)[SHOP.domain]
+    fresh = look(observer, by_domain(SHOP), calls_of(3), PATIENT)[SHOP.domain]
 
     assert late.calls["shop"].sequence == 1
     assert fresh.calls["shop"].sequence == 3
@@ -131,9 +180,9 @@ def test_a_read_belongs_to_the_calls_known_before_it_was_asked_for(lanes: Lanes)
 def test_a_late_answer_without_a_route_that_is_wanted_now_is_no_answer(lanes: Lanes) -> None:
     provider = SlowProvider()
     observer = RouteObserver(provider, lanes)
-    observer.look(by_domain(SHOP), {}, SOON)
+    look(observer, by_domain(SHOP), {}, SOON)
     provider.let_go.set()
-    late = observer.look(by_domain(SHOP, PAY), {}, PATIENT)[SHOP.domain]
+    late = look(observer, by_domain(SHOP, PAY), {}, PATIENT)[SHOP.domain]
 
     assert late.views is None
     assert PAY.id in late.problem
@@ -142,7 +191,7 @@ def test_a_late_answer_without_a_route_that_is_wanted_now_is_no_answer(lanes: La
 def test_a_provider_that_fails_is_quoted() -> None:
     provider = MemoryProvider([(SHOP, Rule(servers()))])
     provider.inject(Fault.UNREACHABLE)
-    seen = RouteObserver(provider, InlineLanes()).look(by_domain(SHOP), {}, PATIENT)
+    seen = look(RouteObserver(provider, InlineLanes()), by_domain(SHOP), {}, PATIENT)
 
     assert (seen[SHOP.domain].views, seen[SHOP.domain].problem) == (None, "nobody answers")
 
@@ -177,7 +226,7 @@ def a_policy(**changes: object) -> ShiftPolicy:
 
 def looks(source: Scripted, target: Scripted, *ticks: float) -> list[Counted]:
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
-    found = [observer.look([a_policy()], NOON + tick * TICK) for tick in ticks]
+    found = [look_at_meshes(observer, [a_policy()], NOON + tick * TICK) for tick in ticks]
     observer.close()
     return found
 
@@ -226,7 +275,7 @@ def test_a_target_without_pods_is_gone_only_while_the_source_is_seen() -> None:
     (target_empty,) = looks(Scripted(a_reading(0, "tcm", 9)), Scripted(empty), 0)
     (both_empty,) = looks(Scripted(empty), Scripted(empty), 0)
 
-    assert (target_empty.target_gone, both_empty.target_gone) == (True, False)
+    assert (target_empty.target_unseen, both_empty.target_unseen) == (True, False)
     assert target_empty.problem
     assert both_empty.problem
 
@@ -250,7 +299,7 @@ def test_only_the_bucket_edges_that_a_policy_needs_are_read() -> None:
     source, target = Scripted(a_reading(0, "tcm", 9)), Scripted(a_reading(0, "istio", 9))
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
     strict = a_policy(analysis={"latency": {"maxMs": 500}})
-    observer.look([a_policy(), strict], NOON)
+    look_at_meshes(observer, [a_policy(), strict], NOON)
     observer.close()
 
     assert source.edges == target.edges == [(25, 50, 100, 250, 500, 1000)]
@@ -273,7 +322,7 @@ def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice() -> None:
     hanging = Hanging()
     source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 9))
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON))
-    problems = [observer.look([a_policy()], NOON + tick * TICK).problem for tick in range(2)]
+    problems = [look_at_meshes(observer, [a_policy()], NOON + tick * TICK).problem for tick in range(2)]
     hanging.let_go.set()
     observer.close()
 

@@ -31,7 +31,7 @@ spec:
     clb:
       region: ap-guangzhou
       loadBalancer: lb-1
-      routes: [{{listener: lbl-{route or name}}}]
+      routes: [{{listener: lbl-{route or name}, domain: shop.example.com, url: /}}]
       source: {{port: 30080}}
       target: {{port: 31080}}
   steps: [100]

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 
 from shifter.adapters.memory import Fault
+from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Health, Side
 from shifter.core.state import Direction
-from shifter.errors import ConflictError
+from shifter.errors import ConflictError, InvariantError, RefusedError
 from tests.service.conftest import NEW, NOON, OLD, TICK, World
 
 Worlds = Callable[..., World]
@@ -250,6 +251,38 @@ def test_without_the_store_a_failing_target_still_goes_back(world: World) -> Non
 
     assert world.share() == 0
     assert world.state().phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [RefusedError("a newer version wrote this"), InvariantError("no JSON"), ZeroDivisionError("a bug")],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_a_store_that_refuses_does_not_keep_a_failing_target_from_going_back(
+    make_world: Worlds, trouble: Exception
+) -> None:
+    world = make_world()
+    world.until_share(25)
+    world.store.bugs["shop"] = trouble
+    world.sides[Side.TARGET].error_percent = 30
+    world.step(20)
+
+    assert world.share() == 0
+    assert {line["error"] for line in world.lines("shift.error")} == {type(trouble).__name__}
+
+
+def test_an_unexpected_state_of_a_shift_stops_its_climbs_until_a_restart_and_not_its_way_back(world: World) -> None:
+    world.until_share(25)
+    world.store.bugs["shop"] = InvariantError("Completed is no way out of Waiting")
+    world.step(40)
+    del world.store.bugs["shop"]
+    world.step(40)
+
+    assert world.share() == 25
+    assert world.holds() == {HoldKind.BUG}
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+    assert world.share() == 0
 
 
 def test_what_happened_without_the_store_is_journalled_once_it_is_back(world: World) -> None:

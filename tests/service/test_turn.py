@@ -281,7 +281,8 @@ def test_an_order_to_an_observing_shifter_is_answered_once_the_store_is_back(mak
     world.step(2)
 
     assert world.saved.order(order.id).answer is Answer.REFUSED
-    assert {line["error"] for line in world.lines("shift.error")} == {"StoreUnavailableError", "OSError"}
+    assert {line["error"] for line in world.lines("shift.error")} == {"OSError"}
+    assert [line["reason"] for line in world.lines("store.problem")][1:] == ["it answers again"]
 
 
 def test_an_observing_shifter_touches_no_open_write_of_an_acting_one(make_world: Worlds) -> None:

@@ -1,0 +1,88 @@
+"""What may a hold forbid, whom does it call, and what is left of holds once a shift is completed?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shifter.core.analysis import Assessment, Verdict
+from shifter.core.decide import decide
+from shifter.core.evidence import Evidence, Ledger
+from shifter.core.holds import PAGING, Hold, HoldKind, forbids, pages
+from shifter.core.phases import Phase
+from shifter.core.state import Direction
+from tests.core.shifts import DEAD, NOON, a_shift, an_intent, kinds, live, new, old, seen
+
+GOOD = Assessment(Verdict.PASS, "fine")
+FAILING = Assessment(Verdict.FAIL, "bad")
+
+
+@pytest.mark.parametrize("kind", HoldKind)
+def test_every_hold_forbids_a_climb_of_the_services_own(kind: HoldKind) -> None:
+    intent = an_intent(Direction.CLIMB, 5, 25)
+
+    assert forbids([Hold(kind, "why")], intent, a_shift()) == "why"
+
+
+def test_a_promotion_is_sent_without_evidence_and_an_override_beside_a_dying_source() -> None:
+    intent = an_intent(Direction.CLIMB, 5, 25).model_copy(update={"promoted": True})
+    dying = [Hold(HoldKind.INCIDENT, "both bad"), Hold(HoldKind.COLD_SOURCE, "cold")]
+
+    assert forbids([Hold(HoldKind.NO_SIGNAL, "blind")], intent, a_shift()) == ""
+    assert forbids(dying, intent, a_shift()) == "both bad; cold"
+    assert forbids(dying, intent, a_shift(overridden=True)) == ""
+    assert forbids([Hold(HoldKind.DRIFT, "drift")], intent, a_shift(overridden=True)) == "drift"
+
+
+def test_a_bug_of_ours_forbids_climbs_and_says_what_to_do() -> None:
+    decision = decide(a_shift(), replace(seen(), frozen="KeyError: 'x'"), NOON)
+
+    assert kinds(decision) == {HoldKind.BUG}
+    assert decision.write is None
+    assert decision.reason == "holding: bug: a bug of shifter struck (KeyError: 'x'); restart it and report this"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policy_problem": "its policy file is gone"},
+        {"signal_problem": "tcm: Prometheus shows no gateway pod"},
+        {"views": live((old(0, DEAD), new(100)))},
+        {"views": None, "provider_problem": "no answer"},
+        {"ledger": Ledger()},
+    ],
+    ids=["file deleted", "tcm's pods gone", "tcm's members dead", "provider silent", "no evidence"],
+)
+def test_a_completed_shift_ends_quietly(changes: dict[str, object]) -> None:
+    state = a_shift(Phase.COMPLETED, 100)
+    evidence: Evidence = replace(seen(100), **changes)  # type: ignore[arg-type]
+    decision = decide(state, evidence, NOON)
+
+    assert decision.holds == ()
+    assert not pages(decision.state, decision.holds, decision.assessment, 0)
+
+
+def test_a_completed_shift_calls_for_drift_a_failing_target_and_traffic_left_on_the_source() -> None:
+    state = a_shift(Phase.COMPLETED, 100)
+
+    assert kinds(decide(state, replace(seen(100), views=live(50)), NOON)) == {HoldKind.DRIFT}
+    assert pages(state, [Hold(HoldKind.DRIFT, "who?")], GOOD, 0)
+    assert pages(state, [], FAILING, 0)
+    assert pages(state, [], GOOD, 1)
+    assert not pages(state, [], GOOD, 0)
+
+
+@pytest.mark.parametrize("kind", HoldKind)
+def test_every_hold_calls_somebody_but_a_pause_and_a_lease_held_elsewhere(kind: HoldKind) -> None:
+    assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in PAGING)
+    assert (kind in PAGING) == (kind not in {HoldKind.PAUSE, HoldKind.LEASE})
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])
+def test_a_shift_that_went_back_calls_somebody(phase: Phase) -> None:
+    assert pages(a_shift(phase, 0), [], GOOD, 0)
+
+
+def test_a_shift_on_its_way_without_holds_calls_nobody() -> None:
+    assert not pages(a_shift(), [], GOOD, 1)
