@@ -42,22 +42,26 @@ coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails be
 	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/core
 	@$(BIN)/coverage report
 
-demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 90 seconds
+demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 80 seconds
 	@$(BIN)/shifter lab run
 
 lab: $(READY) ## The lab's other scenarios, one after another
-	@set -e; for scenario in $$($(BIN)/python -c 'from shifter.lab.scenarios import DEFAULT, SCENARIOS; print(*(set(SCENARIOS) - {DEFAULT}))'); do \
-	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json; done
+	@scenarios=$$($(BIN)/python -c 'from shifter.lab.scenarios import DEFAULT, SCENARIOS; \
+	  print(*(name for name in SCENARIOS if name != DEFAULT))') || exit 1; \
+	test -n "$$scenarios" || { echo "the lab has no other scenario" >&2; exit 1; }; \
+	for scenario in $$scenarios; do \
+	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
 
 bench: $(READY) ## What one tick costs: ratios within one run
 	@$(BIN)/python tests/bench
 
-lock: $(READY) ## Renew requirements/*.lock from pyproject.toml
-	@$(BIN)/python -m pip install --quiet uv
-	@set -- --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+lock: ## Renew requirements/*.lock from pyproject.toml
+	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch"; "$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+	set -- --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml; \
-	$(BIN)/uv pip compile "$$@" --output-file requirements/runtime.lock; \
-	$(BIN)/uv pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock
+	"$$scratch/bin/uv" pip compile "$$@" --output-file requirements/runtime.lock; \
+	"$$scratch/bin/uv" pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock
 
 clean: ## Remove what the targets made
-	@rm -rf $(VENV) .lab .lab-reports lab-report.json .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) .lab .lab-reports lab-report.json .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

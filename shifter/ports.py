@@ -111,11 +111,18 @@ class Saved:
 class Store(Protocol):
     """Remembers shifts, orders and history. Safe to call from several threads and processes.
 
-    Raises `StoreUnavailableError` from any call when it cannot answer.
+    Raises from any call:
+        StoreUnavailableError: it cannot answer. After a write this also leaves open whether it was kept.
+        RefusedError: a later version of shifter wrote what would be read or written over, or it is damaged.
+            What else is there can still be read.
     """
 
     def load(self) -> Mapping[str, Saved]:
-        """Return every shift's saved state, by name."""
+        """Return every shift's saved state, by name.
+
+        Raises:
+            RefusedError: one of them is not understood; leaving it out would look like a new shift.
+        """
 
     def save(
         self,
@@ -133,20 +140,30 @@ class Store(Protocol):
             answers: closes these orders.
 
         Raises:
-            ConflictError: the saved version is another; nothing was written.
+            ConflictError: the saved version is another, or an order was answered before; nothing was written.
+            NotFoundError: there is no order by that id; nothing was written.
+            RefusedError: the saved state is not understood, so it is not written over; nothing was written.
+            InvariantError: state, records or answers hold what could not be read back (a share that is no
+                number, evidence beyond JSON, a moment without a time zone); nothing was written.
         """
 
-    def append(self, records: Sequence[NewRecord]) -> None:
-        """Append records alone: for what happened when no state could be saved."""
-
     def report(self, report: Report) -> None:
-        """Keep the newest explanation of a shift, for people; no history, last one wins."""
+        """Keep the newest explanation of a shift, for people; no history, last one wins.
+
+        Raises:
+            InvariantError: it could not be read back; the one before stays.
+        """
 
     def reports(self) -> Mapping[str, Report]:
         """Return the newest explanation of every shift, by name."""
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
-        """Write down what a person asks and return it with its id."""
+        """Write down what a person asks and return it with its id.
+
+        Raises:
+            RefusedError: a text is too long or not Unicode, nobody asks, or too many orders of it wait already.
+            InvariantError: `at` has no time zone.
+        """
 
     def order(self, order_id: int) -> Order:
         """Return one order, answered or not.
@@ -156,13 +173,22 @@ class Store(Protocol):
         """
 
     def open_orders(self) -> Sequence[Order]:
-        """Return the orders nobody answered yet, oldest first."""
+        """Return the orders nobody answered yet, oldest first.
+
+        One that is not understood is left out: it must not hide the others, of which one may be a rollback.
+        """
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         """Return the newest `limit` records, of one shift or of all, oldest first."""
 
     def prune(self, before: datetime) -> int:
-        """Drop records and answered orders older than `before`; return how many."""
+        """Drop records and answered orders older than `before`; return how many.
+
+        The store has no clock: how long things are kept is for whoever has one.
+
+        Raises:
+            InvariantError: `before` has no time zone.
+        """
 
     def close(self) -> None:
         """Let go of files and connections. Calling twice is harmless."""

@@ -50,17 +50,17 @@ def serve(options: ServeOptions) -> None:
     from shifter.adapters.sqlite import SqliteLease, SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
+    from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415
     from shifter.service.observe import MESH  # noqa: PLC0415
     from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415
     from shifter.service.tick import Parts  # noqa: PLC0415
-    from shifter.service.yaml_files import load_fleet  # noqa: PLC0415
 
     telemetry.configure_logs(options.log_level)
     fleet = load_fleet(options.fleet)
     folder = PolicyFolder(options.policies)
-    store = SqliteStore(options.store, fleet.spec.retention)
+    store = SqliteStore(options.store)
     if not store.load():
         # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.
         folder.reload()

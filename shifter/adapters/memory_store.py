@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from shifter.adapters import saved_form
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
@@ -38,12 +38,10 @@ class MemoryStore:
 
     Attributes:
         down: while true, every call fails and does nothing.
-        retention: as in the SQLite store, for whoever calls `prune`.
     """
 
-    def __init__(self, retention: timedelta = saved_form.RETENTION) -> None:
+    def __init__(self) -> None:
         self.down = False
-        self.retention = saved_form.check_retention(retention)
         self._lock = threading.RLock()
         self._failures_before = 0
         self._failures_after = 0
@@ -98,14 +96,10 @@ class MemoryStore:
                 raise ConflictError(f"{state.name} is saved as version {version}, not {expected_version}")
             self._orders.update(self._answered(answers))
             self._shifts[state.name] = _Row(text, version + 1)
-            self._append(kept)
+            for record in kept:
+                self._last_record += 1
+                self._history.append(Record(self._last_record, record))
             return version + 1
-
-    def append(self, records: Sequence[NewRecord]) -> None:
-        """Append records alone, all or none."""
-        kept = [_kept(record) for record in records]
-        with self._call():
-            self._append(kept)
 
     def report(self, report: Report) -> None:
         """Keep the newest explanation of a shift."""
@@ -212,11 +206,6 @@ class MemoryStore:
             text = saved_form.plain(answer.text)
             changed[answer.order_id] = _Answered(replace(order, answer=answer.answer, answer_text=text), answer.at)
         return changed
-
-    def _append(self, records: Sequence[NewRecord]) -> None:
-        for record in records:
-            self._last_record += 1
-            self._history.append(Record(self._last_record, record))
 
 
 class MemoryLease:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,12 +19,9 @@ from pydantic_core import PydanticSerializationError
 
 from shifter.core.orders import Order, OrderRequest
 from shifter.core.state import SCHEMA_VERSION, Report, ShiftState
-from shifter.errors import ConfigError, ConflictError, InvariantError, NotFoundError, RefusedError
+from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 
 Value = TypeVar("Value", bound=BaseModel)
-
-RETENTION: Final = timedelta(days=400)
-"""How long history is kept unless told otherwise: over a year, so that a yearly audit finds all of it."""
 
 NAME_LENGTH: Final = 253
 """Most characters in a shift's name (what Kubernetes allows an object) and in who gives an order."""
@@ -120,17 +117,6 @@ def understood(what: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise RefusedError(f"{what} was written by a later shifter or is damaged: {error}") from error
-
-
-def check_retention(retention: timedelta) -> timedelta:
-    """Return the retention if history is kept at all.
-
-    Raises:
-        ConfigError: it is zero or less.
-    """
-    if retention <= timedelta(0):
-        raise ConfigError(f"history must be kept for some time; the retention is {retention}")
-    return retention
 
 
 def check_request(request: OrderRequest) -> None:

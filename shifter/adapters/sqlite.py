@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -69,17 +69,13 @@ class SqliteStore:
 
     Args:
         path: the file; it is created, mode 0600, by the first call that writes. Its directory too, mode 0700.
-        retention: how long answered orders and history are kept. The store has no clock: whoever has one
-            calls `prune(now - store.retention)`. `meta` in the file tells what was in force at the last prune.
 
     Raises:
-        ConfigError: the retention is not above zero.
         RefusedError: from a write, if a later version of shifter wrote the file or that state. Reading what
             can still be read goes on.
     """
 
-    def __init__(self, path: Path, retention: timedelta = saved_form.RETENTION) -> None:
-        self.retention = saved_form.check_retention(retention)
+    def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path)
 
     def load(self) -> Mapping[str, Saved]:
@@ -105,6 +101,7 @@ class SqliteStore:
             ConflictError: the saved version is another, or an order was answered before; nothing was written.
             NotFoundError: there is no such order; nothing was written.
             RefusedError: a later version of shifter wrote this state; nothing was written.
+            InvariantError: state or records could not be read back from JSON; nothing was written.
         """
         text = saved_form.state_text(state)
         rows = [_row_of(record) for record in records]
@@ -114,12 +111,6 @@ class SqliteStore:
             for answer in answers:
                 _answer_order(connection, answer)
         return expected_version + 1
-
-    def append(self, records: Sequence[NewRecord]) -> None:
-        """Append records alone, all or none."""
-        rows = [_row_of(record) for record in records]
-        with self._file.writing() as connection:
-            connection.executemany(_NEW_RECORD, rows)
 
     def report(self, report: Report) -> None:
         """Keep the newest explanation of a shift.
@@ -161,10 +152,14 @@ class SqliteStore:
         return found
 
     def open_orders(self) -> Sequence[Order]:
-        """Return the orders nobody answered yet, oldest first."""
+        """Return the orders nobody answered yet, oldest first, but those that this version does not understand."""
         with self._file.reading() as connection:
             rows = connection.execute(_OPEN_ORDERS).fetchall()
-        return tuple(_order_from(row) for row in rows)
+        found: list[Order] = []
+        for row in rows:
+            with suppress(RefusedError):  # one odd order must not hide a rollback; `order` tells who asks for it
+                found.append(_order_from(row))
+        return tuple(found)
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         """Return the newest `limit` records, of one shift or of all, oldest first."""
@@ -177,7 +172,10 @@ class SqliteStore:
         return tuple(_record_from(row) for row in reversed(rows))
 
     def prune(self, before: datetime) -> int:
-        """Drop the oldest records up to the first that is not older, and old answered orders; return how many."""
+        """Drop the oldest records up to the first that is not older, and old answered orders; return how many.
+
+        `prunedBefore` in the file's `meta` says how far back whoever reads it may expect to find everything.
+        """
         limit = saved_form.stamp(before)
         with self._file.writing() as connection:
             # The triggers let go of what is older than this row says, and it says so only in here.
@@ -186,7 +184,6 @@ class SqliteStore:
             orders = connection.execute("DELETE FROM orders WHERE answered_at < ?", (limit,)).rowcount
             connection.execute(_SET_META, ("pruning", ""))
             connection.execute(_SET_META, ("prunedBefore", limit))
-            connection.execute(_SET_META, ("retentionSeconds", f"{self.retention.total_seconds():.0f}"))
         return records + orders
 
     def close(self) -> None:

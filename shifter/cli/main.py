@@ -16,9 +16,8 @@ from typing import Any, Never
 
 import click
 
-from shifter import __version__
+from shifter import API_VERSION, __version__
 from shifter.cli.exits import ended
-from shifter.cli.output import API_VERSION
 from shifter.cli.session import Session, store_option
 
 

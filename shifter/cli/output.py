@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from shifter import API_VERSION
+
 if TYPE_CHECKING:
     from rich.table import Table
-
-API_VERSION: Final = "shifter.io/v1alpha1"
-"""The same as the files' (a test compares them); not imported, because `shifter version` needs no pydantic."""
 
 SCHEMA_VERSION: Final = 1
 

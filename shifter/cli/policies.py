@@ -18,9 +18,10 @@ from shifter.cli.output import Format, clean, shown_width, write_document
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy, conflicts
 from shifter.errors import ConfigError, Problem
+from shifter.files.documents import read_document, value_of
+from shifter.files.located_yaml import Document
+from shifter.files.problems import did_you_mean
 from shifter.service.policy_files import yaml_files_in
-from shifter.service.yaml_files import Document, read_document, value_of
-from shifter.service.yaml_problems import did_you_mean
 
 _KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 

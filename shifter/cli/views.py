@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, span, stamp
+from shifter.core.analysis import Verdict
+from shifter.core.decide import Kind
 from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
 from shifter.core.splits import shown
 from shifter.core.state import Report, ShiftState
+from shifter.files.problems import did_you_mean
 from shifter.ports import Store
-from shifter.service.yaml_problems import did_you_mean
-
-SILENT_AFTER: Final = timedelta(seconds=90)
-"""Three times the default `reportEvery`: a service that runs has told something by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class View:
     def silent_for(self, now: datetime) -> timedelta | None:
         """Return how long the service has said nothing about this shift, None if not suspiciously long."""
         quiet = now - self.report.at
-        return quiet if quiet > SILENT_AFTER else None
+        return quiet if quiet.total_seconds() > self.report.silent_after_seconds else None
 
 
 def views(store: Store, names: Sequence[str] = ()) -> list[View]:
@@ -96,9 +94,9 @@ def _unreported(state: ShiftState) -> Report:
         written=None,
         observed=None,
         attempt=state.attempt,
-        decision="hold",
+        decision=Kind.HOLD,
         reason="the service has not looked at it yet",
-        verdict="no signal",
+        verdict=Verdict.NO_SIGNAL,
     )
 
 
@@ -132,8 +130,8 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     if report.phase is Phase.SHIFTING and left > 0:
         whole = span(timedelta(seconds=report.soak_seconds))
         found.append(f"the soak: {span(timedelta(seconds=left))} more of {whole}")
-    if report.verdict != "pass":
-        found.append(f"a verdict of pass; it is: {report.verdict}")
+    if report.verdict != Verdict.PASS:
+        found.append(f"a verdict of {Verdict.PASS}; it is: {report.verdict}")
     return found or ["the next tick"]
 
 

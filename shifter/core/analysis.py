@@ -32,6 +32,10 @@ _BLAMED = 0.5
 """The part of the vanished requests that must reappear as unattributed errors to be blamed on the target."""
 
 
+_WHOLE_MS = 100
+"""From here on, parts of a millisecond are noise to a reader."""
+
+
 class Verdict(StrEnum):
     """What the evidence says. Never a bool: not knowing is not the same as good or bad."""
 
@@ -112,7 +116,7 @@ def _before_the_first_step(analysis: Analysis, source: Counts) -> Assessment:
     limit = analysis.errors.max_percent
     bad = source.bad_percent
     if bad is not None and source.bad >= MIN_BAD and bad > limit:
-        text = f"tcm itself fails {bad:.2g} % of requests, limit {limit:g} %"
+        text = f"tcm itself fails {bad:.3g} % of requests, limit {limit:g} %"
         return Assessment(Verdict.PASS, text, incident=text)
     return Assessment(Verdict.PASS, f"both datasources answer; tcm has {source.requests:.0f} requests")
 
@@ -128,11 +132,13 @@ def _errors(analysis: Analysis, source: Counts, target: Counts) -> Finding:
     said = f"istio failed {target.bad:.0f} of {target.requests:.0f} requests"
     said += "; no baseline" if source_bad is None else f", tcm {source.bad:.0f} of {source.requests:.0f}"
     if target.bad >= MIN_BAD and bad > limit:
-        verdict, said = Verdict.FAIL, f"{said}: {bad:.2g} % is over the limit of {limit:.2g} %"
+        missing = minimum - target.requests
+        even_if = f" even if the {missing:.0f} missing to {minimum} were good" if missing > 0 else ""
+        verdict, said = Verdict.FAIL, f"{said}: {bad:.3g} %{even_if} is over the limit of {limit:.3g} %"
     elif target.requests < minimum:
         verdict, said = Verdict.TOO_LITTLE, f"{said}; {minimum} are needed to judge"
     else:
-        verdict, said = Verdict.PASS, f"{said}: {bad:.2g} % is within {limit:.2g} %"
+        verdict, said = Verdict.PASS, f"{said}: {bad:.3g} % is within {limit:.3g} %"
     return Finding("errors", verdict, said, source.bad_percent, target.bad_percent, limit, "%")
 
 
@@ -152,7 +158,9 @@ def _latency(guard: LatencyGuard, minimum: int, source: Counts, target: Counts) 
 
 
 def _ms(value: float) -> str:
-    return "beyond the last bucket" if value == INFINITY_MS else f"{value:.3g} ms"
+    if value == INFINITY_MS:
+        return "beyond the last bucket"
+    return f"{value:.0f} ms" if value >= _WHOLE_MS else f"{value:.3g} ms"
 
 
 def _vanished(analysis: Analysis, ledger: Ledger, ticks: tuple[Tick, ...], situation: Situation) -> Finding | None:
@@ -198,7 +206,7 @@ def _incidents(analysis: Analysis, source: Counts, target: Counts) -> dict[str, 
     theirs, ours = source.bad_percent or 0.0, target.bad_percent or 0.0
     errors = analysis.errors
     if source.bad >= MIN_BAD and theirs > errors.max_percent and ours <= theirs + errors.over_source_percent:
-        found["errors"] = f"both meshes fail: tcm {theirs:.2g} %, istio {ours:.2g} %, limit {errors.max_percent:g} %"
+        found["errors"] = f"both meshes fail: tcm {theirs:.3g} %, istio {ours:.3g} %, limit {errors.max_percent:g} %"
     guard = analysis.latency
     if guard is None:
         return found

@@ -19,10 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shifter.core.splits import FULL_PERCENT, Health, Member, Side
+from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, Member, Side
 from shifter.errors import RefusedError
 
-MAX_WEIGHT = 100
 MAX_ERROR_PERCENT = 0.5
 """The largest shortfall of the achieved share, in percentage points, that still counts as expressed."""
 
@@ -53,8 +52,12 @@ def apportion(members: Sequence[Member], wanted: float) -> Apportionment:
         raise RefusedError(f"a share of {wanted:g} % does not exist; it must be between 0 and 100")
     if strangers := [member.key for member in members if member.side is None]:
         raise RefusedError(f"{', '.join(strangers)} belong to neither side; the policy's selectors must cover them")
-    source, target = (_serving(members, side) for side in Side)
-    _refuse_empty("source", source, wanted < FULL_PERCENT)
+    source, target = (
+        tuple(member for member in members if member.side is side and member.health is not Health.DEAD) for side in Side
+    )
+    # If all are dead the balancer sends to all of them again: going back must stay possible then.
+    all_dead = not source and not target and any(member.side is Side.SOURCE for member in members)
+    _refuse_empty("source", source, wanted < FULL_PERCENT and not (all_dead and wanted == 0))
     _refuse_empty("target", target, wanted > 0)
     if wanted in {0, FULL_PERCENT}:
         return Apportionment(_whole(members, Side.TARGET if wanted else Side.SOURCE), wanted)
@@ -63,10 +66,6 @@ def apportion(members: Sequence[Member], wanted: float) -> Apportionment:
     dealt = _deal(source, source_total) | _deal(target, target_total)
     resting = {member.key: _resting(member, dealt, source) for member in members if member.key not in dealt}
     return Apportionment(dealt | resting, achieved)
-
-
-def _serving(members: Sequence[Member], side: Side) -> tuple[Member, ...]:
-    return tuple(member for member in members if member.side is side and member.health is not Health.DEAD)
 
 
 def _refuse_empty(name: str, serving: Sequence[Member], needed: bool) -> None:  # noqa: FBT001 - one private caller

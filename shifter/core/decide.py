@@ -17,7 +17,7 @@ from shifter.core.analysis import Assessment, Situation, Verdict, assess
 from shifter.core.apportion import MAX_ERROR_PERCENT, apportion
 from shifter.core.evidence import Evidence
 from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind, holds_of
-from shifter.core.journal import next_try
+from shifter.core.journal import is_back, next_try
 from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_back
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
@@ -47,6 +47,7 @@ class Write:
     reason: str
     by: str
     promoted: bool = False
+    override: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +110,33 @@ def _obey_all(state: ShiftState, orders: Sequence[Order], now: datetime) -> tupl
 def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
     if evidence.signal_problem:
         return Assessment(Verdict.NO_SIGNAL, evidence.signal_problem)
-    situation = Situation(state.share, state.verified_at, now, evidence.max_age)
+    situation = Situation(_exposed(state, evidence), state.verified_at, now, evidence.max_age)
     return assess(state.policy.spec.analysis, evidence.ledger, situation)
+
+
+def _exposed(state: ShiftState, evidence: Evidence) -> float:
+    """Return the share that users may be at, percent: a write that is not done yet can be in force already."""
+    if state.intent is None or state.intent.direction is Direction.RETREAT:
+        return state.share
+    return max([state.share, *(view.share or 0.0 for view in (evidence.views or {}).values())])
 
 
 def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment) -> str:
     """Return why a shift under way must go back; empty if it need not."""
     # Who promotes with --override judges for themselves from then on, until a retry.
-    overriding = state.overridden or (state.promotion is not None and state.promotion.override)
+    overriding = (
+        state.overridden
+        or (state.promotion is not None and state.promotion.override)
+        or (state.intent is not None and state.intent.override)
+    )
     if state.phase is not Phase.SHIFTING or overriding:
         return ""
     if evidence.target_unseen and _all_dead(evidence.views):
         return "istio's gateway is gone: its metrics show no pod and the balancer finds all its members dead"
     # At 0 % the target answers nothing, so nothing it does can be a failure.
+    exposed = _exposed(state, evidence) > 0
     # What both meshes suffer from is no reason to go back to the other one.
-    if assessment.verdict is Verdict.FAIL and state.share > 0 and not assessment.incident:
+    if assessment.verdict is Verdict.FAIL and exposed and not assessment.incident:
         return assessment.reason
     return ""
 
@@ -141,21 +154,18 @@ def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
     if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share == 0:
         return back
-    arrived = state.intent is None and all(_is_back(view) for view in (evidence.views or {}).values())
+    arrived = state.intent is None and all(is_back(view) for view in (evidence.views or {}).values())
     unproven = arrived and evidence.provider_problem and state.phase is Phase.ROLLING_BACK
     if evidence.views is None or unproven:
         return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")
     if arrived:
         return _settled_back(back, evidence.views, why, now)
-    # A share raised by hand after the rollback is drift: it waits for a person, whose order would bring it back.
-    if state.phase is Phase.ROLLED_BACK and any(hold.kind is HoldKind.DRIFT for hold in decision.holds):
+    # After the rollback, only what shifter itself has written is shifter's to write again: a share raised by hand
+    # and a route it never wrote wait for a person, whose order would bring them back.
+    theirs = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.POLICY}
+    if state.phase is Phase.ROLLED_BACK and any(hold.kind in theirs for hold in decision.holds):
         return replace(decision, reason=_hold_reason(decision.holds))
     return _write(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
-
-
-def _is_back(view: RouteView) -> bool:
-    """Weights that send traffic nowhere are no share of 0, nor is a dead target that gets some once it recovers."""
-    return view.share == 0 and not any(member.weight for member in view.members if member.side is Side.TARGET)
 
 
 def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:
@@ -255,8 +265,8 @@ def _promote(decision: Decision, promotion: Promotion, evidence: Evidence) -> De
     raised = _raise(decision, step, evidence, f"to {step:g} %: promoted by {promotion.by}{why}", promotion.by)
     if raised.write is None:
         return _refuse_promotion(raised, promotion, raised.reason)
-    write = replace(raised.write, promoted=True)
-    changes = {"paused": None, "promotion": None, "overridden": promotion.override or state.overridden}
+    write = replace(raised.write, promoted=True, override=promotion.override)
+    changes = {"paused": None, "promotion": None}
     holds = tuple(hold for hold in raised.holds if hold.kind is not HoldKind.PAUSE)
     return replace(raised, state=raised.state.model_copy(update=changes), holds=holds, write=write)
 
@@ -308,26 +318,37 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     kept = _write(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
     if kept.write is None:
         return kept
-    live = {route: view.weights for route, view in views.items()}
-    write = replace(kept.write, before=live, weights={**live, **kept.write.weights})
-    return decision if write.weights == live else replace(kept, write=write)
+    return decision if kept.write.weights == kept.write.before else kept
 
 
 def _write(
     decision: Decision, direction: Direction, share: float, views: Mapping[str, RouteView], reason: str, by: str
 ) -> Decision:
-    """Return the decision with the write that makes `share` true on every route, or a hold that says why not."""
-    try:
-        weights = {route: apportion(_sided(view.members), share).weights for route, view in views.items()}
-    except RefusedError as refusal:
-        kind = HoldKind.COLD_SOURCE if direction is Direction.RETREAT else HoldKind.PREFLIGHT
-        held = (*decision.holds, Hold(kind, str(refusal)))
-        return replace(decision, kind=Kind.HOLD, holds=held, reason=f"{shown(share)} refused: {refusal}")
+    """Return the decision with the write that makes `share` true on every route, or a hold that says why not.
+
+    A retreat leaves out the routes on which it cannot be done, instead of leaving users on the others as well.
+    """
+    weights: dict[str, Mapping[str, int]] = {}
+    refusals: dict[str, list[str]] = {}
+    for route, view in views.items():
+        try:
+            weights[route] = apportion(_sided(view.members), share).weights
+        except RefusedError as refusal:
+            refusals.setdefault(str(refusal), []).append(route)
+    live = {route: view.weights for route, view in views.items()}
+    retreats = direction is Direction.RETREAT
+    if refusals:
+        said = "; ".join(
+            why if len(routes) == len(views) else f"{', '.join(routes)}: {why}" for why, routes in refusals.items()
+        )
+        held = (*decision.holds, Hold(HoldKind.COLD_SOURCE if retreats else HoldKind.PREFLIGHT, said))
+        decision = replace(decision, holds=held)
+        if not retreats or all(weights[route] == live[route] for route in weights):
+            return replace(decision, kind=Kind.HOLD, reason=f"{shown(share)} refused: {said}")
     state = decision.state
-    before = {route: view.weights for route, view in views.items()}
     from_share = state.share if state.intent is None else max(state.share, state.intent.to_share)
-    write = Write(direction, from_share, share, before, weights, reason, by)
-    return replace(decision, write=write, reason=reason)
+    before = {route: live[route] for route in weights}
+    return replace(decision, write=Write(direction, from_share, share, before, weights, reason, by), reason=reason)
 
 
 def _sided(members: Sequence[Member]) -> tuple[Member, ...]:

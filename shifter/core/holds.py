@@ -113,7 +113,7 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
         ]
     elif not matches(state.weights, views):
         found.append(_changed(state, views, now))
-    if state.share > 0 and (cold := _cold_routes(views)):
+    if cold := _cold_routes(views):
         found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
     return found
 

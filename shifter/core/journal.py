@@ -31,7 +31,7 @@ from enum import StrEnum
 
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
-from shifter.core.splits import RouteView
+from shifter.core.splits import RouteView, Side
 from shifter.core.state import Direction, Intent, Setback, ShiftState
 
 
@@ -106,12 +106,15 @@ def next_move(  # noqa: PLR0911 - one return per row of the table above
     if refused := [call.message for call in calls.values() if call.delivery is Delivery.REFUSED]:
         return _failed(intent, views, f"refused: {refused[0]}")
     if intent.direction is Direction.RETREAT:
+        # A repair goes to a share above 0: somebody who went lower meanwhile must not be overwritten.
+        if intent.to_share > 0 and not _is_explained(intent, views):
+            return _failed(intent, views, "somebody else changed the weights meanwhile")
         return Move(Step.SEND, "lowering the share", missing)
     awaited = {name: calls.get(name, Call(Delivery.UNKNOWN)) for name in missing}
     return _climb(intent, awaited, views, late=late, forbidden=forbidden)
 
 
-def _climb(
+def _climb(  # noqa: PLR0911 - as above
     intent: Intent, calls: Mapping[str, Call], views: Mapping[str, RouteView], *, late: bool, forbidden: str
 ) -> Move:
     states = {call.delivery for call in calls.values()}
@@ -126,6 +129,9 @@ def _climb(
         return Move(Step.WAIT, f"it is not known whether the write was carried out ({said}); reading back")
     if forbidden:
         return _failed(intent, views, f"withheld: {forbidden}")
+    waiting = {route: weights for route, weights in intent.before.items() if views[route].route.domain in calls}
+    if not matches(waiting, views):
+        return _failed(intent, views, "the weights were changed before it was sent")
     return Move(Step.SEND, said or "raising the share", tuple(sorted(calls)))
 
 
@@ -134,17 +140,20 @@ def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str) -> Move
 
 
 def _is_mixture(intent: Intent, views: Mapping[str, RouteView]) -> bool:
-    """Return whether a part of the write is in force: every member has its weight of before or the intended one.
+    """Return whether a part of the write is in force, and nothing else.
 
-    A weight that is neither is somebody else's doing. That is drift, which a person decides about; repairing
-    it would overwrite them.
+    A weight that is neither of before nor intended is somebody else's doing. That is drift, which a person
+    decides about; repairing it would overwrite them.
     """
-    if matches(intent.before, views):
-        return False
+    return not matches(intent.before, views) and _is_explained(intent, views)
+
+
+def _is_explained(intent: Intent, views: Mapping[str, RouteView]) -> bool:
+    """Return whether every member has its weight of before or the intended one."""
     return all(
-        weight in {intent.before[route].get(key, weight), intent.weights[route].get(key, weight)}
-        for route, view in views.items()
-        for key, weight in view.weights.items()
+        weight in {intent.before[route].get(key, weight), wanted.get(key, weight)}
+        for route, wanted in intent.weights.items()
+        for key, weight in views[route].weights.items()
     )
 
 
@@ -155,7 +164,7 @@ def _domains_not_yet(intent: Intent, views: Mapping[str, RouteView]) -> tuple[st
             {
                 views[route].route.domain
                 for route, wanted in intent.weights.items()
-                if not matches({route: wanted}, views)
+                if not _in_force(wanted, views[route])
             }
         )
     )
@@ -166,6 +175,12 @@ def _domains_unproven(intent: Intent, calls: Mapping[str, Call], views: Mapping[
     open_ends = {Delivery.UNSENT, Delivery.BUSY, Delivery.UNKNOWN}
     domains = {views[route].route.domain for route in intent.weights}
     return tuple(sorted(name for name in domains if name not in calls or calls[name].delivery in open_ends))
+
+
+def _in_force(wanted: Mapping[str, int], view: RouteView) -> bool:
+    """Return whether a route has the intended weights; one whose members are all others by now has not."""
+    live = view.weights
+    return any(key in live for key in wanted) and all(live[key] == wanted[key] for key in wanted if key in live)
 
 
 def matches(weights: Mapping[str, Mapping[str, int]], views: Mapping[str, RouteView]) -> bool:
@@ -180,6 +195,11 @@ def matches(weights: Mapping[str, Mapping[str, int]], views: Mapping[str, RouteV
     )
 
 
+def is_back(view: RouteView) -> bool:
+    """Return whether a route sends nothing to the target, and would not if a dead member recovered."""
+    return view.share == 0 and not any(member.weight for member in view.members if member.side is Side.TARGET)
+
+
 def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now: datetime) -> ShiftState:
     """Return the state once an intent was read back as intended: its share is verified from `now` on."""
     changes: dict[str, object] = {
@@ -188,8 +208,12 @@ def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now:
         "weights": {route: view.weights for route, view in views.items()},
         "verified_at": now,
         "setback": None,
+        "overridden": state.overridden or intent.override,
     }
-    if state.phase is Phase.ROLLING_BACK and intent.to_share == 0:
+    if state.phase is Phase.ROLLING_BACK and not all(is_back(view) for view in views.values()):
+        # A route that cannot be written, or not yet, keeps the shift on its way back.
+        changes["share"] = max(view.share or 0.0 for view in views.values())
+    elif state.phase is Phase.ROLLING_BACK and intent.to_share == 0:
         changes |= {"phase": after(state.phase, Event.SETTLE), "since": now}
     return state.model_copy(update=changes)
 

@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shifter.core.splits import Health, Member, Route, RouteView, Selector, Side
+from shifter.core.splits import MAX_WEIGHT, Health, Member, Route, RouteView, Selector, Side
 from shifter.errors import ProviderRefusedError
-
-MAX_WEIGHT = 100
-"""The largest weight of one member; the smallest is 0."""
 
 
 @dataclass(frozen=True, slots=True)

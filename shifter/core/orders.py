@@ -7,10 +7,11 @@ order means by itself is here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shifter.core.phases import Event, Phase, after
+from shifter.core.schema import show_duration
 from shifter.core.state import Failure, Pause, Promotion, ShiftState
 
 
@@ -29,6 +30,13 @@ class Answer(StrEnum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
+
+
+_RAISING = frozenset({Verb.RESUME, Verb.PROMOTE, Verb.RETRY})
+"""Orders after which a share may rise; nobody may be surprised by one that was given days ago."""
+
+STALE_AFTER = timedelta(minutes=15)
+"""Such an order that found no service for so long is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,11 @@ def obey(state: ShiftState, order: Order, now: datetime) -> tuple[ShiftState, Or
         Verb.ROLLBACK: _roll_back,
         Verb.RETRY: _retry,
     }
-    changed, answer, text = steps[order.request.verb](state, order, now)
+    if order.request.verb in _RAISING and now - order.at > STALE_AFTER:
+        text = f"it was given {show_duration(now - order.at)} ago; give it again if it is still meant"
+        changed, answer = state, Answer.REFUSED
+    else:
+        changed, answer, text = steps[order.request.verb](state, order, now)
     changed = changed.model_copy(update={"last_order": max(order.id, state.last_order)})
     return changed, OrderAnswer(order.id, answer, text, now)
 

@@ -1,7 +1,7 @@
 """`kind: ShiftPolicy`: how one shift moves. Text becomes values here, and only values that cannot be wrong leave.
 
 Rules that concern one policy live here; rules between policies (two on one route, two for one namespace)
-are in `conflicts`. Reading files, positions and carets belong to `service/yaml_files.py`.
+are in `conflicts`. Reading files, positions and carets belong to `shifter/files`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -62,17 +62,22 @@ class MemberSelector(StrictModel):
 
 
 class ClbRule(StrictModel):
-    """One CLB rule by listener, domain and url; without domain and url the listener itself."""
+    """One CLB rule by listener, domain and url."""
 
     listener: _Id
-    domain: _Host | None = None
-    url: _Path | None = None
+    domain: _Host
+    url: _Path
 
-    @model_validator(mode="after")
-    def _rule_is_whole(self) -> Self:
-        if (self.domain is None) != (self.url is None):
-            raise PydanticCustomError("rule", "domain and url go together; give both or neither")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _names_a_rule(cls, given: Any) -> Any:  # noqa: ANN401 - a validator is handed whatever the file holds
+        if isinstance(given, dict) and "listener" in given and given.keys().isdisjoint({"domain", "url"}):
+            raise PydanticCustomError(
+                "rule",
+                "a listener as a whole carries every namespace, and a layer 4 listener cannot be split per namespace;"
+                " name the rule's domain and url",
+            )
+        return given
 
 
 class ClbTraffic(StrictModel):

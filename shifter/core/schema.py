@@ -15,7 +15,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-API_VERSION: Final = "shifter.io/v1alpha1"
+import shifter
+
+API_VERSION: Final = shifter.API_VERSION
+"""What every file names as its format; said at the root, where `shifter version` needs no pydantic to read it."""
 
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")

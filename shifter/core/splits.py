@@ -13,6 +13,9 @@ from enum import StrEnum
 
 FULL_PERCENT = 100.0
 
+MAX_WEIGHT = 100
+"""The largest weight of one member; the smallest is 0."""
+
 
 class Side(StrEnum):
     """The two meshes: `source` is TCM, `target` the self-built Istio."""
@@ -44,16 +47,13 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One thing whose split can be set: a CLB rule (listener, host, path) or a whole listener.
-
-    `host` and `path` are None for a listener without rules (layer 4).
-    """
+    """One thing whose split can be set: a rule of a CLB listener, named by its host and path."""
 
     region: str
     balancer: str
     listener: str
-    host: str | None
-    path: str | None
+    host: str
+    path: str
     source: Selector
     target: Selector
 
@@ -65,8 +65,7 @@ class Route:
     @property
     def id(self) -> str:
         """A stable, readable identity, used as a key in state and history."""
-        rule = f"/{self.host}{self.path}" if self.host is not None else ""
-        return f"{self.balancer}/{self.listener}{rule}"
+        return f"{self.balancer}/{self.listener}/{self.host}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,8 @@ class Intent(_Saved):
     """One write that was decided and saved before the provider was called.
 
     `from_share` and `to_share` are percent. `before` and `weights` are what was in force and what is to be.
-    `promoted`: a person asked for it. `operations` maps a lock domain to the provider's operation id once it
-    accepted the write.
+    `promoted`: a person asked for it; `override`: and takes the judgement over once it is done. `operations` maps
+    a lock domain to the provider's operation id once it accepted the write.
     """
 
     sequence: int
@@ -88,6 +88,7 @@ class Intent(_Saved):
     reason: str
     by: str
     promoted: bool = False
+    override: bool = False
     created_at: datetime
     deadline: datetime
     before: Weights

@@ -14,7 +14,7 @@ import yaml
 
 from shifter.core.schema import API_VERSION
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, SOURCE_NODE_PORT, TARGET_POD_PORT, Account, RulePlace
-from shifter.lab.topology import GATEWAY_NAMESPACE, GATEWAY_WORKLOAD
+from shifter.lab.topology import GATEWAY_NAMESPACE, GATEWAY_WORKLOAD, SOURCE_MESH, TARGET_MESH
 
 Document = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ CALL_TIMEOUT_SECONDS: Final = 2.0
 
 
 def fleet(account_directory: Path, emulator_port: int, prometheus: Mapping[str, str], pace: Pace) -> Document:
-    """Return the fleet file. `prometheus` maps `tcm` and `istio` to their servers' URLs."""
+    """Return the fleet file. `prometheus` maps each mesh to the URL of its server."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Fleet",
@@ -46,8 +46,8 @@ def fleet(account_directory: Path, emulator_port: int, prometheus: Mapping[str, 
         "spec": {
             "mode": "act",
             "datasources": {
-                "source": _datasource(prometheus["tcm"]),
-                "target": _datasource(prometheus["istio"]),
+                "source": _datasource(prometheus[SOURCE_MESH]),
+                "target": _datasource(prometheus[TARGET_MESH]),
             },
             "provider": {
                 "tencent": {

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shifter.core.journal import Call, Delivery
 from shifter.core.orders import OrderAnswer, Verb
-from shifter.core.records import NewRecord
+from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route
 from shifter.core.state import Direction, Intent, ShiftState
+from shifter.core.text import plain
 from shifter.errors import (
     AmbiguousWriteError,
     ConflictError,
@@ -29,6 +30,10 @@ from shifter.service.telemetry import Telemetry
 
 _STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK})
 """Orders that forbid a climb which was saved but not sent yet."""
+
+
+BACKLOG_LIMIT = 400
+"""The most records that wait for a store that cannot be written."""
 
 
 @dataclass(slots=True)
@@ -55,7 +60,8 @@ class StateWriter:
         Args:
             place: its backlog is emptied when the store takes it.
             may_wait: keep the backlog when the store does not take it, for whatever reason, instead of raising:
-                for retreats, which nothing that is wrong with a store may keep from being sent.
+                for everything but the beginning of a climb. What was seen is true whether or not it is saved,
+                and nothing that is wrong with a store may keep a retreat from being sent.
 
         Raises:
             ConflictError: somebody else saved this shift.
@@ -71,6 +77,7 @@ class StateWriter:
             if not may_wait:
                 raise
             self._telemetry.error(place.state.name, error, bug=not isinstance(error, ShifterError))
+            _bound(place.records)
             return False
         place.saved = place.state
         place.records.clear()
@@ -78,14 +85,25 @@ class StateWriter:
         return True
 
 
+def _bound(records: list[NewRecord]) -> None:
+    """Keep a backlog's beginning and end; in between, say how much a long outage left out."""
+    if len(records) > BACKLOG_LIMIT:
+        half = BACKLOG_LIMIT // 2
+        gap = records[half : -half + 1]
+        said = f"{len(gap)} records were left out: the store could not be written for too long"
+        records[half : -half + 1] = [replace(gap[0], what=What.HOLDS, reason=said, sequence=0, epoch=0, evidence={})]
+
+
 @dataclass(slots=True)
 class _Errand:
-    """One intent's call to one lock domain."""
+    """One intent's call to one lock domain. `forbidden` says why it must not be sent any more."""
 
     submitted: Future[Operation] | None = None
     operation: Operation | None = None
     checked: Future[OperationState] | None = None
     call: Call = field(default_factory=lambda: Call(Delivery.UNSENT))
+    forbidden: str = ""
+    sent: int = 0
 
 
 class Courier:
@@ -120,15 +138,28 @@ class Courier:
     def send(self, shift: str, intent: Intent, routes: Sequence[Route]) -> None:
         """Line up the calls for `routes` of an intent: one per lock domain, retreats first."""
         errands = self._errands.setdefault((shift, intent.sequence), {})
-        for domain in sorted({route.domain for route in routes}):
-            changes = tuple(Change(route, intent.weights[route.id]) for route in routes if route.domain == domain)
+        wanted = [route for route in routes if route.id in intent.weights]
+        for domain in sorted({route.domain for route in wanted}):
+            changes = tuple(Change(route, intent.weights[route.id]) for route in wanted if route.domain == domain)
             errand = errands.setdefault(domain, _Errand())
             if errand.submitted is not None and not errand.submitted.done():
                 continue
             priority = Priority.RETREAT if intent.direction is Direction.RETREAT else Priority.CLIMB
-            errand.operation, errand.checked = None, None
+            errand.operation, errand.checked, errand.forbidden = None, None, ""
+            errand.sent += 1
             errand.call = Call(Delivery.QUEUED)
-            errand.submitted = self._lanes.run(domain, priority, self._submission(shift, intent, changes))
+            errand.submitted = self._lanes.run(domain, priority, self._submission(shift, intent, changes, errand))
+
+    def withhold(self, shift: str, intent: Intent, why: str) -> None:
+        """Do not send what of an intent still waits in a lane; an order may be answered while it does."""
+        for errand in self._errands.get((shift, intent.sequence), {}).values():
+            errand.forbidden = why
+
+    def trouble(self, shift: str, intent: Intent) -> str:
+        """Return what the provider last said against an intent's calls, and how often they were sent; for people."""
+        errands = self._errands.get((shift, intent.sequence), {})
+        said = [errand.call.message for errand in errands.values() if errand.call.message]
+        return f"{'; '.join(said)} (sent {max(errand.sent for errand in errands.values())} times)" if said else ""
 
     def forget(self, shift: str, keep_sequence: int) -> None:
         """Drop what is known of a shift's intents other than the one named."""
@@ -148,13 +179,15 @@ class Courier:
             for errand in errands.values()
         )
 
-    def _submission(self, shift: str, intent: Intent, changes: tuple[Change, ...]) -> Callable[[], Operation]:
+    def _submission(
+        self, shift: str, intent: Intent, changes: tuple[Change, ...], errand: _Errand
+    ) -> Callable[[], Operation]:
         def submit() -> Operation:
             # The last look before the call. What a retreat has overtaken in the lane must not come after it, and an
             # order or a lost lease since the decision stops a climb.
             if (shift, intent.sequence) not in self._errands:
                 raise _WithheldError("superseded")
-            if intent.direction is not Direction.RETREAT and (why := self._forbidden(shift)):
+            if intent.direction is not Direction.RETREAT and (why := errand.forbidden or self._forbidden(shift)):
                 raise _WithheldError(why)
             return self._provider.submit(changes)
 
@@ -204,13 +237,13 @@ def _take_submission(errand: _Errand) -> None:
     except _WithheldError as why:
         errand.call = Call(Delivery.WITHHELD, str(why))
     except ProviderUnavailableError as error:
-        errand.call = Call(Delivery.BUSY, str(error))
+        errand.call = Call(Delivery.BUSY, plain(str(error)))
     except AmbiguousWriteError as error:
-        errand.call = Call(Delivery.UNKNOWN, str(error))
+        errand.call = Call(Delivery.UNKNOWN, plain(str(error)))
     except ProviderRefusedError as error:
-        errand.call = Call(Delivery.REFUSED, str(error))
+        errand.call = Call(Delivery.REFUSED, plain(str(error)))
     except Exception as error:  # noqa: BLE001 - a bug in an adapter: how far the call came, only reading back can tell
-        errand.call = Call(Delivery.UNKNOWN, f"{type(error).__name__}: {error}")
+        errand.call = Call(Delivery.UNKNOWN, plain(f"{type(error).__name__}: {error}"))
     else:
         errand.call = Call(Delivery.RUNNING)
 
@@ -223,9 +256,9 @@ def _take_check(errand: _Errand) -> None:
     except ProviderUnavailableError:
         return
     except Exception as error:  # noqa: BLE001 - the operation is not known, or a bug: only reading back can tell
-        errand.call = Call(Delivery.UNKNOWN, str(error))
+        errand.call = Call(Delivery.UNKNOWN, plain(str(error)))
         return
     if state.progress is Progress.DONE:
-        errand.call = Call(Delivery.FINISHED, state.message)
+        errand.call = Call(Delivery.FINISHED, plain(state.message))
     elif state.progress is Progress.FAILED:
-        errand.call = Call(Delivery.FAILED, state.message)
+        errand.call = Call(Delivery.FAILED, plain(state.message))

@@ -7,7 +7,7 @@ A file that is gone or broken leaves the last good policy in force, holds the cl
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 
 from shifter.core.phases import Phase
@@ -44,6 +44,8 @@ class Adoption:
                 shifts[name] = Shift(Place(ShiftState(name=name, policy=policy, since=now), version=0))
             shifts[name].policy_problem = _stale_reason(found, name)
             if not shifts[name].policy_problem:
+                shifts[name].policy_problem = _claimed(shifts, name, policy)
+            if not shifts[name].policy_problem:
                 _take_over(shifts[name], policy, now)
         for name in shifts.keys() - found.policies.keys():
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
@@ -62,6 +64,18 @@ def _stale_reason(found: PolicySet, name: str) -> str:
     file = found.files.get(name, "its file")
     said = [str(problem) for problem in found.problems if problem.file == file] or [f"{file} does not say so any more"]
     return f"the last good policy stays in force: {said[0]}"
+
+
+def _claimed(shifts: Mapping[str, Shift], name: str, policy: ShiftPolicy) -> str:
+    """Say whose routes the policy would take while they are under way under another name's policy."""
+    wanted = {route.id for route in policy.routes}
+    for other, shift in sorted(shifts.items()):
+        state = shift.place.state
+        at_rest = state.share == 0 and state.intent is None and state.phase in {Phase.WAITING, Phase.ROLLED_BACK}
+        taken = wanted & {route.id for route in state.policy.routes}
+        if other != name and taken and not at_rest:
+            return f"{', '.join(sorted(taken))} is still under way as {other}"
+    return ""
 
 
 def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:

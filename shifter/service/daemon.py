@@ -111,7 +111,6 @@ def run(parts: Parts, host: str, port: int) -> None:
             waker.drain()
     finally:
         parts.lanes.stop(_WATCH_SECONDS)
-        ticker.close()
         parts.store.close()
         parts.leadership.release()
         telemetry.event("service.stopped")

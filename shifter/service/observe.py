@@ -8,9 +8,10 @@ What the counts mean is `core`'s business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 from shifter.core.counters import Baselines, advance, edges_around
@@ -19,6 +20,7 @@ from shifter.core.fleet import Fleet
 from shifter.core.journal import Call
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView, Side
+from shifter.core.text import plain
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.ports import MeshMetrics, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
@@ -112,9 +114,9 @@ class RouteObserver:
         try:
             views = asked.result()
         except (ProviderUnavailableError, ProviderRefusedError) as error:
-            return Views(None, str(error))
+            return Views(None, plain(str(error)))
         except Exception as error:  # noqa: BLE001 - a bug in reading one domain must not blind the others
-            return Views(None, f"{domain} cannot be read: {type(error).__name__}: {error}")
+            return Views(None, plain(f"{domain} cannot be read: {type(error).__name__}: {error}"))
         if missing := wanted - views.keys():
             return Views(None, f"{domain} answered without {', '.join(sorted(missing))}")
         return Views({route: views[route] for route in wanted}, f"{domain} answered late" if late else "", calls)
@@ -127,8 +129,9 @@ def _reader(provider: TrafficProvider, routes: tuple[Route, ...]) -> Callable[[]
 class MeshObserver:
     """Reads both meshes' counters and differences them against the previous reading."""
 
-    def __init__(self, metrics: Mapping[Side, MeshMetrics], fleet: Fleet) -> None:
+    def __init__(self, metrics: Mapping[Side, MeshMetrics], fleet: Fleet, lanes: CallLanes) -> None:
         self._metrics = metrics
+        self._lanes = lanes
         self._timing = fleet.spec.timing
         self._edges = {
             Side.SOURCE: fleet.spec.datasources.source.edges_ms,
@@ -136,7 +139,6 @@ class MeshObserver:
         }
         self._baselines = {side: Baselines() for side in Side}
         self._looked_at: datetime | None = None
-        self._pool = ThreadPoolExecutor(max_workers=len(Side), thread_name_prefix="metrics")
         self._asked: dict[Side, Future[Reading]] = {}
 
     def ask(self, policies: Sequence[ShiftPolicy], now: datetime) -> list[Future[object]]:
@@ -152,7 +154,7 @@ class MeshObserver:
             if pending is not None and not pending.done():
                 continue
             edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
-            self._asked[side] = self._pool.submit(metrics.read, now, edges)
+            self._asked[side] = self._lanes.run(f"metrics/{side}", Priority.READ, partial(metrics.read, now, edges))
             new.append(cast("Future[object]", self._asked[side]))
         return new
 
@@ -161,19 +163,15 @@ class MeshObserver:
         readings = {side: self._answer(side) for side in Side}
         return self._count(readings, now)
 
-    def close(self) -> None:
-        """Stop asking; what still runs ends at its own timeout."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
     def _answer(self, side: Side) -> Reading | str:
         if not self._asked[side].done():
             return f"{MESH[side]}: Prometheus has not answered in time"
         try:
             return self._asked[side].result()
         except ShifterError as error:
-            return str(error)
+            return plain(str(error))
         except Exception as error:  # noqa: BLE001 - a bug in reading is no evidence, and no reason to stop going back
-            return f"{MESH[side]} cannot be read: {type(error).__name__}: {error}"
+            return plain(f"{MESH[side]} cannot be read: {type(error).__name__}: {error}")
 
     def _count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
         """Difference what was read. A side that answered moves its baseline even if the other did not."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shifter.core.decide import Decision
 from shifter.core.evidence import Counts, Evidence, Ledger
 from shifter.core.holds import pages
-from shifter.core.orders import Order
+from shifter.core.orders import Answer, Order
+from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import Health, RouteView, Side
@@ -24,7 +26,8 @@ def report(decision: Decision, evidence: Evidence, mode: str, silent_after: time
     spec = state.policy.spec
     source = sum((tick.source for tick in ledger.ticks), Counts())
     target = sum((tick.target for tick in ledger.ticks), Counts())
-    seen = observed_share(ledger.ticks)
+    fresh = bool(ledger.ticks) and now - ledger.ticks[-1].at <= evidence.max_age
+    seen = observed_share(ledger.ticks) if fresh else None
     left = ledger.ticks[-1].source.requests if ledger.ticks else 0.0
     wanted = state.share if state.intent is None else state.intent.to_share
     return Report(
@@ -45,11 +48,11 @@ def report(decision: Decision, evidence: Evidence, mode: str, silent_after: time
         verdict=decision.assessment.verdict,
         holds=tuple(HoldReport(kind=hold.kind, reason=hold.reason) for hold in decision.holds),
         findings=_findings(decision),
-        warnings=tuple(warning for view in (views or {}).values() for warning in view.warnings),
-        source_requests=source.requests,
-        source_bad=source.bad,
-        target_requests=target.requests,
-        target_bad=target.bad,
+        warnings=_warnings(state, views),
+        source_requests=_finite(source.requests),
+        source_bad=_finite(source.bad),
+        target_requests=_finite(target.requests),
+        target_bad=_finite(target.bad),
         members=_members(views),
         soaked_seconds=_soaked(state, ledger, evidence.settled_at),
         soak_seconds=spec.soak.total_seconds(),
@@ -69,8 +72,8 @@ def evidence_of(decision: Decision, ledger: Ledger) -> dict[str, object]:
         "verdict": str(decision.assessment.verdict),
         "said": decision.assessment.reason,
         "findings": [finding.model_dump(mode="json") for finding in _findings(decision)],
-        "requests": {"tcm": source.requests, "istio": target.requests},
-        "bad": {"tcm": source.bad, "istio": target.bad},
+        "requests": {"tcm": _finite(source.requests), "istio": _finite(target.requests)},
+        "bad": {"tcm": _finite(source.bad), "istio": _finite(target.bad)},
     }
 
 
@@ -82,29 +85,39 @@ def records_of_orders(decision: Decision, orders: Mapping[int, Order]) -> list[N
             decision.state.name,
             What.ORDER,
             orders[answer.order_id].request.by,
-            _order_sentence(orders[answer.order_id], answer.text),
-            evidence={"order": answer.order_id, "answer": str(answer.answer)},
+            _order_sentence(orders[answer.order_id], answer.answer, answer.text),
+            evidence={
+                "order": answer.order_id,
+                "answer": str(answer.answer),
+                "givenAt": orders[answer.order_id].at.isoformat(),
+            },
         )
         for answer in decision.answers
     ]
 
 
-def _order_sentence(order: Order, text: str) -> str:
-    why = f" ({order.request.reason})" if order.request.reason else ""
-    return f"{order.request.verb}{why}: {text}"
+def _order_sentence(order: Order, answer: Answer, text: str) -> str:
+    asked = order.request
+    why = f" ({asked.reason})" if asked.reason else ""
+    flags = (" --full" if asked.full else "") + (" --override" if asked.override else "")
+    return f"{asked.verb}{flags}{why}: {answer}: {text}"
 
 
 def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> list[NewRecord]:
     """Return records of a phase or of holds that changed."""
     state, found = decision.state, []
     if before.phase is not state.phase:
-        said = f"{before.phase} → {state.phase}: {decision.reason}"
-        moved = {"from": str(before.phase), "to": str(state.phase)}
-        found.append(NewRecord(now, state.name, What.PHASE, SERVICE, said, evidence=moved))
+        found.append(record_of_phase(before.phase, state, decision.reason, now))
     if before.holds != state.holds:
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
     return found
+
+
+def record_of_phase(before: Phase, state: ShiftState, reason: str, now: datetime) -> NewRecord:
+    """Return the record of a phase that changed."""
+    moved = {"from": str(before), "to": str(state.phase)}
+    return NewRecord(now, state.name, What.PHASE, SERVICE, f"{before} → {state.phase}: {reason}", evidence=moved)
 
 
 def record_of_intent(
@@ -113,6 +126,14 @@ def record_of_intent(
     """Return the journal record of an intent that began, was done or failed."""
     shares = {"from": intent.from_share, "to": intent.to_share, "direction": str(intent.direction)}
     return NewRecord(now, shift, what, intent.by, reason, intent.sequence, intent.epoch, {**shares, **(evidence or {})})
+
+
+def _warnings(state: ShiftState, views: Mapping[str, RouteView] | None) -> tuple[str, ...]:
+    """What a person should know besides: what the routes show, and that nobody goes back by themselves."""
+    told = [warning for view in (views or {}).values() for warning in view.warnings]
+    if state.overridden or (state.intent is not None and state.intent.override):
+        told.insert(0, "promoted with --override: shifter does not roll back by itself until a retry")
+    return tuple(told)
 
 
 def _soaked(state: ShiftState, ledger: Ledger, settled_at: datetime | None) -> float:
@@ -158,4 +179,9 @@ def _findings(decision: Decision) -> tuple[FindingReport, ...]:
 
 def _rounded(value: float | None) -> float | None:
     # JSON has no infinity: a quantile beyond the last bucket is told in the finding's text.
-    return None if value is None or value == float("inf") else round(value, _DIGITS)
+    return None if value is None or not math.isfinite(value) else round(value, _DIGITS)
+
+
+def _finite(value: float) -> float:
+    """No number from outside may keep a record or a report from being saved."""
+    return value if math.isfinite(value) else 0.0

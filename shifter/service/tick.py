@@ -13,6 +13,7 @@ from datetime import datetime
 
 from shifter.core.fleet import Fleet
 from shifter.core.orders import Order
+from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView, Side
 from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
@@ -61,7 +62,7 @@ class Ticker:
             parts.telemetry,
         )
         self._routes = RouteObserver(parts.provider, parts.lanes)
-        self._meshes = MeshObserver(parts.metrics, parts.fleet)
+        self._meshes = MeshObserver(parts.metrics, parts.fleet, parts.lanes)
         self._adoption = Adoption(parts.folder, parts.telemetry)
         self._shifts: dict[str, Shift] = {}
         self._looked_at: datetime | None = None
@@ -94,7 +95,7 @@ class Ticker:
         """Do what is due at `now`; return whether anything was."""
         orders = () if self._draining else self._open_orders()
         looking = not self._draining and self._look_is_due(now)
-        if not (looking or orders or any(shift.place.state.intent for shift in self._shifts.values())):
+        if not (looking or orders or any(_is_busy(shift) for shift in self._shifts.values())):
             return False
         began = self._parts.stopwatch()
         self._tick(orders, now, looking=looking)
@@ -105,10 +106,6 @@ class Ticker:
         """From now on only follow what is open: no new decision, no climb sent. May be called from another thread."""
         self._draining = True
         self._courier.drain()
-
-    def close(self) -> None:
-        """Stop reading; what is open stays in the journal."""
-        self._meshes.close()
 
     def idle(self) -> bool:
         """Return whether no call to the provider is under way."""
@@ -140,12 +137,12 @@ class Ticker:
             self._looked_at = now
             self._adoption.reload(self._shifts, now)
         named = {order.request.shift for order in orders}
-        due = {
-            name: shift for name, shift in self._shifts.items() if looking or shift.place.state.intent or name in named
-        }
+        due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}
         views, counted = self._look(due, now, looking=looking)
         for name in sorted(due, key=lambda each: (not self._goes_back(each), each)):
-            mine = [order for order in orders if order.request.shift == name]
+            # An order that was obeyed stays open until the store takes the answer; it is not obeyed twice.
+            obeyed = due[name].place.state.last_order
+            mine = [order for order in orders if order.request.shift == name and order.id > obeyed]
             self._turn(due[name], views, counted, mine, now)
 
     def _goes_back(self, name: str) -> bool:
@@ -167,16 +164,18 @@ class Ticker:
         return self._routes.answers(routes), counted
 
     def _routes_of(self, shifts: Mapping[str, Shift]) -> tuple[dict[str, list[Route]], dict[str, IntentCalls]]:
-        """Return the shifts' routes by lock domain, and what is known of their open intents' calls."""
+        """Return all routes of the shifts' lock domains, and what is known of the open intents' calls there."""
         routes: dict[str, list[Route]] = {}
         calls: dict[str, IntentCalls] = {}
-        for name, shift in shifts.items():
+        domains = {route.domain for shift in shifts.values() for route in shift.place.state.policy.routes}
+        for name, shift in self._shifts.items():
             state = shift.place.state
-            domains = {route.domain for route in state.policy.routes}
-            for route in state.policy.routes:
+            mine = [route for route in state.policy.routes if route.domain in domains]
+            for route in mine:
+                # All routes of a domain in every look: an answer about a part of them would serve nobody else.
                 routes.setdefault(route.domain, []).append(route)
-            if state.intent is not None:
-                known = self._courier.calls(name, state.intent, sorted(domains))
+            if mine and state.intent is not None:
+                known = self._courier.calls(name, state.intent, sorted({route.domain for route in mine}))
                 calls[name] = IntentCalls(state.intent.sequence, known)
         return routes, calls
 
@@ -251,6 +250,11 @@ class Ticker:
             self._parts.telemetry.error(report.name, error, bug=False)
         else:
             shift.told = report
+
+
+def _is_busy(shift: Shift) -> bool:
+    """Whether a shift is looked after on every wake: a write is open, or it is on its way back."""
+    return shift.place.state.intent is not None or shift.place.state.phase is Phase.ROLLING_BACK
 
 
 def _gist(report: Report) -> tuple[object, ...]:

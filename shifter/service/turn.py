@@ -24,7 +24,14 @@ from shifter.core.state import Direction, Intent, Report
 from shifter.ports import Leadership
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.observe import Counted, IntentCalls
-from shifter.service.reporting import evidence_of, record_of_intent, records_of_change, records_of_orders, report
+from shifter.service.reporting import (
+    evidence_of,
+    record_of_intent,
+    record_of_phase,
+    records_of_change,
+    records_of_orders,
+    report,
+)
 from shifter.service.telemetry import Telemetry
 
 SILENT_REPORTS = 3
@@ -127,19 +134,36 @@ class Turner:
         place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now)
         place.answers += decision.answers
         place.state = decision.state
+        self._withhold(decision, now)
         try:
             if decision.write is not None:
                 self._begin(shift, decision, decision.write, now)
             elif place.state.intent is not None and outlook.calls is not None:
                 return self._follow(shift, outlook, decision, place.state.intent, now)
             else:
-                self._writer.save(place, may_wait=decision.kind is Kind.ROLLBACK)
+                self._writer.save(place, may_wait=True)
         except Exception:
             # Nothing of what was decided is remembered, so that the next turn decides anew. A bug is no exception.
             place.state = before[0]
             del place.records[before[1] :], place.answers[before[2] :]
             raise
         return ""
+
+    def _withhold(self, decision: Decision, now: datetime) -> None:
+        """Stop what of an open climb still waits in a lane, as soon as anything stands against it.
+
+        The order that does may be answered, and its hold in force, long before the lane is free again.
+        """
+        intent = decision.state.intent
+        if intent is None or intent.direction is Direction.RETREAT:
+            return
+        why = forbids(decision.holds, intent, decision.state) or (
+            decision.reason if decision.kind is Kind.ROLLBACK else ""
+        )
+        if now >= intent.deadline:
+            why = why or "its deadline is over"
+        if why:
+            self._courier.withhold(decision.state.name, intent, why)
 
     def _begin(self, shift: Shift, decision: Decision, write: Write, now: datetime) -> None:
         """Journal a new intent, then send it. An open one that it replaces is closed first."""
@@ -157,6 +181,7 @@ class Turner:
             reason=write.reason,
             by=write.by,
             promoted=write.promoted,
+            override=write.override,
             created_at=now,
             deadline=now + self._timing.operation_timeout,
             before=write.before,
@@ -184,7 +209,6 @@ class Turner:
             if fresh
             else Move(Step.WAIT, "just sent")
         )
-        retreat = intent.direction is Direction.RETREAT
         if move.step is Step.DONE and outlook.views is not None:
             self._finish(shift, outlook.views, intent, now)
         elif move.step is Step.FAILED:
@@ -192,11 +216,15 @@ class Turner:
             return f"the write of {shown(intent.to_share)} failed: {move.reason}"
         else:
             self._note_operations(place, intent)
-        self._writer.save(place, may_wait=retreat)
+        self._writer.save(place, may_wait=True)
+        if move.step is Step.DONE:
+            return f"{shown(intent.to_share)} is in force: {intent.reason}"
+        # Before it is sent again, so that what the provider said the last time is told.
+        trouble = self._courier.trouble(place.state.name, intent)
         if move.step is Step.SEND:
             routes = [route for route in place.state.policy.routes if route.domain in move.domains]
             self._courier.send(place.state.name, intent, routes)
-        return f"{shown(intent.to_share)} is in force: {intent.reason}" if move.step is Step.DONE else ""
+        return f"{decision.reason}; the provider: {trouble}" if trouble else ""
 
     def _note_operations(self, place: Place, intent: Intent) -> None:
         """Keep the provider's operation ids in the journal, so that a restart can ask after them."""
@@ -208,10 +236,15 @@ class Turner:
     def _finish(self, shift: Shift, views: dict[str, RouteView], intent: Intent, now: datetime) -> None:
         place = shift.place
         state = journal.done(place.state, intent, views, now)
-        written = {"written": {route: view.share for route, view in views.items()}}
+        written = {
+            "written": {route: view.share for route, view in views.items()},
+            "trouble": self._courier.trouble(state.name, intent),
+        }
         place.records.append(
             record_of_intent(state.name, What.DONE, intent, f"read back: {intent.reason}", now, written)
         )
+        if state.phase is not place.state.phase:
+            place.records.append(record_of_phase(place.state.phase, state, intent.reason, now))
         place.state = state
         shift.ledger = shift.ledger.new_share()
         shift.settled_at = None
@@ -225,7 +258,7 @@ class Turner:
         self._telemetry.write(intent.direction, "failed")
         repair = place.state.intent
         if repair is None:
-            self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
+            self._writer.save(place, may_wait=True)
             return
         place.records.append(record_of_intent(name, What.INTENT, repair, repair.reason, now))
         self._save_and_send(place, repair)

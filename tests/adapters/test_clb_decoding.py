@@ -29,7 +29,7 @@ def decoded(backend: Mapping[str, Any], health: Mapping[str, Any] | None = None)
     checks = [{"ListenerId": "lbl-1", "Rules": [rule | {"Targets": [health] if health else None}]}]
     answer = {"LoadBalancers": [{"LoadBalancerId": "lb-1", "Listeners": checks}]}
     found = decoding.servers({"Listeners": [listener]}, decoding.healths(answer))
-    (server,) = found[decoding.Place("lbl-1", "loc-1")]
+    (server,) = found[decoding.RulePlace("lbl-1", "loc-1")]
     return server.key, server.health
 
 
@@ -86,12 +86,12 @@ def test_a_member_whose_health_nobody_tells_is_unchecked() -> None:
 
 
 @pytest.mark.parametrize("facts", [{"Weight": None}, {"Weight": "much"}, {"Port": None}])
-def test_a_target_without_a_readable_weight_or_port_is_not_believed(facts: dict[str, Any]) -> None:
+def test_a_member_without_a_readable_weight_or_port_is_not_believed(facts: dict[str, Any]) -> None:
     with pytest.raises(ProviderUnavailableError, match="no readable"):
         decoded(BACKEND | facts)
 
 
-def test_a_target_without_any_address_is_not_believed() -> None:
+def test_a_member_without_any_address_is_not_believed() -> None:
     with pytest.raises(ProviderUnavailableError, match="no address"):
         decoded(BACKEND | {"Type": "NAT", "PrivateIpAddresses": None})
 
@@ -102,13 +102,10 @@ def test_null_where_a_list_belongs_is_an_empty_list() -> None:
     assert decoding.servers({"Listeners": None}, {}) == {}
 
 
-def test_layer_4_health_has_a_location_that_its_targets_lack() -> None:
-    health = {"LocationId": "loc-x", "Domain": None, "Url": None, "Targets": [{"IP": "10.0.0.1", "Port": 80}]}
-    told_ = decoding.healths({"LoadBalancers": [{"Listeners": [{"ListenerId": "lbl-1", "Rules": [health]}]}]})
+def test_what_hangs_behind_a_layer_4_listener_itself_is_behind_no_rule() -> None:
     answer = {"Listeners": [{"ListenerId": "lbl-1", "Protocol": "TCP", "Rules": None, "Targets": [BACKEND]}]}
-    found = decoding.servers(answer, told_)
 
-    assert [server.health for server in found[decoding.Place("lbl-1", "")]] == [Health.DEAD]
+    assert decoding.servers(answer, {}) == {}
 
 
 @pytest.mark.parametrize(("protocol", "has_rules"), [("http", True), ("HTTPS", True), ("QUIC", False), ("TCP", False)])

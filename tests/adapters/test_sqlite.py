@@ -40,7 +40,7 @@ POLICY = {
             "clb": {
                 "region": "ap-guangzhou",
                 "loadBalancer": "lb-1",
-                "routes": [{"listener": "lbl-1"}],
+                "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
                 "source": {"port": 30080},
                 "target": {"port": 31080},
             }
@@ -207,7 +207,7 @@ def test_history_stays_closed_without_its_pruning_mark(store: SqliteStore, path:
 
 
 def test_the_file_states_its_version_and_what_was_pruned(path: Path) -> None:
-    with closing(SqliteStore(path, timedelta(days=30))) as store:
+    with closing(SqliteStore(path)) as store:
         store.prune(NOW)
 
     with shell(path) as raw:
@@ -217,7 +217,6 @@ def test_the_file_states_its_version_and_what_was_pruned(path: Path) -> None:
         "writtenBy": shifter.__version__,
         "pruning": "",
         "prunedBefore": "2026-03-04T05:06:07.000000+00:00",
-        "retentionSeconds": "2592000",
     }
 
 
@@ -230,6 +229,21 @@ def test_a_kind_of_record_that_is_not_known_is_refused_and_not_guessed(store: Sq
         store.history()
 
     assert store.load()["shop"].version == 1
+
+
+def test_an_order_that_is_not_understood_hides_no_other(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    copied = "INSERT INTO orders (id, at, shift, verb, who, why, is_full, is_override) SELECT"
+    with shell(path) as raw:
+        raw.execute("PRAGMA ignore_check_constraints = ON")
+        raw.execute(f"{copied} 3, at, shift, 'dance', who, why, 0, 0 FROM orders WHERE id = 1")
+        raw.execute(f"{copied} 4, 'at noon', shift, verb, who, why, 0, 0 FROM orders WHERE id = 1")
+    rollback = store.create_order(OrderRequest("shop", Verb.ROLLBACK, "ana", "errors"), NOW)
+
+    assert [order.id for order in store.open_orders()] == [2, rollback.id]
+    for odd in (3, 4):
+        with pytest.raises(RefusedError, match=f"order {odd} was written by a later shifter or is damaged"):
+            store.order(odd)
 
 
 # --- the file
@@ -288,13 +302,13 @@ def test_many_may_create_the_file_at_once(path: Path) -> None:
     def begin(number: int) -> None:
         with closing(SqliteStore(path)) as store:
             start.wait(timeout=10)
-            store.append([a_record(str(number))])
+            store.create_order(OrderRequest("shop", Verb.PAUSE, "ana", str(number)), NOW)
 
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(begin, range(count)))
 
     with closing(SqliteStore(path)) as store:
-        assert [record.id for record in store.history()] == list(range(1, count + 1))
+        assert [order.id for order in store.open_orders()] == list(range(1, count + 1))
 
 
 def test_a_command_gives_orders_while_the_service_has_the_file_open(store: SqliteStore, path: Path) -> None:
@@ -351,7 +365,7 @@ def test_another_programs_file_is_refused_and_left_alone(store: SqliteStore, pat
     with pytest.raises(RefusedError, match="another program's"):
         store.load()
     with pytest.raises(RefusedError, match="another program's"):
-        store.append([a_record()])
+        store.save(a_state(), 0)
 
     assert path.read_bytes() == before
 
@@ -360,7 +374,7 @@ def test_a_file_that_is_no_database_is_unavailable_and_left_alone(store: SqliteS
     path.write_text("kind: ShiftPolicy\n" * 100, encoding="utf-8")
 
     with pytest.raises(StoreUnavailableError, match=r"shifter\.db: .*no SQLite file: check the path"):
-        store.append([a_record()])
+        store.save(a_state(), 0)
 
     assert path.read_text(encoding="utf-8").startswith("kind")
 
@@ -437,7 +451,7 @@ def test_a_path_that_cannot_be_a_file_is_unavailable(tmp_path: Path, place: str)
     (tmp_path / "directory").mkdir()
 
     with closing(SqliteStore(tmp_path / place)) as store, pytest.raises(StoreUnavailableError, match=place):
-        store.append([a_record()])
+        store.save(a_state(), 0)
     with pytest.raises(StoreUnavailableError, match=place):
         SqliteLease(tmp_path / place)
 

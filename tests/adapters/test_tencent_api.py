@@ -120,18 +120,14 @@ Connect = Callable[..., ClbApi]
 
 
 @pytest.fixture
-def connect(keys: Keys) -> Iterator[Connect]:
+def connect(keys: Keys) -> Connect:
     """Return a function that makes an API client for a port on 127.0.0.1."""
-    made: list[ClbApi] = []
 
     def connected(port: int, timeout_ms: int = 2000, **clock: Callable[..., float]) -> ClbApi:
         where = {"endpoint": f"127.0.0.1:{port}", "scheme": "http", "timeout": f"{timeout_ms}ms"}
-        made.append(ClbApi(Tencent.model_validate(keys.settings | where), **clock))  # type: ignore[arg-type]
-        return made[-1]
+        return ClbApi(Tencent.model_validate(keys.settings | where), **clock)  # type: ignore[arg-type]
 
-    yield connected
-    for api in made:
-        api.close()
+    return connected
 
 
 def read(api: ClbApi) -> Mapping[str, Any]:

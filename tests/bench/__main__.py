@@ -204,7 +204,6 @@ class Service:
         raise RuntimeError(f"{len(done)} of {len(self.ticker.shifts)} shifts have climbed")
 
     def close(self) -> None:
-        self.ticker.close()
         self.store.close()
         self._lease.release()
 

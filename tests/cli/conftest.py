@@ -35,7 +35,7 @@ def _policy(name: str) -> ShiftPolicy:
                 "clb": {
                     "region": "ap-guangzhou",
                     "loadBalancer": "lb-1",
-                    "routes": [{"listener": f"lbl-{name}"}],
+                    "routes": [{"listener": f"lbl-{name}", "domain": f"{name}.example.com", "url": "/"}],
                     "source": {"port": 30080},
                     "target": {"port": 31080},
                 }
@@ -80,7 +80,7 @@ class World:
 
     def state(self, name: str = "shop", **changes: Any) -> ShiftState:  # noqa: ANN401 - any field
         """Save a shift's state and return it."""
-        state = ShiftState(**{"name": name, "policy": _policy(name), "since": NOON - timedelta(hours=1), **changes})
+        state = self._state(name, **changes)
         saved = self.store.load().get(name)
         self.store.save(state, saved.version if saved else 0)
         return state
@@ -97,14 +97,18 @@ class World:
         return a_report(name, self.now)
 
     def record(self, new: NewRecord) -> None:
-        """Append one record to the history."""
-        self.store.append([new])
+        """Append one record to the history, as a save of its shift."""
+        saved = self.store.load().get(new.shift)
+        self.store.save(saved.state if saved else self._state(new.shift), saved.version if saved else 0, [new])
 
     def answer(self, order_id: int, answer: Answer, text: str) -> None:
         """Answer an order as the service would."""
         name = self.store.order(order_id).request.shift
         saved = self.store.load()[name]
         self.store.save(saved.state, saved.version, answers=[OrderAnswer(order_id, answer, text, self.now)])
+
+    def _state(self, name: str, **changes: Any) -> ShiftState:  # noqa: ANN401 - any field
+        return ShiftState(**{"name": name, "policy": _policy(name), "since": NOON - timedelta(hours=1), **changes})
 
     def _open(self, path: Path) -> Store:
         self.before_open(path)

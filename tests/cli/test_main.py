@@ -14,11 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from shifter import __version__
-from shifter.cli import output
 from shifter.cli.exits import CommandError, Exit, ended
 from shifter.cli.main import COMMANDS, cli
 from shifter.cli.session import Session, claimed_user, default_store_path
-from shifter.core.schema import API_VERSION
 from shifter.errors import (
     ConfigError,
     InvariantError,
@@ -136,10 +134,6 @@ def test_version_says_its_version() -> None:
     assert CliRunner().invoke(cli, ["version"]).stdout == f"shifter {__version__}\n"
     found = json.loads(CliRunner().invoke(cli, ["version", "-o", "json"]).stdout)
     assert (found["version"], found["kind"], found["schemaVersion"]) == (__version__, "Version", 1)
-
-
-def test_documents_have_the_files_api_version() -> None:
-    assert output.API_VERSION == API_VERSION
 
 
 def _raise(error: BaseException) -> Any:  # noqa: ANN401 - never returns

@@ -137,6 +137,13 @@ def test_old_reports_are_called_old(world: World, command: list[str]) -> None:
     assert "note: the service last looked 10m ago and seems not to be running" in ran.stderr
 
 
+@pytest.mark.parametrize(("promised", "noted"), [(300.0, False), (30.0, True)])
+def test_how_old_is_too_old_is_what_the_service_promised(world: World, promised: float, noted: bool) -> None:  # noqa: FBT001 - a table
+    world.shift(ago=60, silent_after_seconds=promised)
+
+    assert ("seems not to be running" in world.run("get").stderr) is noted
+
+
 def test_one_fresh_report_shows_that_the_service_runs(world: World) -> None:
     world.shift("cart", ago=600)
     world.shift("shop", ago=30)

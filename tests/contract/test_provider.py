@@ -151,7 +151,6 @@ class ClbBench:
         self.provider: TrafficProvider = ClbProvider(self.api)
 
     def close(self) -> None:
-        self.api.close()
         self.emulator.stop()
 
     def person_sets(self, route: Route, weights: Mapping[str, int]) -> None:

@@ -230,7 +230,7 @@ def test_the_failing_guard_speaks_and_the_findings_have_all() -> None:
 def test_errors_of_both_meshes_are_an_incident() -> None:
     found = judged(Counts(1000, 100), Counts(1000, 105))
 
-    assert (found.verdict, found.incident) == (Verdict.FAIL, "both meshes fail: tcm 10 %, istio 10 %, limit 1 %")
+    assert (found.verdict, found.incident) == (Verdict.FAIL, "both meshes fail: tcm 10 %, istio 10.5 %, limit 1 %")
 
 
 @pytest.mark.parametrize(

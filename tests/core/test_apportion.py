@@ -215,7 +215,9 @@ def test_a_share_is_refused_if_and_only_if_a_needed_side_is_dead_or_it_is_beyond
     members: list[Member], wanted: float
 ) -> None:
     sources, targets = alive(members, Side.SOURCE), alive(members, Side.TARGET)
-    lacking = (sources == 0 and wanted < 100) or (targets == 0 and wanted > 0)
+    # All dead means that the balancer sends to all of them: only going back is let through.
+    all_dead = sources == targets == 0 and any(member.side is Side.SOURCE for member in members)
+    lacking = (sources == 0 and wanted < 100 and not (all_dead and wanted == 0)) or (targets == 0 and wanted > 0)
     lowest, highest = 100 / (1 + MAX_WEIGHT * sources), 100 * MAX_WEIGHT * targets / (1 + MAX_WEIGHT * targets)
     beyond = 0 < wanted < 100 and (wanted < lowest or wanted > highest + MAX_ERROR_PERCENT)
     # Exactly on an end, float noise decides; either is right there.

@@ -122,7 +122,8 @@ def test_override_passes_the_signs_of_a_dying_source(barrier: str) -> None:
     decision = decide(a_shift(), evidence, NOON)
 
     assert written(decision) == (Direction.CLIMB, 100)
-    assert decision.state.overridden
+    assert decision.write is not None
+    assert decision.write.override
 
 
 def test_a_failing_target_rolls_back_and_refuses_the_promotion() -> None:
@@ -137,7 +138,8 @@ def test_override_passes_a_failing_verdict() -> None:
     decision = decide(a_shift(), seen(25, BAD, an_order(Verb.PROMOTE, **OVERRIDE)), NOON)
 
     assert written(decision) == (Direction.CLIMB, 100)
-    assert decision.state.overridden
+    assert decision.write is not None
+    assert decision.write.override
 
 
 def test_a_promotion_without_override_does_not_pass_a_failing_verdict_of_an_overridden_shift() -> None:

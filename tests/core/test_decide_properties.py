@@ -168,7 +168,7 @@ def shares_after(decision: Decision, shown: Mapping[str, RouteView]) -> dict[str
     assert decision.write is not None
     wanted = decision.write.weights
     return {
-        route: share_of(replace(each, weight=wanted[route].get(each.key, each.weight)) for each in view.members)
+        route: share_of(replace(each, weight=wanted.get(route, {}).get(each.key, each.weight)) for each in view.members)
         for route, view in shown.items()
     }
 
@@ -285,7 +285,7 @@ def test_a_promotion_passes_a_failing_verdict_only_with_override(situation: tupl
     override = promotion is not None and promotion.override
 
     assert promotion is None or decision.assessment.verdict is not Verdict.FAIL or override
-    assert not override or decision.state.overridden
+    assert not override or (decision.write is not None and decision.write.override)
 
 
 @THOROUGH
@@ -315,16 +315,16 @@ def test_a_write_is_whole_numbers_that_keep_to_its_share_and_names_what_was_live
         return
 
     assert shown is not None
-    assert write.before == {route: view.weights for route, view in shown.items()}
-    assert write.weights.keys() == shown.keys()
+    assert write.before == {route: shown[route].weights for route in write.weights}
+    assert set(write.weights) <= set(shown)
     # A retreat may repeat what is live: it replaces a climb under way, which may still land.
     assert write.weights != write.before or (write.direction is Direction.RETREAT and state.intent is not None)
     for route, weights in write.weights.items():
         assert all(type(weight) is int and 0 <= weight <= 100 for weight in weights.values())
         sided = [replace(member, weight=weights[member.key]) for member in shown[route].members if member.side]
         share = share_of(sided)
-        left_alone = weights == write.before[route]
-        assert left_alone or (share is not None and share <= write.to_share + NOISE)
+        assert share is not None
+        assert share <= write.to_share + NOISE
 
 
 @given(situations((Phase.COMPLETED,)))

@@ -32,10 +32,11 @@ from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
 from shifter.core.splits import Health, Member, Side
 from shifter.errors import RefusedError
+from shifter.files.documents import value_of
+from shifter.files.located_yaml import document_of
 from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
 from shifter.service.telemetry import Telemetry
-from shifter.service.yaml_files import document_of, value_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = tuple(

@@ -7,11 +7,11 @@ import pytest
 
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
+from shifter.files.documents import load_fleet, load_policy
 from shifter.lab.account import SECRET_ID, SECRET_KEY, Account, open_account
 from shifter.lab.files import LAB_PACE, Pace, write_all
 from shifter.lab.topology import Namespace, lay_out, ports_needed
 from shifter.service.policy_files import PolicyFolder
-from shifter.service.yaml_files import load_fleet, load_policy
 
 BALANCER_OF = {"shop": "lb-front0002", "pay": "lb-front0001", "search": "lb-front0001"}
 URLS = {"tcm": "http://127.0.0.1:19090", "istio": "http://127.0.0.1:19091"}

@@ -29,6 +29,7 @@ from shifter.core.counters import Baselines, advance
 from shifter.core.evidence import INFINITY_MS, Counts, Reading, SideCounts
 from shifter.core.fleet import Datasource
 from shifter.core.splits import Route, RouteView, Side
+from shifter.files.documents import load_fleet, load_policy
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, Account, open_account
 from shifter.lab.dataplane import DataPlane, DataPlaneSpec
 from shifter.lab.emulator import Emulator
@@ -38,7 +39,6 @@ from shifter.lab.load_report import LoadReport, NamespaceLoad
 from shifter.lab.tools import find_tools
 from shifter.lab.topology import GATEWAY_NAMESPACE, GATEWAY_WORKLOAD, Namespace
 from shifter.ports import Change, Progress
-from shifter.service.yaml_files import load_fleet, load_policy
 
 SHARES = (0, 1, 10, 33, 50, 75, 99, 100)
 SPLIT = {f"at-{share}": share for share in SHARES}

@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,7 +132,6 @@ class World:
 
     def die(self) -> None:
         """End the process as a kill does: nothing is drained or released; the lease is simply gone."""
-        self.ticker.close()
         self.lease.lose()
 
     def restart(self) -> None:
@@ -312,9 +310,6 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
         return made[-1]
 
     yield make
-    for world in made:
-        with suppress(Exception):
-            world.ticker.close()
     structlog.reset_defaults()
 
 

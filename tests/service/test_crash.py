@@ -59,7 +59,6 @@ def edges(run: Callable[[World], None]) -> list[str]:
     with tempfile.TemporaryDirectory() as path:
         world = a_world(Path(path))
         run(world)
-        world.ticker.close()
         return world.trap.calls
 
 
@@ -74,7 +73,6 @@ def crashed(path: Path, run: Callable[[World], None], *points: int) -> World:
     world = a_world(path)
     world.trap.strike_at = frozenset(points)
     run(world)
-    world.ticker.close()
     return world
 
 

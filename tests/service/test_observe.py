@@ -225,10 +225,8 @@ def a_policy(**changes: object) -> ShiftPolicy:
 
 
 def looks(source: Scripted, target: Scripted, *ticks: float) -> list[Counted]:
-    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
-    found = [look_at_meshes(observer, [a_policy()], NOON + tick * TICK) for tick in ticks]
-    observer.close()
-    return found
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET, InlineLanes())
+    return [look_at_meshes(observer, [a_policy()], NOON + tick * TICK) for tick in ticks]
 
 
 def test_the_first_look_counts_nothing() -> None:
@@ -297,10 +295,9 @@ def test_after_a_clock_that_was_set_back_counting_begins_anew() -> None:
 
 def test_only_the_bucket_edges_that_a_policy_needs_are_read() -> None:
     source, target = Scripted(a_reading(0, "tcm", 9)), Scripted(a_reading(0, "istio", 9))
-    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET)
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET, InlineLanes())
     strict = a_policy(analysis={"latency": {"maxMs": 500}})
     look_at_meshes(observer, [a_policy(), strict], NOON)
-    observer.close()
 
     assert source.edges == target.edges == [(25, 50, 100, 250, 500, 1000)]
 
@@ -318,13 +315,12 @@ class Hanging:
         return a_reading(0, "istio", 100)
 
 
-def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice() -> None:
+def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice(lanes: Lanes) -> None:
     hanging = Hanging()
     source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 9))
-    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON))
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON), lanes)
     problems = [look_at_meshes(observer, [a_policy()], NOON + tick * TICK).problem for tick in range(2)]
     hanging.let_go.set()
-    observer.close()
 
     assert problems == ["istio: Prometheus has not answered in time"] * 2
     assert hanging.reads == 1

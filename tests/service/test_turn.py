@@ -86,7 +86,7 @@ def test_orders_are_in_the_history_with_who_and_why(world: World) -> None:
     told = [record for record in world.history() if record.what is What.ORDER]
 
     assert [(record.by, record.reason) for record in told] == [
-        ("ann", "pause (because): paused: the share will not be raised")
+        ("ann", "pause (because): accepted: paused: the share will not be raised")
     ]
 
 

@@ -188,15 +188,6 @@ class ClbApi:
         """
         return self._call(region, action, request, required, AmbiguousWriteError)
 
-    def close(self) -> None:
-        """Close idle connections. Calling twice is harmless, and so is a call after it."""
-        with self._lock:
-            clients, self._clients = self._clients, {}
-        for client in clients.values():
-            from shifter.adapters.tencent.sdk import close  # noqa: PLC0415 - the SDK is imported already
-
-            close(client)
-
     def _call(
         self, region: str, action: str, request: Json, required: Sequence[str], unknown: type[ShifterError]
     ) -> Json:

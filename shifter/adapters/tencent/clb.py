@@ -3,7 +3,7 @@
 Facts this module is built around, from `tencentcloud/clb/v20180317/models.py` unless said otherwise:
 
 * a weight that is left out becomes 10, so every weight is sent, 0 included;
-* BatchModifyTargetWeight takes at most 100 items, 50 targets in one, 500 in all;
+* BatchModifyTargetWeight takes at most 100 items, 50 members in one, 500 in all;
 * a CLB carries out one operation at a time; TKE's controllers take the same lock, so being refused is normal;
 * a write is accepted long before it is true, and a task that says it succeeded is a claim: callers read back;
 * a layer 4 listener sees connections, not hosts: it cannot give one namespace a share of its own.
@@ -23,13 +23,13 @@ from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavail
 from shifter.ports import Change, Operation, OperationState, Progress
 
 MAX_ITEMS = 100
-MAX_TARGETS_PER_ITEM = 50
-MAX_TARGETS = 500
+MAX_MEMBERS_PER_ITEM = 50
+MAX_MEMBERS = 500
 _LISTENERS_PER_CALL = 20
 _PROGRESS = {0: Progress.DONE, 1: Progress.FAILED, 2: Progress.RUNNING}
 _NODES = {"", "NODE"}
 _Json: TypeAlias = dict[str, Any]
-_Servers: TypeAlias = Mapping[decoding.Place, Sequence[Server]]
+_Servers: TypeAlias = Mapping[decoding.RulePlace, Sequence[Server]]
 
 
 class ClbProvider:
@@ -52,8 +52,8 @@ class ClbProvider:
         # All listeners: naming one that does not exist would fail the others with it.
         answer = self._api.read(region, "DescribeListeners", {"LoadBalancerId": balancer}, ["TotalCount"])
         listeners = decoding.listeners(answer)
-        servers: dict[decoding.Place, tuple[Server, ...]] = {}
-        functions: set[decoding.Place] = set()
+        servers: dict[decoding.RulePlace, tuple[Server, ...]] = {}
+        functions: set[decoding.RulePlace] = set()
         for ids in _chunks(sorted({route.listener for route in routes} & listeners.keys()), _LISTENERS_PER_CALL):
             health = self._api.read(region, "DescribeTargetHealth", {**named, "ListenerIds": ids}, ["LoadBalancers"])
             asked = {"LoadBalancerId": balancer, "ListenerIds": ids}
@@ -97,7 +97,7 @@ def _view(
     route: Route,
     listeners: Mapping[str, decoding.Listener],
     servers: _Servers,
-    functions: set[decoding.Place],
+    functions: set[decoding.RulePlace],
     refusals: Sequence[str],
 ) -> RouteView:
     """Put together what is known of one route, and everything that speaks against writing it."""
@@ -106,7 +106,7 @@ def _view(
     rule = None if listener is None else _rule(route, listener)
     if listener is None or rule is None:
         return RouteView(route, (), refusal="; ".join(reasons))
-    place = decoding.Place(listener.id, rule.location)
+    place = decoding.RulePlace(listener.id, rule.location)
     found = servers.get(place, ())
     if rule.target_type not in _NODES:
         reasons.append(f"the rule is bound to a target group ({rule.target_type}), its members have no weights here")
@@ -132,8 +132,6 @@ def _listener_refusals(route: Route, listener: decoding.Listener | None) -> Iter
             f"listener {listener.id} is layer 4 ({listener.protocol}): it sees connections, not hosts, and cannot "
             "split per namespace; use an HTTP or HTTPS listener with a rule per namespace"
         )
-    elif route.host is None:
-        yield f"listener {listener.id} has rules: name the domain and url of one"
     elif _rule(route, listener) is None:
         yield _no_rule(route, listener)
 
@@ -161,17 +159,15 @@ def _warnings(rule: decoding.Rule, servers: Sequence[Server]) -> Iterable[str]:
 
 
 def _items(change: Change) -> Iterable[_Json]:
-    """Return the ModifyList items of one change: one, or more if it has too many targets for one."""
+    """Return the ModifyList items of one change: one, or more if it has too many members for one."""
     route = change.route
-    if route.host is None:
-        raise ProviderRefusedError(f"{route.id}: only rules can be written; name domain and url")
     refuse_bad_weights(route.id, change.weights)
     rule = {"ListenerId": route.listener, "Domain": route.host, "Url": route.path}
-    for keys in _chunks(sorted(change.weights), MAX_TARGETS_PER_ITEM):
-        yield {**rule, "Targets": [_target(key, change.weights[key]) for key in keys]}
+    for keys in _chunks(sorted(change.weights), MAX_MEMBERS_PER_ITEM):
+        yield {**rule, "Targets": [_addressed(key, change.weights[key]) for key in keys]}
 
 
-def _target(key: str, weight: int) -> _Json:
+def _addressed(key: str, weight: int) -> _Json:
     """Address a member the way it was bound, which its key remembers: an instance id, or an address."""
     address, _, port = key.rpartition(":")
     if not address or not port.isdecimal():
@@ -190,9 +186,9 @@ def _named_by(address: str) -> str:
 def _refuse_too_much(items: Sequence[_Json], changes: Sequence[Change]) -> None:
     if len({change.route.id for change in changes}) < len(changes):
         raise ProviderRefusedError("a route is changed twice in one batch")
-    targets = sum(len(item["Targets"]) for item in items)
-    if len(items) > MAX_ITEMS or targets > MAX_TARGETS:
+    members = sum(len(item["Targets"]) for item in items)
+    if len(items) > MAX_ITEMS or members > MAX_MEMBERS:
         raise ProviderRefusedError(
-            f"{targets} members in {len(items)} items are too many for one call: "
-            f"at most {MAX_TARGETS} in {MAX_ITEMS} items of {MAX_TARGETS_PER_ITEM}"
+            f"{members} members in {len(items)} items are too many for one call: "
+            f"at most {MAX_MEMBERS} in {MAX_ITEMS} items of {MAX_MEMBERS_PER_ITEM}"
         )

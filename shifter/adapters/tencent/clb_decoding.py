@@ -1,13 +1,13 @@
 """What the CLB API answers, as values. Pure: JSON in, values out.
 
 Lenient where the official samples are inconsistent (types in either case, null for an empty list, a health detail
-that contradicts the flag), strict about what a decision rests on: a target without a weight is not believed.
+that contradicts the flag), strict about what a decision rests on: a member without a weight is not believed.
 Field names are those of `tencentcloud/clb/v20180317/models.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,8 +30,8 @@ _Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where servers hang: a rule of a listener, or the listener itself (`location` empty, layer 4)."""
+class RulePlace:
+    """The rule that servers hang behind: its listener's id and its own, the LocationId."""
 
     listener: str
     location: str
@@ -121,32 +121,30 @@ def _rule(one: Json) -> Rule:
     )
 
 
-def healths(answer: Json) -> dict[Place, dict[_Address, Health]]:
+def healths(answer: Json) -> dict[RulePlace, dict[_Address, Health]]:
     """Return what DescribeTargetHealth says, by place and then by (address or instance id, port)."""
-    found: dict[Place, dict[_Address, Health]] = {}
+    found: dict[RulePlace, dict[_Address, Health]] = {}
     for balancer in _many(answer, "LoadBalancers"):
         for listener in _many(balancer, "Listeners"):
             for rule in _many(listener, "Rules"):
-                # Layer 4 has one rule here, with a LocationId of its own but no domain.
-                location = _text(rule, "LocationId") if rule.get("Domain") else ""
-                told = found.setdefault(Place(_text(listener, "ListenerId"), location), {})
-                for target in _many(rule, "Targets"):
-                    port, health = _whole(target, "Port"), _health(target)
-                    told |= {(_text(target, name), port): health for name in ("IP", "TargetId")}
+                told = found.setdefault(_place(listener, rule), {})
+                for member in _many(rule, "Targets"):
+                    port, health = _whole(member, "Port"), _health(member)
+                    told |= {(_text(member, name), port): health for name in ("IP", "TargetId")}
     return found
 
 
-def _health(target: Json) -> Health:
+def _health(member: Json) -> Health:
     """The flag decides; the detail only where it says that nothing is checked, or where there is no flag."""
-    detail = _text(target, "HealthStatusDetail").lower()
+    detail = _text(member, "HealthStatusDetail").lower()
     if detail == "close":
         return Health.UNCHECKED
-    flag = target.get("HealthStatus")
+    flag = member.get("HealthStatus")
     alive = flag if isinstance(flag, bool) else detail == "alive"
     return Health.ALIVE if alive else Health.DEAD
 
 
-def servers(answer: Json, told: Mapping[Place, Mapping[_Address, Health]]) -> dict[Place, tuple[Server, ...]]:
+def servers(answer: Json, told: Mapping[RulePlace, Mapping[_Address, Health]]) -> dict[RulePlace, tuple[Server, ...]]:
     """Return the servers of a DescribeTargets answer, by place, with the health that `told` has of them.
 
     A server whose health nobody tells is `unchecked`.
@@ -154,40 +152,39 @@ def servers(answer: Json, told: Mapping[Place, Mapping[_Address, Health]]) -> di
     Raises:
         ProviderUnavailableError: a server has no readable port or weight, or cannot be addressed.
     """
-    found: dict[Place, tuple[Server, ...]] = {}
-    for listener in _many(answer, "Listeners"):
-        id_ = _text(listener, "ListenerId")
-        places = [(Place(id_, _text(rule, "LocationId")), rule) for rule in _many(listener, "Rules")]
-        for place, holder in [*places, (Place(id_, ""), listener)]:
-            found[place] = _servers(_many(holder, "Targets"), told.get(place, {}))
-    return found
+    return {
+        place: tuple(_server(member, told.get(place, {})) for member in _many(rule, "Targets"))
+        for place, rule in _rules(answer)
+    }
 
 
-def functions(answer: Json) -> frozenset[Place]:
+def functions(answer: Json) -> frozenset[RulePlace]:
     """Return the places that send to cloud functions, which have no weights a split could use."""
-    return frozenset(
-        Place(_text(listener, "ListenerId"), _text(rule, "LocationId"))
-        for listener in _many(answer, "Listeners")
-        for rule in _many(listener, "Rules")
-        if _many(rule, "FunctionTargets")
-    )
+    return frozenset(place for place, rule in _rules(answer) if _many(rule, "FunctionTargets"))
 
 
-def _servers(backends: Sequence[Json], told: Mapping[_Address, Health]) -> tuple[Server, ...]:
-    return tuple(_server(backend, told) for backend in backends)
+def _rules(answer: Json) -> Iterable[tuple[RulePlace, Json]]:
+    """Yield the rules of a DescribeTargets answer; a layer 4 listener has none, and nothing that could be split."""
+    for listener in _many(answer, "Listeners"):
+        for rule in _many(listener, "Rules"):
+            yield _place(listener, rule), rule
 
 
-def _server(backend: Json, told: Mapping[_Address, Health]) -> Server:
-    id_, port, weight = _text(backend, "InstanceId"), _whole(backend, "Port"), _whole(backend, "Weight")
-    ips = tuple(str(ip) for ip in backend.get("PrivateIpAddresses") or ())
-    # A target must be addressed the way it was bound: only a CVM by its instance, whatever else carries one.
-    bound_by_id = _text(backend, "Type").upper() == "CVM" and id_
+def _place(listener: Json, rule: Json) -> RulePlace:
+    return RulePlace(_text(listener, "ListenerId"), _text(rule, "LocationId"))
+
+
+def _server(member: Json, told: Mapping[_Address, Health]) -> Server:
+    id_, port, weight = _text(member, "InstanceId"), _whole(member, "Port"), _whole(member, "Weight")
+    ips = tuple(str(ip) for ip in member.get("PrivateIpAddresses") or ())
+    # A member must be addressed the way it was bound: only a CVM by its instance, whatever else carries one.
+    bound_by_id = _text(member, "Type").upper() == "CVM" and id_
     address = id_ if bound_by_id else next(iter(ips), "")
     if not address:
-        raise ProviderUnavailableError(f"DescribeTargets: a target on port {port} has no address")
-    names = [*ips, id_, _text(backend, "EniId")]
+        raise ProviderUnavailableError(f"DescribeTargets: a member on port {port} has no address")
+    names = [*ips, id_, _text(member, "EniId")]
     health = next((told[name, port] for name in names if name and (name, port) in told), Health.UNCHECKED)
-    return Server(f"{address}:{port}", port, weight, health, id_, ips, _text(backend, "Tag"))
+    return Server(f"{address}:{port}", port, weight, health, id_, ips, _text(member, "Tag"))
 
 
 def task_status(answer: Json) -> int:

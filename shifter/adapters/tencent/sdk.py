@@ -58,11 +58,6 @@ def new_client(settings: Tencent, region: str, credentials: FileCredentials) -> 
     return client  # type: ignore[no-any-return] # the SDK ships no types
 
 
-def close(client: Client) -> None:
-    """Close the client's idle connections; a later call opens new ones."""
-    client.request.conn._session.close()  # noqa: SLF001 - see `new_client`
-
-
 def never_sent(error: BaseException) -> bool:
     """Return whether the request certainly did not leave this machine: no connection could be opened.
 

@@ -1,0 +1,94 @@
+"""Files become documents, documents become models; every problem of a file is told at once, each at its place."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shifter.core.fleet import Fleet
+from shifter.core.policy import ShiftPolicy
+from shifter.errors import ConfigError, Problem
+from shifter.files.located_yaml import MAX_BYTES, At, Document, document_of
+from shifter.files.problems import explain
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def raw_bytes(path: Path) -> bytes:
+    """Return a file's bytes, at most one more than `MAX_BYTES`.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it is no regular file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise _cannot_read(path, "not a regular file")
+        with path.open("rb") as opened:
+            return opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _cannot_read(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the path
+        raise _cannot_read(path, f"cannot be read: {error}") from error
+
+
+def read_document(path: Path) -> Document:
+    """Return what a file says. A file that cannot be opened is a document with that problem."""
+    try:
+        return document_of(str(path), raw_bytes(path))
+    except ConfigError as error:
+        return Document(str(path), problems=error.problems, whole=False)
+
+
+def value_of(document: Document, model: type[_Model]) -> _Model:
+    """Return the document as a value of `model`.
+
+    Raises:
+        ConfigError: with every problem of the file, those of its form and those the model found, by place.
+    """
+    problems = set(document.problems)
+    if document.whole:
+        try:
+            # Through JSON: files know no tuples, and pydantic is strict about Python's types but fair about JSON's.
+            value = model.model_validate_json(json.dumps(document.value))
+        except ValidationError as error:
+            found = explain(error.errors(include_url=False), model, document.value)
+            problems |= {
+                document.problem(one.path, one.message, one.hint, at_key=one.at_key)
+                for one in found
+                if not any(_within(one.path, path) or _within(path, one.path) for path in document.opaque)
+            }
+        else:
+            if not problems:
+                return value
+    first, *rest = sorted(problems)
+    raise ConfigError(f"{first}{f', and {len(rest)} more' if rest else ''}", (first, *rest))
+
+
+def load_policy(path: Path) -> ShiftPolicy:
+    """Return the policy in a file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a valid policy; all problems at once.
+    """
+    return value_of(read_document(path), ShiftPolicy)
+
+
+def load_fleet(path: Path) -> Fleet:
+    """Return the fleet in a file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a valid fleet; all problems at once.
+    """
+    return value_of(read_document(path), Fleet)
+
+
+def _within(inner: At, outer: At) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def _cannot_read(path: Path, message: str) -> ConfigError:
+    return ConfigError(f"{path}: {message}", (Problem(str(path), 0, 0, "", message),))
