@@ -2,9 +2,10 @@
 
 With nA source members whose weights add up to A and nB target members adding up to B, the target receives
 B / (A + B) of the traffic. Weights are integers 0..100 per member, so A is at most 100 nA. The search below
-therefore looks for two totals and deals each out as evenly as possible. Four rules make it safe:
+therefore looks for two totals and deals each out as evenly as possible. Five rules make it safe:
 
 * the share achieved never exceeds the share wanted, so rounding never enlarges the blast radius;
+* the source's weights stay as high as they can, so a step of which only a part is in force hardly overshoots;
 * 0 and 100 are exact, and nothing strictly between is ever rounded to either;
 * only members that serve count, and a side is never left without weight unless the wanted share says so;
 * strictly between, a dead member of the target gets weight 0 (its recovery must not raise the share), a dead
@@ -87,7 +88,7 @@ def _resting(member: Member, dealt: Mapping[str, int], source: Sequence[Member])
 def _totals(source_count: int, target_count: int, wanted: float) -> tuple[int, int]:
     """Search the totals (source, target) whose share is nearest below `wanted`, preferring an even deal."""
     ratio = wanted / FULL_PERCENT
-    best: tuple[float, float, int] | None = None
+    best: tuple[float, int, float] | None = None
     chosen = (0, 0)
     for source_total in range(1, MAX_WEIGHT * source_count + 1):
         # Largest target total whose share does not exceed the wanted one; the epsilon absorbs float noise.
@@ -95,11 +96,10 @@ def _totals(source_count: int, target_count: int, wanted: float) -> tuple[int, i
         if not 1 <= target_total <= MAX_WEIGHT * target_count:
             continue
         shortfall = wanted - FULL_PERCENT * target_total / (source_total + target_total)
-        rank = (
-            max(shortfall, _EVEN_ENOUGH_PERCENT),
-            _unevenness(source_total, source_count) + _unevenness(target_total, target_count),
-            -source_total,
-        )
+        # The largest source total comes before the evenest deal: from step to step the source's weights then hardly
+        # rise, so that a step of which only a part is in force does not overshoot.
+        uneven = _unevenness(source_total, source_count) + _unevenness(target_total, target_count)
+        rank = (max(shortfall, _EVEN_ENOUGH_PERCENT), -source_total, uneven)
         if best is None or rank < best:
             best, chosen = rank, (source_total, target_total)
     # A share near 100 needs the target at its maximum: the loop above may find nothing when the source is small.

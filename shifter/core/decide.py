@@ -22,7 +22,7 @@ from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_bac
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.settling import soaked_seconds
-from shifter.core.splits import FULL_PERCENT, Health, Member, RouteView, Side, shown
+from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, Member, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, Promotion, ShiftState, Weights
 from shifter.errors import RefusedError
 
@@ -245,8 +245,23 @@ def _climb(decision: Decision, evidence: Evidence) -> Decision:
     if step is None:
         done = state.model_copy(update={"phase": after(state.phase, Event.FINISH)})
         return replace(decision, kind=Kind.ADVANCE, state=done, reason="completed: 100 % soaked on istio")
+    if first := _source_first(decision, evidence):
+        return first
     why = decision.assessment.reason
     return _raise(decision, step, evidence, f"to {step:g} %: {why}", SERVICE)
+
+
+def _source_first(decision: Decision, evidence: Evidence) -> Decision | None:
+    """Before the first step, bring the source to full weight in a write of its own, if it is not there.
+
+    CLB binds members with weight 10. Were they raised in the same write as the target's first weight, a write of
+    which only the target's part is in force would send it several times the share of the step.
+    """
+    views = evidence.views or {}
+    members = [member for view in views.values() for member in view.members if member.side is Side.SOURCE]
+    if decision.state.share > 0 or all(member.weight == MAX_WEIGHT for member in members):
+        return None
+    return _write(decision, Direction.KEEP, 0.0, views, "the source's weights first, still at 0 %", SERVICE)
 
 
 def _promote(decision: Decision, promotion: Promotion, evidence: Evidence) -> Decision:

@@ -197,3 +197,15 @@ def test_orders_are_obeyed_in_the_order_of_their_ids() -> None:
     assert [answer.order_id for answer in decision.answers] == [1, 2]
     assert all(answer.answer is Answer.ACCEPTED for answer in decision.answers)
     assert decision.state.paused is None
+
+
+def test_the_source_gets_its_full_weight_in_a_write_of_its_own_before_the_first_step() -> None:
+    bound = live((old(10), new(0)))
+    first = decide(a_shift(Phase.WAITING, 0, weights={}), replace(seen(0), views=bound), NOON)
+    raised = live((old(100), new(0)))
+    second = decide(a_shift(Phase.WAITING, 0), replace(seen(0), views=raised), NOON)
+
+    assert written(first) == (Direction.KEEP, 0)
+    assert first.write is not None
+    assert first.write.weights == weights(0)
+    assert written(second) == (Direction.CLIMB, 5)

@@ -56,7 +56,7 @@ def test_routes_that_are_right_keep_their_weights() -> None:
 
     assert write is not None
     assert write.before == {A.id: {"old": 75, "new": 25, "new2": 25}}
-    assert write.weights == {A.id: {"old": 96, "new": 16, "new2": 16}}
+    assert write.weights == {A.id: {"old": 99, "new": 17, "new2": 16}}
 
 
 def test_a_share_within_the_tolerance_is_left_alone() -> None:
