@@ -5,7 +5,7 @@ B / (A + B) of the traffic. Weights are integers 0..100 per member, so A is at m
 therefore looks for two totals and deals each out as evenly as possible. Five rules make it safe:
 
 * the share achieved never exceeds the share wanted, so rounding never enlarges the blast radius;
-* the source's weights stay as high as they can, so a step of which only a part is in force hardly overshoots;
+* the source's weights stay as high as they can, so a usual step of which only a part is in force hardly overshoots;
 * 0 and 100 are exact, and nothing strictly between is ever rounded to either;
 * only members that serve count, and a side is never left without weight unless the wanted share says so;
 * strictly between, a dead member of the target gets weight 0 (its recovery must not raise the share), a dead

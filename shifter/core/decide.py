@@ -110,8 +110,14 @@ def _obey_all(state: ShiftState, orders: Sequence[Order], now: datetime) -> tupl
 def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
     if evidence.signal_problem:
         return Assessment(Verdict.NO_SIGNAL, evidence.signal_problem)
-    situation = Situation(_exposed(state, evidence), state.verified_at, now, evidence.max_age)
-    return assess(state.policy.spec.analysis, evidence.ledger, situation)
+    share, ledger = state.share, evidence.ledger
+    if state.share == 0 and state.intent is not None and (exposed := _exposed(state, evidence)) > 0:
+        # The first step is in force before it is done. Only what came with it says anything about it: before, the
+        # ledger may still hold the end of an attempt that failed.
+        since = ledger.since(state.intent.created_at)
+        share, ledger = (exposed, replace(ledger, ticks=since)) if since else (share, ledger)
+    situation = Situation(share, state.verified_at, now, evidence.max_age)
+    return assess(state.policy.spec.analysis, ledger, situation)
 
 
 def _exposed(state: ShiftState, evidence: Evidence) -> float:

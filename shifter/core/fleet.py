@@ -5,6 +5,8 @@ One file per shifter. Secrets are never in it, only the names of the files that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -12,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import API_VERSION, Duration, Metadata, StrictModel
 
 _LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -59,8 +62,10 @@ class Datasource(StrictModel):
 
     @model_validator(mode="after")
     def _edges_climb(self) -> Self:
-        if any(after <= before for before, after in pairwise((0, *self.edges_ms))):
-            raise PydanticCustomError("edges", "edgesMs must be above 0 and grow from one to the next")
+        for index, (before, after) in enumerate(pairwise((0, *self.edges_ms))):
+            if after <= before:
+                said = "edgesMs must be above 0 and grow from one to the next"
+                raise PydanticCustomError("edges", said, {"at": ("edgesMs", index)})
         return self
 
     @model_validator(mode="after")
@@ -69,6 +74,7 @@ class Datasource(StrictModel):
             raise PydanticCustomError(
                 "matchers",
                 "reporter alone matches every sidecar too; add a label that only the gateway has, e.g. source_workload",
+                {"at": ("matchers",)},
             )
         return self
 
@@ -84,11 +90,15 @@ class Datasources(StrictModel):
         source, target = self.source, self.target
         if source.url != target.url:
             return self
-        for ours, theirs in ((source.matchers, target.matchers), (source.pod_matchers, target.pod_matchers)):
+        for place, ours, theirs in (
+            ("matchers", source.matchers, target.matchers),
+            ("podMatchers", source.pod_matchers, target.pod_matchers),
+        ):
             if all(ours[label] == theirs[label] for label in set(ours) & set(theirs)):
                 raise PydanticCustomError(
                     "datasources",
                     "both sides read the same Prometheus and no matcher tells them apart: they would share series",
+                    {"at": ("target", place)},
                 )
         return self
 
@@ -108,7 +118,7 @@ class Tencent(StrictModel):
     def _plain_http_stays_home(self) -> Self:
         host = self.endpoint.rsplit(":", 1)[0]
         if self.scheme == "http" and host not in {"127.0.0.1", "localhost"}:
-            raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only")
+            raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only", {"at": ("scheme",)})
         return self
 
 
@@ -136,7 +146,9 @@ class Timing(StrictModel):
     @model_validator(mode="after")
     def _spans_fit(self) -> Self:
         if self.sample_max_age < self.tick:
-            raise PydanticCustomError("timing", "sampleMaxAge must be at least one tick")
+            # What the file does not say has a default, and nothing to point at.
+            said = "sampleMaxAge" if "sample_max_age" in self.model_fields_set else "tick"
+            raise PydanticCustomError("timing", "sampleMaxAge must be at least one tick", {"at": (said,)})
         return self
 
 
@@ -152,7 +164,7 @@ class FleetSpec(StrictModel):
     @model_validator(mode="after")
     def _history_outlives_a_day(self) -> Self:
         if self.retention < timedelta(days=1):
-            raise PydanticCustomError("retention", "history must be kept for at least 1d")
+            raise PydanticCustomError("retention", "history must be kept for at least 1d", {"at": ("retention",)})
         return self
 
 
@@ -163,3 +175,30 @@ class Fleet(StrictModel):
     kind: Literal["Fleet"]
     metadata: Metadata
     spec: FleetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """What a policy asks at the dotted `path` that the fleet cannot give, and why."""
+
+    path: tuple[str | int, ...]
+    reason: str
+
+
+def misfits(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:
+    """Yield what a policy asks and the fleet cannot give; without a fleet, what no fleet of defaults could.
+
+    A latency beyond the last edge of a histogram is not measured: above it, one second over is as good as one hour.
+    """
+    latency = policy.spec.analysis.latency
+    if latency is None:
+        return
+    known: dict[str, Sequence[float]] = {"edgesMs": ISTIO_EDGES_MS}
+    if fleet is not None:
+        sources = fleet.spec.datasources
+        known = {"the source's edgesMs": sources.source.edges_ms, "the target's edgesMs": sources.target.edges_ms}
+    for whose, edges in known.items():
+        if latency.max_ms > edges[-1]:
+            limits = f"{latency.max_ms:.12g} ms is beyond the last of {whose}, {edges[-1]:.12g} ms"
+            yield Misfit(("spec", "analysis", "latency", "maxMs"), f"{limits}: nothing slower can be told apart")
+            return

@@ -1,13 +1,14 @@
 """`kind: ShiftPolicy`: how one shift moves. Text becomes values here, and only values that cannot be wrong leave.
 
 Rules that concern one policy live here; rules between policies (two on one route, two for one namespace)
-are in `conflicts`. Reading files, positions and carets belong to `shifter/files`.
+are in `conflicts`, rules between a policy and the fleet in `fleet.misfits`. An error between several keys says `at`
+which of them it is to be shown. Reading files, positions and carets belong to `shifter/files`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -35,6 +36,11 @@ _Path = Annotated[str, Field(pattern=r"^[/~^][ -~]{0,199}$")]
 _Steps = Annotated[
     tuple[Annotated[Percent, Field(gt=0)], ...], Field(min_length=1, max_length=50), refuse_later_values("auto")
 ]
+
+
+def _second_of_its_kind(values: Sequence[object]) -> int | None:
+    """Return the position of the first value that was there before, None if there is none."""
+    return next((index for index, value in enumerate(values) if value in values[:index]), None)
 
 
 class MemberSelector(StrictModel):
@@ -92,9 +98,9 @@ class ClbTraffic(StrictModel):
     @model_validator(mode="after")
     def _sides_differ(self) -> Self:
         if self.source == self.target:
-            raise PydanticCustomError("sides", "source and target select the same members")
-        if len(set(self.routes)) != len(self.routes):
-            raise PydanticCustomError("routes", "a route is listed twice")
+            raise PydanticCustomError("sides", "source and target select the same members", {"at": ("target",)})
+        if (twice := _second_of_its_kind(self.routes)) is not None:
+            raise PydanticCustomError("routes", "a route is listed twice", {"at": ("routes", twice)})
         return self
 
 
@@ -154,21 +160,22 @@ class PolicySpec(StrictModel):
     def _names_its_namespaces(self) -> Self:
         if (self.namespace is None) == (self.namespaces is None):
             raise PydanticCustomError("namespace", "give namespace or namespaces, exactly one of the two")
-        if self.namespaces is not None and len(set(self.namespaces)) != len(self.namespaces):
-            raise PydanticCustomError("namespaces", "a namespace is listed twice")
+        if self.namespaces is not None and (twice := _second_of_its_kind(self.namespaces)) is not None:
+            raise PydanticCustomError("namespaces", "a namespace is listed twice", {"at": ("namespaces", twice)})
         return self
 
     @model_validator(mode="after")
     def _steps_climb_to_the_top(self) -> Self:
-        for before, after in pairwise(self.steps):
+        for index, (before, after) in enumerate(pairwise(self.steps), start=1):
             if after <= before:
                 raise PydanticCustomError(
                     "steps",
                     "step {after} % does not climb from {before} %",
-                    {"after": f"{after:g}", "before": f"{before:g}"},
+                    {"after": f"{after:g}", "before": f"{before:g}", "at": ("steps", index)},
                 )
         if self.steps[-1] != 100:  # noqa: PLR2004 - the whole of the traffic
-            raise PydanticCustomError("steps", "the last step must be 100")
+            last = len(self.steps) - 1
+            raise PydanticCustomError("steps", "the last step must be 100", {"at": ("steps", last)})
         return self
 
 

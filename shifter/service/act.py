@@ -35,6 +35,9 @@ _STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK})
 BACKLOG_LIMIT = 400
 """The most records that wait for a store that cannot be written."""
 
+_LEFT_OUT = "leftOut"
+"""How many records the one that says so stands for."""
+
 
 @dataclass(slots=True)
 class Place:
@@ -90,8 +93,16 @@ def _bound(records: list[NewRecord]) -> None:
     if len(records) > BACKLOG_LIMIT:
         half = BACKLOG_LIMIT // 2
         gap = records[half : -half + 1]
-        said = f"{len(gap)} records were left out: the store could not be written for too long"
-        records[half : -half + 1] = [replace(gap[0], what=What.HOLDS, reason=said, sequence=0, epoch=0, evidence={})]
+        count = sum(_stands_for(record) for record in gap)
+        said = f"{count} records were left out: the store could not be written for too long"
+        told = {_LEFT_OUT: count}
+        records[half : -half + 1] = [replace(gap[0], what=What.HOLDS, reason=said, sequence=0, epoch=0, evidence=told)]
+
+
+def _stands_for(record: NewRecord) -> int:
+    """Return how many records one stands for: the gap of an earlier save is a part of this one's."""
+    count = record.evidence.get(_LEFT_OUT, 1)
+    return count if isinstance(count, int) else 1
 
 
 @dataclass(slots=True)

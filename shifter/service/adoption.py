@@ -43,10 +43,10 @@ class Adoption:
             if name not in shifts:
                 shifts[name] = Shift(Place(ShiftState(name=name, policy=policy, since=now), version=0))
             shifts[name].policy_problem = _stale_reason(found, name)
-            if not shifts[name].policy_problem:
+            if not shifts[name].policy_problem and _is_news(shifts[name], policy):
                 shifts[name].policy_problem = _claimed(shifts, name, policy)
-            if not shifts[name].policy_problem:
-                _take_over(shifts[name], policy, now)
+                if not shifts[name].policy_problem:
+                    _take_over(shifts[name], policy, now)
         for name in shifts.keys() - found.policies.keys():
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
 
@@ -64,6 +64,11 @@ def _stale_reason(found: PolicySet, name: str) -> str:
     file = found.files.get(name, "its file")
     said = [str(problem) for problem in found.problems if problem.file == file] or [f"{file} does not say so any more"]
     return f"the last good policy stays in force: {said[0]}"
+
+
+def _is_news(shift: Shift, policy: ShiftPolicy) -> bool:
+    """Whether a policy is not in force yet, or is that of a shift which was never saved."""
+    return shift.place.version == 0 or policy != shift.place.state.policy
 
 
 def _claimed(shifts: Mapping[str, Shift], name: str, policy: ShiftPolicy) -> str:

@@ -240,17 +240,14 @@ def test_the_usual_steps_can_always_be_expressed(sources: int, targets: int, wan
     assert wanted - MAX_ERROR_PERCENT <= result.achieved <= wanted
 
 
-@given(counts, counts, st.lists(st.integers(1, 100), min_size=1, max_size=8, unique=True))
-def test_a_climb_of_which_only_the_targets_part_is_in_force_overshoots_by_less_than_a_point(
-    sources: int, targets: int, ladder: list[int]
+@given(counts, counts)
+def test_in_the_usual_steps_a_climb_of_which_only_the_targets_part_is_in_force_overshoots_by_less_than_a_point(
+    sources: int, targets: int
 ) -> None:
     members = [*old(sources), *new(targets)]
     before = apportion(members, 0).weights
-    for step in sorted(ladder):
-        try:
-            after = apportion(members, step).weights
-        except RefusedError:
-            continue
+    for step in (1, 5, 10, 25, 50, 75, 95, 100):
+        after = apportion(members, step).weights
         half = [replace(each, weight=(after if each.side is Side.TARGET else before)[each.key]) for each in members]
         before = after
 

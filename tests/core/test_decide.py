@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shifter.core.decide import Kind, decide
-from shifter.core.evidence import Counts, Ledger
+from shifter.core.evidence import Counts, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
@@ -209,3 +209,18 @@ def test_the_source_gets_its_full_weight_in_a_write_of_its_own_before_the_first_
     assert first.write is not None
     assert first.write.weights == weights(0)
     assert written(second) == (Direction.CLIMB, 5)
+
+
+def test_what_failed_before_a_retry_does_not_fail_its_first_step() -> None:
+    climb = an_intent(Direction.CLIMB, 0, 25).model_copy(update={"created_at": NOON - timedelta(seconds=5)})
+    late = Tick(NOON - timedelta(seconds=5), 5, Counts(100), Counts(8, 4))
+    after = Tick(NOON, 5, Counts(100), Counts(30))
+    ours = Tick(NOON, 5, Counts(100), Counts(30, 15))
+    state = a_shift(share=0, intent=climb)
+
+    spared = decide(state, replace(seen(25), ledger=Ledger((late, after))), NOON)
+    blind = decide(state, replace(seen(25), ledger=Ledger((late,))), NOON)
+    failed = decide(state, replace(seen(25), ledger=Ledger((late, ours))), NOON)
+
+    assert (written(spared), written(blind)) == (None, None)
+    assert written(failed) == (Direction.RETREAT, 0)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet
+from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, misfits
+from shifter.core.policy import ShiftPolicy
 
 
 def _datasource(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file may hold
@@ -148,3 +149,47 @@ def test_history_is_kept_for_a_day_at_least() -> None:
     assert _fleet(retention="1d").spec.retention == timedelta(days=1)
     with pytest.raises(ValidationError, match="at least 1d"):
         _fleet(retention="23h")
+
+
+def _asking(max_ms: float | None) -> ShiftPolicy:
+    rule = {"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}
+    sides = {"source": {"port": 30080}, "target": {"port": 31080}}
+    spec = {
+        "namespace": "shop",
+        "traffic": {"clb": {"region": "ap-guangzhou", "loadBalancer": "lb-1", "routes": [rule], **sides}},
+        "steps": [100],
+        "soak": "5m",
+        "analysis": {} if max_ms is None else {"latency": {"maxMs": max_ms}},
+    }
+    return ShiftPolicy.model_validate_json(
+        json.dumps({"kind": "ShiftPolicy", "metadata": {"name": "shop"}, "spec": spec})
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_ms", "sides", "whose"),
+    [
+        (None, ([5], [5]), []),
+        (5, ([1, 5], [5]), []),
+        (6, ([1, 5], [10]), ["the source's"]),
+        (6, ([10], [5]), ["the target's"]),
+        (700000, ([5], [5]), ["the source's"]),
+    ],
+)
+def test_a_latency_beyond_the_last_edge_of_a_side_does_not_fit(
+    max_ms: float | None, sides: tuple[list[float], list[float]], whose: list[str]
+) -> None:
+    source, target = (
+        _datasource(url=f"http://{side}", edgesMs=edges) for side, edges in zip(("tcm", "istio"), sides, strict=True)
+    )
+    found = list(misfits(_asking(max_ms), _fleet(source, target)))
+
+    assert [each.path for each in found] == [("spec", "analysis", "latency", "maxMs")] * len(whose)
+    assert [name in each.reason for name, each in zip(whose, found, strict=True)] == [True] * len(whose)
+
+
+def test_without_a_fleet_the_edges_are_those_that_istio_ships() -> None:
+    (found,) = misfits(_asking(700000), None)
+
+    assert found.reason.startswith("700000 ms is beyond the last of edgesMs, 600000 ms")
+    assert not list(misfits(_asking(600000), None))

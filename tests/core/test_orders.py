@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from shifter.core.orders import Answer, Order, OrderRequest, Verb, obey, roll_back
+from shifter.core.orders import STALE_AFTER, Answer, Order, OrderRequest, Verb, obey, roll_back
 from shifter.core.phases import Phase
 from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, ShiftState
 from tests.core.shifts import NOON, a_policy
@@ -211,3 +211,41 @@ def test_a_shift_that_goes_back_says_why_from_where_and_since_when() -> None:
 
     assert (state.phase, state.since, state.promotion) == (Phase.ROLLING_BACK, LATER, None)
     assert state.failure == Failure(reason="errors", share=25, at=LATER)
+
+
+RAISING = [Verb.RESUME, Verb.PROMOTE, Verb.RETRY]
+
+
+def in_a_phase_for(verb: Verb) -> ShiftState:
+    return a_shift(Phase.ROLLED_BACK if verb is Verb.RETRY else Phase.SHIFTING, paused=PAUSED, failure=FAILED)
+
+
+@pytest.mark.parametrize("verb", RAISING)
+def test_an_order_to_raise_that_is_too_old_is_refused_with_its_age(verb: Verb) -> None:
+    before = in_a_phase_for(verb)
+    state, answer = obey(before, an_order(verb), NOON + STALE_AFTER + timedelta(seconds=1))
+
+    assert state == before.model_copy(update={"last_order": 7})
+    assert answer.answer is Answer.REFUSED
+    assert answer.text == "it was given 15m1s ago; give it again if it is still meant"
+
+
+@pytest.mark.parametrize("verb", RAISING)
+def test_an_order_to_raise_is_obeyed_until_it_is_too_old(verb: Verb) -> None:
+    _, answer = obey(in_a_phase_for(verb), an_order(verb), NOON + STALE_AFTER)
+
+    assert answer.answer is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize("verb", RAISING)
+def test_an_order_from_the_future_of_another_clock_is_not_too_old(verb: Verb) -> None:
+    _, answer = obey(in_a_phase_for(verb), an_order(verb), NOON - timedelta(hours=1))
+
+    assert answer.answer is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
+def test_an_order_that_raises_nothing_never_gets_too_old(verb: Verb) -> None:
+    _, answer = obey(a_shift(), an_order(verb), NOON + timedelta(days=30))
+
+    assert answer.answer is Answer.ACCEPTED

@@ -1,0 +1,49 @@
+"""Text from outside, before it is kept or shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from shifter.core.text import LONGEST, plain
+
+
+@pytest.mark.parametrize("text", ["", "connection refused", "50 % to istio…", "名字 не известно"])
+def test_what_can_be_shown_is_left_alone(text: str) -> None:
+    assert plain(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("two\nlines", "two lines"),
+        ("tab\there", "tab here"),
+        ("  much \r\n\r\n space  ", "much space"),
+        ("bell\x07 and nul\x00", "bell and nul"),
+        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
+        ("turned \u202e around", "turned around"),
+        ("\x00\n", ""),
+    ],
+)
+def test_what_is_no_letter_becomes_a_space_and_spaces_become_one(text: str, line: str) -> None:
+    assert plain(text) == line
+
+
+def test_a_lone_surrogate_becomes_text_that_can_be_written() -> None:
+    assert plain("bad \ud800 thing").encode() == b"bad ? thing"
+
+
+@pytest.mark.parametrize("length", [LONGEST - 1, LONGEST])
+def test_what_is_short_enough_is_kept_whole(length: int) -> None:
+    assert plain("x" * length) == "x" * length
+
+
+def test_what_is_too_long_is_cut_and_says_so() -> None:
+    assert plain("x" * (LONGEST + 1)) == "x" * (LONGEST - 1) + "…"
+
+
+def test_who_asks_may_set_another_length() -> None:
+    assert plain("abcdef", 4) == "abc…"
+
+
+def test_only_the_finished_line_counts_against_the_length() -> None:
+    assert plain("a" + " " * 10_000 + "b", 3) == "a b"
