@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from shifter.lab.emulator import Listener, LoadBalancer, Rule, Target, TargetKey, TargetKind
-from shifter.lab.topology import SOURCE_MESH, Gateway, Namespace
+from shifter.lab.topology import FIRST_WEIGHT, SOURCE_MESH, Gateway, Namespace
 
 REGION: Final = "ap-guangzhou"
 SECRET_ID: Final = "AKIDlab0shifter0emulator0only"  # noqa: S105 - the emulator's, known to everybody
 SECRET_KEY: Final = "lab-key-that-opens-nothing"  # noqa: S105 - the emulator's, known to everybody
 SOURCE_NODE_PORT: Final = 30080
 TARGET_POD_PORT: Final = 8080
-_FIRST_WEIGHT: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ def _target(gateway: Gateway, index: int) -> Target:
     if gateway.mesh == SOURCE_MESH:
         return Target(
             kind=TargetKind.CVM,
-            instance_id=f"ins-tcm{index:05d}",
+            instance_id=f"ins-{SOURCE_MESH}{index:05d}",
             ip=f"10.0.0.{10 + index}",
             port=SOURCE_NODE_PORT,
-            weight=_FIRST_WEIGHT,
+            weight=FIRST_WEIGHT,
         )
     return Target(
         kind=TargetKind.ENI, ip=f"10.1.0.{10 + index}", eni_id=f"eni-{index:08d}", port=TARGET_POD_PORT, weight=0

@@ -13,12 +13,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from shifter.lab import envoy, prometheus
-from shifter.lab.envoy_control import FrontEnvoy, fraction, set_runtime, write_json
+from shifter.lab.envoy_control import FrontEnvoy, fraction, set_runtime
 from shifter.lab.free_ports import LOOPBACK, reserve_ports
+from shifter.lab.json_files import write_json
 from shifter.lab.load import HostLoad, LoadSpec
 from shifter.lab.load_report import LoadReport
 from shifter.lab.processes import Child, ProcessSpec, Supervisor
-from shifter.lab.topology import SOURCE_MESH, Gateway, Namespace, Topology, Workloads, lay_out, ports_needed
+from shifter.lab.topology import (
+    FIRST_WEIGHT,
+    SOURCE_MESH,
+    Gateway,
+    Namespace,
+    Topology,
+    Workloads,
+    lay_out,
+    ports_needed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +39,6 @@ if TYPE_CHECKING:
 
 FRONT = "front"
 LOAD = "load"
-FIRST_WEIGHT = 10  # what the cloud gives a target when nobody says otherwise
 LOAD_STOP_SECONDS = 8.0  # more than a user's patience, so that the last answers are counted
 
 
@@ -52,7 +61,7 @@ class DataPlaneSpec:
     scrape_interval_seconds: float = 1.0
     rates: Mapping[str, float] = field(default_factory=dict)
     load_seconds_max: float = 3_600.0
-    load_requests_max: int = 1_000_000
+    load_requests_max: int = 2_000_000
     load_in_flight_max: int = 512
 
 
@@ -218,12 +227,15 @@ class DataPlane:
             if mesh == gateway.mesh:  # a new pod reads the same configuration as the others
                 self._route_at(gateway, namespace)
 
-    def start_load(self, rates: Mapping[str, float], requests_max: int | None = None) -> None:
+    def start_load(
+        self, rates: Mapping[str, float], *, requests_max: int | None = None, seconds_max: float | None = None
+    ) -> None:
         """Send requests through the front and count what users see; replaces the report of an earlier load.
 
         Args:
             rates: requests per second for each namespace.
-            requests_max: ends by itself after so many; None means the bound of the `DataPlaneSpec`.
+            requests_max: it ends by itself after so many; None means the bound of the `DataPlaneSpec`.
+            seconds_max: or after that long; None likewise.
 
         Raises:
             KeyError: no such namespace.
@@ -240,7 +252,7 @@ class DataPlane:
             port=self.front_port,
             hosts=hosts,
             report_path=str(self._report_path),
-            seconds_max=self._spec.load_seconds_max,
+            seconds_max=seconds_max or self._spec.load_seconds_max,
             requests_max=requests_max or self._spec.load_requests_max,
             in_flight_max=self._spec.load_in_flight_max,
         )
@@ -307,7 +319,7 @@ class DataPlane:
             | {pod.pod: envoy.gateway_bootstrap(topology, pod) for pod in topology.gateways}
             | {pod.pod: envoy.workloads_bootstrap(topology, pod) for pod in topology.workloads}
             | {
-                f"prometheus-{mesh}": prometheus.configuration(prometheus.targets_of(topology, mesh), interval_seconds)
+                f"prometheus-{mesh}": prometheus.configuration(prometheus.scraped(topology, mesh), interval_seconds)
                 for mesh in topology.prometheus_ports
             }
         )

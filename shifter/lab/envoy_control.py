@@ -1,25 +1,23 @@
 """Changes a running Envoy: endpoint files and runtime keys.
 
-Both take effect without a reload. A file must appear by rename: Envoy watches for moves, and a half-written file would
-be refused.
+Both take effect without a reload. A file must appear by rename (`json_files`): Envoy watches for moves, and a
+half-written file would be refused.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import tempfile
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from shifter.lab.envoy import endpoints, front_cluster
 from shifter.lab.free_ports import LOOPBACK
+from shifter.lab.json_files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-    from typing import Any
 
 ADMIN_TIMEOUT_SECONDS = 5.0
 MAX_WEIGHT = 100  # the cloud balancer's own limit
@@ -87,15 +85,3 @@ def fraction(percent: float) -> str:
     if not 0 <= percent <= 100:  # noqa: PLR2004 - a percentage
         raise ValueError(f"{percent} is not a percentage")
     return json.dumps({"numerator": round(percent * 10_000), "denominator": "MILLION"})
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that readers see whole or not at all."""
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(scratch, path)  # noqa: PTH105 - both ends are known to be on one file system
-    except BaseException:
-        os.unlink(scratch)  # noqa: PTH108 - mkstemp hands out a string
-        raise

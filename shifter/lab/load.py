@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 
 from shifter.lab.envoy import MESH_HEADER
-from shifter.lab.envoy_control import write_json
 from shifter.lab.free_ports import LOOPBACK
+from shifter.lab.json_files import write_json
 from shifter.lab.load_report import NO_MESH, Tally
 
 if TYPE_CHECKING:

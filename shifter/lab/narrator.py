@@ -11,12 +11,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from shifter.core.phases import Phase
 from shifter.core.splits import shown
 from shifter.core.state import Report
 from shifter.lab.load_report import LoadReport
+from shifter.lab.topology import SOURCE_MESH, TARGET_MESH
 
-_EVENTS_SHOWN: Final = 14
-_BAR: Final = 24
+_EVENTS_MOST: Final = 14
+_BAR_LEAST: Final = 6
+_BAR_MOST: Final = 24
+_BESIDE_THE_BAR: Final = 96
+"""Columns that the rest of the table may take, so that a bar of full length fits from 120 columns on."""
+
+_ROOMY: Final = 100
+"""From so many columns on, two spaces stand between cells."""
 
 
 class Narrator:
@@ -58,26 +66,39 @@ class Narrator:
                 self._last[name] = gist
                 self.tell(now, name, f"{report.phase}  {shown(report.written)}  {report.reason}")
         if self._live is not None:
-            events = [Text(line, overflow="ellipsis", no_wrap=True) for line in self._events[-_EVENTS_SHOWN:]]
-            self._live.update(Group(_table(reports, users), *events))
+            self._live.update(self._screen(_table(reports, users, self._console.width)))
+
+    def _screen(self, table: Table) -> Group:
+        """The table and as many events as fit: what does not is cut from below, where the newest ones are."""
+        left = self._console.height - len(self._console.render_lines(table)) - 1
+        newest = self._events[-max(1, min(_EVENTS_MOST, left)) :]
+        return Group(table, *(Text(line, overflow="ellipsis", no_wrap=True) for line in newest))
 
 
-def _table(reports: Mapping[str, Report], users: LoadReport) -> Table:
-    table = Table(title="tcm ▒▒▒  istio ███", title_justify="left")
-    for column in ("shift", "phase", "traffic", "share", "verdict", "holds", "users", "failed"):
-        table.add_column(column)
+def _table(reports: Mapping[str, Report], users: LoadReport, width: int) -> Table:
+    """One row per shift. Only the words of the last column may wrap; the others stay where they are."""
+    bar = min(_BAR_MOST, max(_BAR_LEAST, width - _BESIDE_THE_BAR))
+    title = f"{SOURCE_MESH} ▒▒▒  {TARGET_MESH} ███"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1 + (width >= _ROOMY), 0, 0))
+    table.add_column("shift", no_wrap=True)
+    table.add_column("phase", no_wrap=True, min_width=max(len(phase) for phase in Phase))
+    table.add_column("split", no_wrap=True, min_width=bar)
+    table.add_column("share", no_wrap=True, min_width=len(shown(50)))
+    for column in ("users", "failed"):
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("verdict")
     for name, report in sorted(reports.items()):
         load = users.namespaces[name]
-        filled = round(_BAR * (report.written or 0) / 100)
+        holds = ", ".join(hold.kind for hold in report.holds)
+        filled = round(bar * (report.written or 0) / 100)
         table.add_row(
             name,
             str(report.phase),
-            "█" * filled + "▒" * (_BAR - filled),
+            "█" * filled + "▒" * (bar - filled),
             shown(report.written),
-            report.verdict,
-            ", ".join(hold.kind for hold in report.holds) or "-",
             str(load.total),
             str(load.failed),
+            f"{report.verdict}; held: {holds}" if holds else report.verdict,
         )
     return table
 

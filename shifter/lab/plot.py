@@ -1,30 +1,26 @@
 """A scenario as plots: beats that wait for something to be seen and then do something to the lab.
 
-Plots run side by side, each through its beats in order. A beat looks at a `Scene`, one reading of the store and
-of what users saw, and acts on the `Stage`. Nothing is timed by sleeping: a beat that needs time says for how long
-something must have been so.
+Plots run side by side, each through its beats in order. A beat looks at a `Scene`, one reading of the store, and acts
+on the `Stage`. Nothing is timed by sleeping: a beat that needs time says for how long something must have been so.
 """
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shifter.core.phases import Phase
 from shifter.core.state import Report
-from shifter.lab.load_report import LoadReport
 from shifter.lab.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One look at the lab. `now` is Unix time; `since_beat` seconds since the plot's last beat was done."""
+    """One look at the lab's shifts. `since_beat` is seconds since the plot's last beat was done."""
 
-    now: float
     since_beat: float
     reports: Mapping[str, Report]
-    users: LoadReport
 
     def phase(self, shift: str) -> Phase | None:
         """Return a shift's phase, None before it is known."""
@@ -57,19 +53,6 @@ class Plot:
 
     name: str
     beats: tuple[Beat, ...]
-
-
-@dataclass(slots=True)
-class Chronicle:
-    """When each beat came (Unix time), by plot and beat name, and what it said."""
-
-    times: dict[str, float] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
-
-    def note(self, beat: str, at: float, said: str) -> None:
-        """Write down that a beat came."""
-        self.times[beat] = at
-        self.said[beat] = said
 
 
 @dataclass(slots=True)

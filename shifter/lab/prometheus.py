@@ -25,7 +25,7 @@ RETENTION = "6h"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ScrapeTarget:
     """One scraped Envoy: its admin port, and the pod it stands for."""
 
     admin_port: int
@@ -33,18 +33,18 @@ class Target:
     namespace: str
 
 
-def targets_of(topology: Topology, mesh: str) -> tuple[Target, ...]:
+def scraped(topology: Topology, mesh: str) -> tuple[ScrapeTarget, ...]:
     """The pods that a mesh's Prometheus scrapes: its gateways first, then the decoys.
 
     Raises:
         KeyError: the lab has no such mesh.
     """
-    gateways = tuple(Target(pod.admin_port, pod.pod, GATEWAY_NAMESPACE) for pod in topology.gateways_of(mesh))
+    gateways = tuple(ScrapeTarget(pod.admin_port, pod.pod, GATEWAY_NAMESPACE) for pod in topology.gateways_of(mesh))
     workloads = topology.workloads_of(mesh)
-    return (*gateways, Target(workloads.admin_port, workloads.pod, WORKLOADS_NAMESPACE))
+    return (*gateways, ScrapeTarget(workloads.admin_port, workloads.pod, WORKLOADS_NAMESPACE))
 
 
-def configuration(targets: Sequence[Target], scrape_interval_seconds: float) -> dict[str, Any]:
+def configuration(targets: Sequence[ScrapeTarget], scrape_interval_seconds: float) -> dict[str, Any]:
     """The server's configuration file (JSON, which is YAML).
 
     Args:

@@ -12,6 +12,7 @@ from shifter.core.phases import Phase
 from shifter.lab.emulator import Fault, FaultKind
 from shifter.lab.plot import Beat, Plot, Scene, order
 from shifter.lab.stage import Stage
+from shifter.lab.topology import TARGET_MESH
 
 SHARED: Final = "lb-front0001"
 OWN: Final = "lb-front0002"
@@ -82,27 +83,27 @@ def _lose_a_reply(stage: Stage) -> str:
 
 
 def _break_pay(stage: Stage) -> str:
-    stage.plane.break_namespace("istio", "pay", FAULT_PERCENT)
+    stage.plane.break_namespace(TARGET_MESH, "pay", FAULT_PERCENT)
     return f"{FAULT_PERCENT:g} % of pay's requests behind istio now answer 503"
 
 
 def _mend_pay(stage: Stage) -> str:
-    stage.plane.mend("istio", "pay")
+    stage.plane.mend(TARGET_MESH, "pay")
     return "somebody fixed it"
 
 
 def _stop_prometheus(stage: Stage) -> str:
-    stage.plane.stop_prometheus("istio")
+    stage.plane.stop_prometheus(TARGET_MESH)
     return "connections are refused; nothing may be raised on no evidence"
 
 
 def _start_prometheus(stage: Stage) -> str:
-    stage.plane.start_prometheus("istio")
+    stage.plane.start_prometheus(TARGET_MESH)
     return "same port, same history"
 
 
 def _kill_shop(stage: Stage) -> str:
-    stage.plane.kill_namespace("istio", "shop")
+    stage.plane.kill_namespace(TARGET_MESH, "shop")
     return "no healthy upstream: 503 UH, and Istio's metrics do not even name the namespace"
 
 

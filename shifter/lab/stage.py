@@ -7,7 +7,6 @@ way a user could: from the store, through the CLI, or from what the load generat
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -18,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from shifter.core.records import Record
 from shifter.core.state import Report
@@ -30,7 +29,7 @@ from shifter.lab.free_ports import LOOPBACK, reserve_ports
 from shifter.lab.load_report import LoadReport
 from shifter.lab.processes import Child, ProcessSpec, Supervisor
 from shifter.lab.tools import find_tools
-from shifter.lab.topology import Namespace
+from shifter.lab.topology import MESHES, Namespace
 from shifter.ports import Store
 from shifter.wiring import open_store
 
@@ -67,7 +66,7 @@ class Stage:
                 directory=spec.directory,
                 namespaces=namespaces,
                 scrape_interval_seconds=spec.pace.scrape_seconds,
-                rates=dict.fromkeys(spec.balancer_of, spec.pace.requests_per_second),
+                rates=self.rates,
                 load_seconds_max=spec.load_seconds_max,
             ),
             find_tools(os.environ),
@@ -98,7 +97,7 @@ class Stage:
             stack.callback(self._emulator.stop)
             for balancer in self._account.balancers:
                 self._follow_weights(balancer.load_balancer_id)
-            urls = {mesh: self.plane.prometheus_url(mesh) for mesh in ("tcm", "istio")}
+            urls = {mesh: self.plane.prometheus_url(mesh) for mesh in MESHES}
             files.write_all(self.spec.directory, self._account, self.emulator_port, urls, self.spec.pace)
             supervisor = Supervisor(self.spec.directory / "logs", self._environment)
             stack.enter_context(supervisor)
@@ -114,6 +113,11 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """How many requests per second users send to each namespace."""
+        return dict.fromkeys(self.spec.balancer_of, self.spec.pace.requests_per_second)
 
     @property
     def store_path(self) -> Path:
@@ -159,10 +163,6 @@ class Stage:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-
-    def shifts(self) -> Any:  # noqa: ANN401 - JSON as the CLI prints it
-        """Return what `shifter get -o json` prints."""
-        return json.loads(self.command("get", "-o", "json").stdout)
 
     def _start_service(self, supervisor: Supervisor) -> Child:
         directory = self.spec.directory

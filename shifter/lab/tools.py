@@ -39,8 +39,6 @@ class LabToolError(RuntimeError):
 
     def __init__(self, what: str, command: str) -> None:
         super().__init__(f"{what}; get it with: {command}")
-        self.what = what
-        self.command = command
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 SOURCE_MESH = "tcm"
 TARGET_MESH = "istio"
+MESHES = (SOURCE_MESH, TARGET_MESH)
 GATEWAY_PODS = {SOURCE_MESH: 2, TARGET_MESH: 3}
-# Both meshes call their gateway the same (the guide keeps TCM's manifests), so only the datasource tells them apart.
+FIRST_WEIGHT = 10  # of the source's gateways in every rule, before anything moves; the target's have none
+# Both meshes call their gateway the same, as whoever takes TCM's manifests along does: only the datasource tells.
 GATEWAY_WORKLOAD = "istio-ingressgateway"
 GATEWAY_NAMESPACE = "istio-system"
 

@@ -14,10 +14,11 @@ from typing import Any, Final
 from shifter.core.phases import Phase
 from shifter.core.records import Record, What
 from shifter.core.state import Report
+from shifter.lab.counted import UNKNOWN
 from shifter.lab.emulator import WriteRecord
 from shifter.lab.load_report import LoadReport, NamespaceLoad
-from shifter.lab.plot import Chronicle
 from shifter.lab.scenarios import DIED, FAULT, Ending, Scenario
+from shifter.lab.topology import TARGET_MESH
 
 _CHANCE_DEVIATIONS: Final = 4.0
 _SPLIT_ALLOWANCE_PERCENT: Final = 1.0
@@ -31,13 +32,25 @@ MeshCounts = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Everything the verdict is made of. `counted` is what each mesh's Prometheus says, by mesh and namespace.
+    """Everything the verdict is made of.
 
-    `faults_left` is how many injected faults never found a call to strike.
+    Args:
+        scenario: what was to happen.
+        beats: Unix time of every beat that came, by name.
+        finished: whether every plot went to its end in time.
+        trouble: what broke the story off; empty if nothing did.
+        history: all records of the store.
+        reports: the last one of each shift.
+        users: what the load generator counted.
+        counted: requests as each mesh's Prometheus has them, by mesh and namespace (`counted`).
+        writes: the cloud's own log.
+        faults_left: how many injected faults never found a call to strike.
+        seconds: how long the run took.
+        seed: of everything it drew.
     """
 
     scenario: Scenario
-    chronicle: Chronicle
+    beats: Mapping[str, float]
     finished: bool
     trouble: str
     history: Sequence[Record]
@@ -79,7 +92,7 @@ def lab_report(material: Material) -> dict[str, Any]:
         "seconds": round(material.seconds, 1),
         "seed": material.seed,
         "shifts": shifts,
-        "beats": {name: round(at - material.users.started_at, 1) for name, at in material.chronicle.times.items()},
+        "beats": {name: round(at - material.users.started_at, 1) for name, at in material.beats.items()},
         "checks": [{"name": check.name, "ok": check.ok, "told": check.told} for check in checks],
     }
 
@@ -108,24 +121,24 @@ def _shift(material: Material, name: str) -> dict[str, Any]:
 
 def _rollbacks(material: Material, name: str, load: NamespaceLoad) -> list[dict[str, Any]]:
     """One row per rollback; the fault's own instant is known to the story, the last bad request to the users."""
-    fault_at = next(
-        (material.chronicle.times[beat] for beat in (FAULT, DIED) if beat in material.chronicle.times), None
-    )
-    rows = []
-    for each in _records(material, name, What.PHASE):
-        if "→ RollingBack" not in each.record.reason:
-            continue
-        bad = load.last_failed_at
-        rows.append(
-            {
-                "at": each.record.at.isoformat(),
-                "reason": each.record.reason,
-                "secondsFromFaultToDecision": _span(fault_at, each.record.at.timestamp()) if load.failed else None,
-                "secondsFromFaultToLastBadRequest": _span(fault_at, bad) if load.failed else None,
-                "failedRequests": load.failed,
-            }
-        )
-    return rows
+    fault_at = next((material.beats[beat] for beat in (FAULT, DIED) if beat in material.beats), None)
+    return [
+        {
+            "at": each.record.at.isoformat(),
+            "reason": each.record.reason,
+            "secondsFromFaultToDecision": _span(fault_at, each.record.at.timestamp()) if load.failed else None,
+            "secondsFromFaultToLastBadRequest": _span(fault_at, load.last_failed_at) if load.failed else None,
+            "failedRequests": load.failed,
+        }
+        for each in _went_back(material, name)
+    ]
+
+
+def _went_back(material: Material, shift: str) -> list[Record]:
+    """The instants at which a shift began to go back, by itself or by order."""
+    return [
+        each for each in _records(material, shift, What.PHASE) if each.record.evidence.get("to") == Phase.ROLLING_BACK
+    ]
 
 
 def _span(start: float | None, end: float | None) -> float | None:
@@ -152,7 +165,7 @@ def _steps(material: Material, name: str, load: NamespaceLoad) -> list[dict[str,
         seen = load.between(done + 1, min(changes))
         answered = sum(seen.by_mesh.values())
         written = max(dict(move.record.evidence["written"]).values())  # type: ignore[call-overload] # JSON of our own
-        observed = 100 * seen.by_mesh.get("istio", 0) / answered if answered else None
+        observed = 100 * seen.by_mesh.get(TARGET_MESH, 0) / answered if answered else None
         rows.append(
             {
                 "wanted": move.record.evidence["to"],
@@ -167,7 +180,7 @@ def _steps(material: Material, name: str, load: NamespaceLoad) -> list[dict[str,
 
 def _story(material: Material) -> list[Check]:
     beats = [beat.name for plot in material.scenario.plots for beat in plot.beats]
-    missing = [name for name in beats if name not in material.chronicle.times]
+    missing = [name for name in beats if name not in material.beats]
     told = "every beat came" if not missing else f"did not come: {', '.join(missing)}"
     checks = [Check("the story went to its end", material.finished and not missing, told)]
     if material.faults_left:
@@ -181,7 +194,7 @@ def _ending(material: Material, name: str, ending: Ending) -> list[Check]:
     report = material.reports.get(name)
     phase = None if report is None else report.phase
     share = None if report is None else report.written
-    rollbacks = sum("→ RollingBack" in each.record.reason for each in _records(material, name, What.PHASE))
+    rollbacks = len(_went_back(material, name))
     load = material.users.namespaces[name]
     failed = f"{load.failed} of {load.total} requests failed {dict(load.failed_by_cause)}"
     fine = load.failed == 0 if not ending.may_fail_users else 0 < load.failed < load.total / 5
@@ -234,7 +247,7 @@ def _counts(material: Material) -> list[Check]:
         seen = material.users.namespaces[name].by_mesh
         for mesh, counted in material.counted.items():
             # Requests that lost their namespace's label are counted for nobody: then the sum may only fall short.
-            unknown = counted.get("unknown", 0.0)
+            unknown = counted.get(UNKNOWN, 0.0)
             metric, users = counted.get(name, 0.0), seen.get(mesh, 0)
             allowed = _COUNT_ALLOWANCE * users + _COUNT_ALLOWANCE_REQUESTS
             ok = -allowed - unknown <= metric - users <= allowed
@@ -253,7 +266,7 @@ def _nothing_raised(material: Material) -> list[Check]:
     """Between two beats nothing may be raised, whatever else happens."""
     checks = []
     for begin, end in material.scenario.holds_between:
-        times = material.chronicle.times
+        times = material.beats
         if begin not in times or end not in times:
             continue
         raised = [

@@ -11,10 +11,14 @@ from rich.console import Console
 
 from shifter.errors import ConfigError
 from shifter.lab.drill import DrillOptions, rehearse, run
+from shifter.lab.files import Pace
 from shifter.lab.plot import Beat, Plot, order
 from shifter.lab.scenarios import SCENARIOS, Ending, Scenario
 
 MARKER = ".shifter-lab"
+QUICK = Pace(
+    steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, window_seconds=2.0, min_requests=20
+)
 
 
 def quiet() -> Console:
@@ -22,7 +26,7 @@ def quiet() -> Console:
 
 
 def options(tmp_path: Path, scenario: str = "clean") -> DrillOptions:
-    return DrillOptions(scenario, tmp_path / "lab", tmp_path / "reports" / "report.json", seed=5)
+    return DrillOptions(scenario, tmp_path / "lab", tmp_path / "reports" / "report.json", seed=5, pace=QUICK)
 
 
 @pytest.fixture
@@ -121,3 +125,17 @@ def test_a_story_that_fails_ends_at_once_with_1_and_a_whole_report(tmp_path: Pat
     assert os.listdir(given.report.parent) == ["report.json"]  # noqa: PTH208 - hidden files too
     assert isinstance(told.file, io.StringIO)
     assert "✖ verdict: failed" in told.file.getvalue()
+
+
+def test_the_clean_scenario_ends_ok_and_says_how(tmp_path: Path) -> None:
+    told, given = quiet(), options(tmp_path)
+
+    code = run(given, told)
+
+    found = json.loads(given.report.read_text())
+    assert [check for check in found["checks"] if not check["ok"]] == []
+    assert (code, found["verdict"], found["seed"]) == (0, "ok", 5)
+    assert [step["wanted"] for step in found["shifts"]["shop"]["steps"]] == [0, 25, 100]
+    assert found["shifts"]["shop"]["users"]["failed"] == 0
+    assert isinstance(told.file, io.StringIO)
+    assert "✔ verdict: ok" in told.file.getvalue()

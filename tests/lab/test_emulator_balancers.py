@@ -2,6 +2,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from shifter.lab.emulator import (
     Target,
     TargetKey,
     TargetKind,
+    shapes,
 )
 from shifter.lab.emulator.balancers import is_dark, serving
 from shifter.lab.emulator.cloud import Cloud, Fate, Task, TaskStatus
@@ -87,12 +89,31 @@ def test_a_rule_without_targets_is_not_dark() -> None:
         lambda: Rule(location_id="loc-1", targets=(a_rule((1, ALIVE)).targets[0],) * 2),
         lambda: Listener(listener_id="lbl-1", protocol="TCP", port=80, rules=()),
         lambda: Listener(listener_id="lbl-1", protocol="HTTP", port=80, rules=(a_rule(),)),
+        lambda: Listener(listener_id="lbl-1", protocol="QUIC", port=443, rules=(a_rule(), a_rule())),
         lambda: Listener(listener_id="lbl-1", protocol="SCTP", port=80, rules=(a_rule(),)),
     ],
 )
 def test_a_balancer_that_cannot_exist_cannot_be_built(build: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"."):
         build()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "layer", "idle_seconds"),
+    [("TCP", 4, 900), ("UDP", 4, None), ("TCP_SSL", 4, None), ("QUIC", 4, None), ("HTTP", 7, None), ("HTTPS", 7, None)],
+)
+def test_only_http_and_https_have_rules(protocol: str, layer: int, idle_seconds: int | None) -> None:
+    rule = a_rule((100, ALIVE))
+    rule = replace(rule, domain="shop.example.com", url="/") if layer == 7 else rule
+    balanced = Listener(listener_id="lbl-1", protocol=protocol, port=443, rules=(rule,))
+
+    told, bound = shapes.listener(balanced), shapes.listener_backend(balanced, balanced.rules, random.Random(1))  # noqa: S311 - seeded
+
+    on_layer_7 = layer == 7
+    assert balanced.key(rule) == RuleKey("lbl-1", "loc-1" if on_layer_7 else None)
+    assert (told["Rules"] is not None, bound["Rules"] is not None) == (on_layer_7, on_layer_7)
+    assert (told["HealthCheck"] is None, bound["Targets"] is None) == (on_layer_7, on_layer_7)
+    assert told["IdleConnectTimeout"] == idle_seconds
 
 
 def test_a_console_edit_takes_effect_at_once_past_any_lock(emulator: Emulator) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +25,9 @@ USERS = LoadReport(
 )
 
 
-def console(*, terminal: bool) -> Console:
+def console(*, terminal: bool, width: int = 120, height: int = 40) -> Console:
     return Console(
-        file=io.StringIO(), force_terminal=terminal, width=120, height=40, color_system=None, legacy_windows=False
+        file=io.StringIO(), force_terminal=terminal, width=width, height=height, color_system=None, legacy_windows=False
     )
 
 
@@ -122,8 +123,35 @@ def test_a_terminal_sees_the_split_the_users_and_the_holds() -> None:
 
     [row] = {line for line in printed(told).splitlines() if "█" in line and "istio ███" not in line}
     assert "██████▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒" in row
-    for cell in ("shop", "Shifting", "tcm 75 · istio 25", "pass", "paused, drift", "1234", " 4 "):
+    for cell in ("shop", "Shifting", "tcm 75 · istio 25", "pass; held: paused, drift", "1234", " 4 "):
         assert cell in row
+
+
+def test_a_small_terminal_sees_every_cell_and_the_newest_event() -> None:
+    told = console(terminal=True, width=80, height=24)
+    stopped = report(0.1, "because", "no signal", "half-applied").model_copy(
+        update={"phase": Phase.ROLLING_BACK, "verdict": "too little traffic"}
+    )
+    names = ("search", "shop", "pay")
+    users = replace(USERS, namespaces=dict.fromkeys(names, USERS.namespaces["shop"]))
+
+    with Narrator(told, started_at=0.0) as narrator:
+        for second in range(30):
+            narrator.tell(second, "story", f"event {second} of 30")
+        narrator.look(30, dict.fromkeys(names, stopped), users)
+
+    # Before the whole story is printed at the end, from its first event, there is the last screen.
+    screen = printed(told).split("   +0.0s")[0].rsplit("tcm ▒▒▒", 1)[1].rstrip().splitlines()
+    assert len(screen) <= 24
+    assert all(len(line) <= 80 for line in screen)
+    rows = [line for line in screen if "▒▒▒▒▒▒" in line]
+    assert [re.split(" +", line)[0] for line in rows] == sorted(names)
+    for row in rows:
+        assert re.search(r"RollingBack ▒▒▒▒▒▒ tcm 99\.9 · istio 0\.1 +1234 +4 too little", row)
+    last_column = rows[0].index("too little")
+    wrapped = " ".join(line[last_column:].strip() for line in screen)
+    assert wrapped.count("too little traffic; held: no signal, half-applied") == len(names)
+    assert screen[-1].startswith("  +30.0s  shop     RollingBack")
 
 
 def test_a_split_that_nobody_knows_is_shown_as_such() -> None:

@@ -7,13 +7,11 @@ import pytest
 
 from shifter.core.phases import Phase
 from shifter.core.state import HoldReport, Report
-from shifter.lab.load_report import LoadReport
-from shifter.lab.plot import Beat, Chronicle, OrderFailedError, Plot, Progress, Scene, order
+from shifter.lab.plot import Beat, OrderFailedError, Plot, Progress, Scene, order
 from shifter.lab.scenarios import SCENARIOS
 from shifter.lab.stage import Stage
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-NOBODY = LoadReport(0, 0, finished=False, namespaces={})
 
 
 class Answering(Stage):
@@ -62,7 +60,7 @@ def report(written: float | None, *holds: str, soaked_seconds: float = 0.0) -> R
 
 
 def scene(*reports: Report) -> Scene:
-    return Scene(now=1.0, since_beat=0.5, reports={each.name: each for each in reports}, users=NOBODY)
+    return Scene(since_beat=0.5, reports={each.name: each for each in reports})
 
 
 def test_an_order_says_what_was_typed_and_what_came_back() -> None:
@@ -117,14 +115,6 @@ def test_beats_come_in_order_and_end() -> None:
         progress.done += 1
 
     assert came == [first, second]
-
-
-def test_a_chronicle_keeps_when_and_what_was_said() -> None:
-    chronicle = Chronicle()
-
-    chronicle.note("pay breaks", 12.5, "40 % fail")
-
-    assert (chronicle.times, chronicle.said) == ({"pay breaks": 12.5}, {"pay breaks": "40 % fail"})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whole migrations on real parts: the service, the CLI, SQLite, the emulated cloud, Envoys and Prometheus servers.
+"""A migration on real parts, with a service that ends in the middle of it: drained, then killed.
 
 The pace is quicker than the demo's and everything else is the same.
 """
@@ -9,12 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from rich.console import Console
-
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.lab.drill import DrillOptions, run
 from shifter.lab.emulator import Outcome
 from shifter.lab.emulator.cloud import TaskStatus
 from shifter.lab.files import Pace
@@ -32,9 +28,10 @@ def eventually(holds: Callable[[], bool], timeout_seconds: float) -> None:
         time.sleep(0.02)
 
 
-def is_writing(stage: Stage) -> bool:
-    """Whether the cloud has accepted a write that is not yet in force."""
-    return any(task["status"] == TaskStatus.RUNNING for task in stage.emulator.state()["tasks"])
+def is_writing(stage: Stage, share: float) -> bool:
+    """Whether the cloud has accepted the write of that share, and it is not yet in force."""
+    running = any(task["status"] == TaskStatus.RUNNING for task in stage.emulator.state()["tasks"])
+    return running and shares(stage, What.INTENT)[-1] == share
 
 
 def is_completed(stage: Stage) -> bool:
@@ -51,41 +48,26 @@ def epochs(stage: Stage) -> list[int]:
     return [each.record.epoch for each in stage.history() if each.record.what is What.INTENT]
 
 
-def test_the_clean_scenario_ends_ok_and_says_how(tmp_path: Path) -> None:
-    lab, report = tmp_path / "lab", tmp_path / "report.json"
-    console = Console(record=True, width=200, force_terminal=False)
-
-    code = run(DrillOptions("clean", lab, report, seed=3, pace=QUICK), console)
-
-    found = json.loads(report.read_text())
-    assert [check for check in found["checks"] if not check["ok"]] == []
-    assert (code, found["verdict"], found["seed"]) == (0, "ok", 3)
-    assert [step["wanted"] for step in found["shifts"]["shop"]["steps"]] == [25, 100]
-    assert found["shifts"]["shop"]["users"]["failed"] == 0
-    assert "verdict: ok" in console.export_text()
-
-
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_service_that_ends_in_mid_write_goes_on_where_it_was(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_service_that_ends_in_mid_write_goes_on_where_it_was(tmp_path: Path) -> None:
     spec = StageSpec(tmp_path, {"shop": "lb-front0002"}, QUICK, seed=3, load_seconds_max=50)
     with Stage(spec) as stage:
-        eventually(lambda: is_writing(stage), timeout_seconds=20)
-        if end is signal.SIGTERM:
-            stage.service.ask_to_stop()
-        else:
-            stage.service.kill()
-        code = stage.service.wait(timeout_seconds=10)
-        begun_before = shares(stage, What.INTENT)
+        eventually(lambda: is_writing(stage, 25), timeout_seconds=20)
+        stage.service.ask_to_stop()
+        drained = stage.service.wait(timeout_seconds=10), shares(stage, What.INTENT)
+        stage.service.start()
+        eventually(lambda: is_writing(stage, 100), timeout_seconds=20)
+        stage.service.kill()
+        killed = stage.service.wait(timeout_seconds=10), shares(stage, What.INTENT)
         stage.service.start()
         eventually(lambda: is_completed(stage), timeout_seconds=30)
         shop = stage.plane.stop_load().namespaces["shop"]
-        [told] = stage.shifts()["items"]
+        [told] = json.loads(stage.command("get", "-o", "json").stdout)["items"]
 
-        # Nothing is lost and nothing is written twice.
-        assert code == (0 if end is signal.SIGTERM else -signal.SIGKILL)
-        assert begun_before == [25]
-        assert shares(stage, What.INTENT) == shares(stage, What.DONE) == [25, 100]
-        assert [write.outcome for write in stage.emulator.log] == [Outcome.APPLIED, Outcome.APPLIED]
-        assert epochs(stage) == [1, 2]
+        # Nothing is lost and nothing is written twice; the write of 0 % raises the source's weights.
+        assert drained == (0, [0, 25])
+        assert killed == (-signal.SIGKILL, [0, 25, 100])
+        assert shares(stage, What.INTENT) == shares(stage, What.DONE) == [0, 25, 100]
+        assert [write.outcome for write in stage.emulator.log] == [Outcome.APPLIED] * 3
+        assert epochs(stage) == [1, 1, 2]
         assert (shop.failed, shop.not_sent) == (0, 0)
         assert (told["name"], told["phase"]) == ("shop", "Completed")

@@ -12,7 +12,7 @@ from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import Report
 from shifter.lab.emulator import Outcome, RuleKey, TargetKey, WriteRecord
 from shifter.lab.load_report import Latency, LoadReport, NamespaceLoad, Second
-from shifter.lab.plot import Beat, Chronicle, Plot
+from shifter.lab.plot import Beat, Plot
 from shifter.lab.scenarios import FAULT, SCENARIOS, Ending, Scenario
 from shifter.lab.verdict import Material, lab_report
 
@@ -64,6 +64,11 @@ def move(number: int, begun: float, done: float, to: float, direction: str = "cl
     ]
 
 
+def going_back(number: int, second: float) -> Record:
+    moved = {"from": str(Phase.SHIFTING), "to": str(Phase.ROLLING_BACK)}
+    return record(number, second, What.PHASE, told="istio failed 9 of 10 requests", **moved)
+
+
 def report(phase: Phase = Phase.COMPLETED, written: float | None = 100.0) -> Report:
     at = datetime.fromtimestamp(BEGAN + 40, UTC)
     return Report(
@@ -105,7 +110,7 @@ def good() -> Material:
     shop = load([(0, 0), (10, 25), (25, 100)])
     return Material(
         scenario=scenario(Ending()),
-        chronicle=Chronicle({FIRST: BEGAN + 15.0, SECOND: BEGAN + 20.0, LAST: BEGAN + 38.0}),
+        beats={FIRST: BEGAN + 15.0, SECOND: BEGAN + 20.0, LAST: BEGAN + 38.0},
         finished=True,
         trouble="",
         history=[*move(1, 9, 10, 25), *move(3, 24, 25, 100)],
@@ -124,8 +129,7 @@ def broken(found: Mapping[str, Any]) -> list[str]:
 
 
 def without_a_beat(good: Material) -> Material:
-    times = {name: at for name, at in good.chronicle.times.items() if name != LAST}
-    return replace(good, chronicle=Chronicle(times))
+    return replace(good, beats={name: at for name, at in good.beats.items() if name != LAST})
 
 
 def cut_short(good: Material) -> Material:
@@ -145,8 +149,7 @@ def at_another_share(good: Material) -> Material:
 
 
 def rolled_back_once(good: Material) -> Material:
-    back = record(9, 12, What.PHASE, told="Shifting → RollingBack: istio failed 9 of 10 requests")
-    return replace(good, history=[*good.history, back])
+    return replace(good, history=[*good.history, going_back(9, 12)])
 
 
 def failing_users(good: Material) -> Material:
@@ -324,18 +327,26 @@ def test_users_who_may_fail_must_but_not_many(good: Material, failed: int, verdi
 
 
 def test_a_rollback_says_how_long_users_felt_the_fault(good: Material) -> None:
-    back = record(9, 31, What.PHASE, told="Shifting → RollingBack: istio failed 9 of 10 requests")
-    times = good.chronicle.times | {FAULT: BEGAN + 28.5}
+    back = going_back(9, 31)
+    beats = {**good.beats, FAULT: BEGAN + 28.5}
     shop = load([(0, 0), (10, 25), (25, 100)], failed=9)
 
-    found = lab_report(
-        replace(good, history=[*good.history, back], chronicle=Chronicle(times), users=users(shop)),
-    )
+    found = lab_report(replace(good, history=[*good.history, back], beats=beats, users=users(shop)))
 
     [row] = found["shifts"]["shop"]["rollbacks"]
     assert row["secondsFromFaultToDecision"] == 2.5
     assert row["secondsFromFaultToLastBadRequest"] == 1.5
-    assert row["failedRequests"] == 9
+    assert (row["reason"], row["failedRequests"]) == ("istio failed 9 of 10 requests", 9)
+
+
+def test_what_is_said_about_going_back_is_no_rollback(good: Material) -> None:
+    settled = {"from": str(Phase.ROLLING_BACK), "to": str(Phase.ROLLED_BACK)}
+    said = record(9, 31, What.PHASE, told="Shifting → RollingBack: quoted", **settled)
+
+    found = lab_report(replace(good, history=[*good.history, said]))
+
+    assert found["shifts"]["shop"]["rollbacks"] == []
+    assert found["verdict"] == "ok"
 
 
 def test_the_report_says_which_run_it_was(good: Material) -> None:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 DEFAULT_WEIGHT = 10
 MAX_WEIGHT = 100
-L7_PROTOCOLS = frozenset({"HTTP", "HTTPS", "QUIC"})
-PROTOCOLS = L7_PROTOCOLS | {"TCP", "UDP", "TCP_SSL"}
+# Not QUIC: the SDK's models give rules to HTTP and HTTPS listeners only, and QUIC a health check of its own.
+L7_PROTOCOLS = frozenset({"HTTP", "HTTPS"})
+PROTOCOLS = L7_PROTOCOLS | {"TCP", "UDP", "TCP_SSL", "QUIC"}
 
 
 class TargetKind(StrEnum):

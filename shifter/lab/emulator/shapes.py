@@ -95,7 +95,7 @@ def listener(shown: Listener) -> Json:
         "DeregisterTargetRst": False,
         "MaxConn": -1,
         "MaxCps": -1,
-        "IdleConnectTimeout": None if shown.is_l7 else 900,
+        "IdleConnectTimeout": 900 if shown.protocol == "TCP" else None,
         "AttrFlags": [],
     }
 
