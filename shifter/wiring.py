@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from shifter.core.fleet import Fleet, misfits
 from shifter.core.splits import Side
+from shifter.files.documents import read_document
 from shifter.ports import Store
+from shifter.service.policy_files import PolicyFolder, PolicySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,32 @@ class ServeOptions:
     log_level: str = "info"
 
 
+class FittingFolder(PolicyFolder):
+    """The policies of a directory, as far as the fleet can give what they ask.
+
+    One that asks more counts as edited for the worse: the last good one stays in force, a new shift does not begin.
+    """
+
+    def __init__(self, directory: Path, fleet: Fleet) -> None:
+        super().__init__(directory)
+        self._fleet = fleet
+
+    def reload(self) -> PolicySet:
+        """Return the policies that hold now, those that do not fit marked stale, and everything that is wrong.
+
+        Raises:
+            ConfigError: as `PolicyFolder.reload`.
+        """
+        found = super().reload()
+        problems, stale = set(found.problems), set(found.stale)
+        for name, policy in found.policies.items():
+            for misfit in misfits(policy, self._fleet):
+                document = read_document(Path(found.files[name]))
+                problems.add(document.problem(misfit.path, misfit.reason))
+                stale.add(name)
+        return replace(found, problems=tuple(sorted(problems)), stale=frozenset(stale))
+
+
 def open_store(path: Path) -> Store:
     """Open the embedded store, creating it if need be.
 
@@ -33,6 +62,13 @@ def open_store(path: Path) -> Store:
     from shifter.adapters.sqlite import SqliteStore  # noqa: PLC0415 - commands that need no store stay fast
 
     return SqliteStore(path)
+
+
+def is_served(path: Path) -> bool:
+    """Return whether a service runs on the embedded store at `path`; True also where that cannot be told."""
+    from shifter.adapters.sqlite import is_held  # noqa: PLC0415 - commands that need no store stay fast
+
+    return is_held(path)
 
 
 def serve(options: ServeOptions) -> None:
@@ -54,12 +90,11 @@ def serve(options: ServeOptions) -> None:
     from shifter.service import daemon, telemetry  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415
     from shifter.service.observe import MESH  # noqa: PLC0415
-    from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415
     from shifter.service.tick import Parts  # noqa: PLC0415
 
     telemetry.configure_logs(options.log_level)
     fleet = load_fleet(options.fleet)
-    folder = PolicyFolder(options.policies)
+    folder = FittingFolder(options.policies, fleet)
     store = SqliteStore(options.store)
     if not store.load():
         # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from shifter.cli.output import ago, clean, local, plain_table, span
-from shifter.cli.views import View, step, waits_for
+from shifter.cli.output import ago, clean, local, number, plain_table, span
+from shifter.cli.views import View, order_words, step, waits_for
 from shifter.core.orders import Order
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
@@ -22,11 +22,11 @@ def describe_text(view: View, orders: Sequence[Order], records: Sequence[Record]
     yield clean(f"{report.name}: {report.reason}")
     yield ""
     yield _labelled("phase", f"{report.phase}, step {step(view)}, attempt {report.attempt}, {_since(report, now)}")
-    yield _labelled("steps", " ".join(_marked(each, report.wanted) for each in report.steps))
+    yield _labelled("steps", " ".join(_marked(each, view.wanted) for each in report.steps))
     yield _labelled("namespaces", ", ".join(report.namespaces))
     yield _labelled("mode", _mode(report.mode))
     yield _labelled("looked at", ago(report.at, now) if view.reported else "not yet")
-    yield from _shares(report)
+    yield from _shares(view)
     yield from _evidence(report)
     yield from _section("holds", (f"{hold.kind}: {hold.reason}" for hold in report.holds))
     yield from _section("waits for", waits_for(view, orders))
@@ -42,8 +42,8 @@ def _labelled(label: str, text: str) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    for number, line in enumerate(lines):
-        if number == 0:
+    for index, line in enumerate(lines):
+        if index == 0:
             yield ""
             yield title
         yield f"  {clean(line)}"
@@ -61,11 +61,12 @@ def _mode(mode: str) -> str:
     return "observe: decides and explains, writes nothing" if mode == "observe" else mode or "?"
 
 
-def _shares(report: Report) -> Iterator[str]:
+def _shares(view: View) -> Iterator[str]:
+    report = view.report
     yield ""
     yield "share"
     for label, share, what in (
-        ("wanted", report.wanted, "what shifter works towards"),
+        ("wanted", view.wanted, "what shifter works towards"),
         ("written", report.written, "what the balancer's weights amount to"),
         ("observed", report.observed, "what the metrics show"),
     ):
@@ -101,14 +102,11 @@ def _counted(requests: float, bad: float) -> str:
 
 
 def _measured(value: float | None, finding: FindingReport) -> str:
-    return "?" if value is None else clean(f"{value:.4g} {finding.unit}")
+    return "?" if value is None else clean(f"{number(value)} {finding.unit}")
 
 
 def _order(order: Order, now: datetime) -> str:
-    request = order.request
-    extra = "".join(f" --{word}" for word, given in (("full", request.full), ("override", request.override)) if given)
-    why = f": {request.reason}" if request.reason else ""
-    return f"{order.id} {request.verb}{extra} by {request.by}, {ago(order.at, now)}{why}"
+    return f"{order.id} {order_words(order)} by {order.request.by}, {ago(order.at, now)}"
 
 
 def _record(record: Record) -> str:

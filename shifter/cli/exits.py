@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 import click
@@ -74,11 +74,29 @@ def ended(command: Callable[[], object], verbose: Callable[[], bool]) -> int:
     except Exception as error:  # noqa: BLE001 - the end of the program: nobody above could act on it
         if verbose():
             traceback.print_exception(error, file=sys.stderr)
-        return _ended_by(error)
+        return told(error)
     return returned if isinstance(returned, int) else Exit.OK
 
 
-def _ended_by(error: Exception) -> int:
+def worst(steps: Sequence[Callable[[], object]]) -> int:
+    """Carry every step out, whatever becomes of the others, and return the worst exit code: the highest.
+
+    Of a single step the error is passed on.
+    """
+    if len(steps) == 1:
+        steps[0]()
+        return Exit.OK
+    codes: list[int] = [Exit.OK]
+    for step in steps:
+        try:
+            step()
+        except ShifterError as error:
+            codes.append(told(error))
+    return max(codes)
+
+
+def told(error: Exception) -> int:
+    """Say on stderr what went wrong, and return the exit code for it."""
     if isinstance(error, CommandError):
         if error.code is Exit.INTERRUPTED:
             say(str(error))

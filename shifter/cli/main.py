@@ -93,6 +93,7 @@ class Root(click.Group):
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @store_option
 @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, message="shifter %(version)s", help="Show the version and exit.")
 @click.pass_obj
 def cli(session: Session, *, verbose: bool) -> None:
     """Carry production traffic from Tencent Cloud Mesh to a self-built Istio.

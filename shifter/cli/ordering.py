@@ -7,20 +7,22 @@ to say (`decide.py`), so an order given while the service restarts is answered w
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
-from shifter.cli.exits import CommandError, Exit, say
+from shifter.cli.exits import CommandError, Exit, say, worst
 from shifter.cli.output import clean
-from shifter.cli.session import Session, Span, pass_session, store_option
-from shifter.cli.views import View, split, views, warn_of_silence
+from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
+from shifter.cli.views import View, silence, split, views
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.splits import FULL_PERCENT, shown
-from shifter.errors import StoreUnavailableError
+from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
 
 _LOOK_SECONDS: Final = 0.5
@@ -39,7 +41,6 @@ class Wish:
 def _order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what all orders have in common; the command gets it as one `wish`."""
 
-    @click.argument("shift")
     @store_option
     @click.option("--reason", default="", help="Why; kept in the history.")
     @click.option("--wait", is_flag=True, help="Wait for the service's answer; refused: exit code 4.")
@@ -47,11 +48,30 @@ def _order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--by", hidden=True, help="Who asks, if not the user at this machine.")
     @pass_session
     @functools.wraps(command)
-    def wished(session: Session, /, shift: str, **options: Any) -> None:  # noqa: ANN401 - whatever the command declares
+    def wished(session: Session, /, **options: Any) -> int:  # noqa: ANN401 - whatever the command declares
+        context = click.get_current_context()
+        if not options["wait"] and context.get_parameter_source("timeout") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--timeout is for --wait", context)
         common = {key: options.pop(key) for key in ("reason", "wait", "timeout", "by")}
-        command(session, shift, Wish(**{**common, "reason": clean(common["reason"])}), **options)
+        code: int = command(session, Wish(**{**common, "reason": clean(common["reason"])}), **options)
+        return code
 
     return wished
+
+
+def _many(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an order name several shifts, or all; the command gets them as `shifts`, empty for all."""
+
+    @click.argument("shifts", nargs=-1, type=SHIFT, metavar="SHIFT...")
+    @click.option("--all", "all_", is_flag=True, help="Every shift there is: one order each.")
+    @functools.wraps(command)
+    def named(*given: Any, shifts: tuple[str, ...], all_: bool, **options: Any) -> int:  # noqa: ANN401 - as above
+        if all_ == bool(shifts):
+            raise click.UsageError("name the shifts, or --all; one of the two", click.get_current_context())
+        code: int = command(*given, shifts=tuple(dict.fromkeys(shifts)), **options)
+        return code
+
+    return named
 
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -59,49 +79,57 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 @click.command()
 @_order_options
-def pause(session: Session, shift: str, wish: Wish) -> None:
+@_many
+def pause(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
     """Stop raising a shift's share. A failing verdict still sends it back."""
-    _place(session, wish, OrderRequest(shift, Verb.PAUSE, _by(session, wish), wish.reason))
+    return _place(session, wish, shifts, OrderRequest("", Verb.PAUSE, _by(session, wish), wish.reason))
 
 
 @click.command()
 @_order_options
-def resume(session: Session, shift: str, wish: Wish) -> None:
+@_many
+def resume(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
     """End a pause."""
-    _place(session, wish, OrderRequest(shift, Verb.RESUME, _by(session, wish), wish.reason))
+    return _place(session, wish, shifts, OrderRequest("", Verb.RESUME, _by(session, wish), wish.reason))
 
 
 @click.command()
 @_order_options
-def retry(session: Session, shift: str, wish: Wish) -> None:
+@_many
+def retry(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
     """Start a rolled back shift over, from its first step."""
-    _place(session, wish, OrderRequest(shift, Verb.RETRY, _by(session, wish), wish.reason))
+    return _place(session, wish, shifts, OrderRequest("", Verb.RETRY, _by(session, wish), wish.reason))
 
 
 @click.command()
 @_yes
 @_order_options
-def rollback(session: Session, shift: str, wish: Wish, *, yes: bool) -> None:
-    """Send all of a shift's traffic back to TCM. Passes every hold."""
-    request = OrderRequest(shift, Verb.ROLLBACK, _by(session, wish), wish.reason)
-    _place(session, wish, request, None if yes else _plan_to(0.0, "roll back"))
+@_many
+def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, yes: bool) -> int:
+    """Send all of a shift's traffic back to TCM. Passes every hold.
+
+    With --wait it ends once the order is accepted; `shifter watch` shows when 0 % is reached (RolledBack).
+    """
+    request = OrderRequest("", Verb.ROLLBACK, _by(session, wish), wish.reason)
+    return _place(session, wish, shifts, request, None if yes else _plan_to(0.0, "roll back"))
 
 
 @click.command()
+@click.argument("shift", type=SHIFT)
 @_yes
 @click.option("--full", is_flag=True, help="Go to 100 % at once.")
 @click.option("--override", is_flag=True, help="Go although the verdict fails: for the day TCM dies. Needs --reason.")
 @_order_options
-def promote(session: Session, shift: str, wish: Wish, *, full: bool, override: bool, yes: bool) -> None:
+def promote(session: Session, wish: Wish, shift: str, *, full: bool, override: bool, yes: bool) -> int:
     """Take the next step now: ends a pause, skips the soak and missing evidence.
 
     Never passes drift, preflight or a failing verdict.
     """
     if override and not (full and wish.reason):
         raise click.UsageError("--override needs --full and --reason", click.get_current_context())
-    request = OrderRequest(shift, Verb.PROMOTE, _by(session, wish), wish.reason, full=full, override=override)
+    request = OrderRequest("", Verb.PROMOTE, _by(session, wish), wish.reason, full=full, override=override)
     act = "promote, whatever the verdict says," if override else "promote"
-    _place(session, wish, request, _plan_to(FULL_PERCENT, act) if full and not yes else None)
+    return _place(session, wish, (shift,), request, _plan_to(FULL_PERCENT, act) if full and not yes else None)
 
 
 def _by(session: Session, wish: Wish) -> str:
@@ -109,57 +137,99 @@ def _by(session: Session, wish: Wish) -> str:
 
 
 def _plan_to(share: float, act: str) -> Callable[[View], str]:
+    """Return what says a shift's great move in a line; empty for a climb to where the shift is already."""
+
     def plan(view: View) -> str:
+        if view.share == share == FULL_PERCENT:
+            return ""
         namespaces = ", ".join(view.report.namespaces)
         return f"{act} {view.name}: {split(view)} → {shown(share)} (namespaces: {namespaces})"
 
     return plan
 
 
-def _place(session: Session, wish: Wish, request: OrderRequest, plan: Callable[[View], str] | None = None) -> None:
-    """Record the order, after asking if there is a plan to show, and wait for its answer if that is wished."""
+def _place(
+    session: Session,
+    wish: Wish,
+    shifts: tuple[str, ...],
+    request: OrderRequest,
+    plan: Callable[[View], str] | None = None,
+) -> int:
+    """Record one order per shift, asking first if there is a plan to show, and wait for the answers if wished.
+
+    Returns:
+        The worst exit code of them all.
+    """
     store = session.store()
-    (view,) = views(store, [request.shift])
-    if plan is not None:
-        _ask(session, clean(plan(view)))
-    order = store.create_order(request, session.now())
-    warn_of_silence([view], session.now(), "the order is kept and will be carried out when it does")
-    if wish.wait:
-        try:
-            click.echo(clean(_answer(session, store, order, wish.timeout)))
-        except KeyboardInterrupt:
-            what = f"order {order.id}: {request.verb} {view.name}"
-            raise CommandError(Exit.INTERRUPTED, f"stopped waiting; {what} stays recorded") from None
-    else:
-        click.echo(f"order {order.id}: {request.verb} {view.name} recorded; the service will answer")
+    found = views(store, shifts)
+    if not found:
+        raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
+    silent = silence(found, session.now(), served=session.served())
+    if silent:
+        say(f"note: {silent}")
+    if plan is not None and (plans := [clean(line) for view in found if (line := plan(view))]):
+        _ask(session, plans)
+    orders: list[Order] = []
+
+    def record(view: View) -> None:
+        orders.append(store.create_order(replace(request, shift=view.name), session.now()))
+        if not wish.wait:
+            click.echo(f"{_what(orders[-1])} recorded; the service will answer")
+
+    code = worst([partial(record, view) for view in found])
+    return max(code, _wait(session, store, orders, wish.timeout)) if wish.wait and orders else code
 
 
-def _ask(session: Session, plan: str) -> None:
+def _wait(session: Session, store: Store, orders: Sequence[Order], timeout: timedelta) -> int:
+    """Print the answers, all of them within `timeout`; return the worst exit code."""
+    until = session.now() + timeout
+    try:
+        return worst([partial(_print_answer, session, store, order, until) for order in orders])
+    except KeyboardInterrupt:
+        what = ", ".join(_what(order) for order in orders)
+        stays = "stays" if len(orders) == 1 else "stay"
+        raise CommandError(Exit.INTERRUPTED, f"stopped waiting; {what} {stays} recorded") from None
+
+
+def _what(order: Order) -> str:
+    return clean(f"order {order.id}: {order.request.verb} {order.request.shift}")
+
+
+def _ask(session: Session, plans: Sequence[str]) -> None:
     if not session.can_ask():
-        raise CommandError(Exit.USAGE, f"{plan}: not confirmed, and there is no terminal to ask", "pass --yes")
-    if not click.confirm(f"{plan}\nGo ahead?", err=True):
+        said = "; ".join(plans)
+        raise CommandError(Exit.USAGE, f"{said}: not confirmed, and there is no terminal to ask", "pass --yes")
+    if not click.confirm("\n".join([*plans, "Go ahead?"]), err=True):
         raise CommandError(Exit.UNEXPECTED, "not confirmed; nothing was recorded")
 
 
-def _answer(session: Session, store: Store, order: Order, timeout: timedelta) -> str:
-    """Return the text of an accepted order.
+def _print_answer(session: Session, store: Store, order: Order, until: datetime) -> None:
+    """Print the text of an accepted order.
 
     Raises:
         CommandError: refused (4), or not answered in time (124).
     """
-    what = f"order {order.id}: {order.request.verb} {order.request.shift}"
-    until = session.now() + timeout
+    what = _what(order)
     while True:
         try:
             order = store.order(order.id)
         except StoreUnavailableError as error:  # the order is in it; it may be back at the next look
             say(f"note: {error}; looking again")
         if order.answer is Answer.ACCEPTED:
-            return f"{what} accepted: {order.answer_text}"
+            click.echo(clean(f"{what} accepted: {order.answer_text}"))
+            return
         if order.answer is Answer.REFUSED:
             raise CommandError(Exit.REFUSED, clean(f"{what} refused: {order.answer_text}"))
         if session.now() >= until:
-            raise CommandError(
-                Exit.TIMED_OUT, clean(f"{what} is not answered yet"), "it stays recorded; no need to repeat it"
-            )
+            raise CommandError(Exit.TIMED_OUT, f"{what} is not answered yet", _late(session, store, order))
         session.sleep(_LOOK_SECONDS)
+
+
+def _late(session: Session, store: Store, order: Order) -> str:
+    """Return what to know about an order that nobody has answered in time."""
+    kept = "it stays recorded; no need to repeat it"
+    try:
+        silent = silence(views(store, [order.request.shift]), session.now(), served=session.served())
+    except ShifterError:  # the store is away: what it holds cannot be told now
+        return kept
+    return f"{kept}; {silent}" if silent else kept

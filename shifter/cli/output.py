@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +84,11 @@ def span(length: timedelta) -> str:
         return f"{seconds // _HOUR}h{minutes}m" if minutes else f"{seconds // _HOUR}h"
     hours = seconds % _DAY // _HOUR
     return f"{seconds // _DAY}d{hours}h" if hours else f"{seconds // _DAY}d"
+
+
+def number(value: float) -> str:
+    """Return a number in four digits that count, never with an exponent: `0.1235`, `700000`."""
+    return format(Decimal(f"{value:.4g}"), "f")
 
 
 def write_document(kind: str, body: Mapping[str, object], form: Format) -> None:

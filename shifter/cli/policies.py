@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,15 +15,13 @@ import click
 
 from shifter.cli.exits import Exit, say
 from shifter.cli.output import Format, clean, shown_width, write_document
-from shifter.core.fleet import Fleet
+from shifter.core.fleet import Fleet, misfits
 from shifter.core.policy import ShiftPolicy, conflicts
 from shifter.errors import ConfigError, Problem
-from shifter.files.documents import read_document, value_of
+from shifter.files.documents import KINDS, read_document, value_of
 from shifter.files.located_yaml import Document
 from shifter.files.problems import did_you_mean
-from shifter.service.policy_files import yaml_files_in
-
-_KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
+from shifter.service.policy_files import FLEET, yaml_files_in
 
 
 @dataclass(slots=True)
@@ -64,9 +62,13 @@ def lint(context: click.Context, paths: Sequence[Path], fleet: Path | None, outp
 
 
 def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
-    """Return everything that is wrong with the files at `paths`, each alone and among each other."""
+    """Return everything that is wrong with the files at `paths`: each alone, among each other, and with the fleet.
+
+    The fleet is the one given, else the only one among `paths`, else one with nothing but defaults.
+    """
     found = Lint()
     policies: dict[str, ShiftPolicy] = {}
+    fleets: dict[str, Fleet | None] = {}
     documents: dict[str, Document] = {}
     for path in _expanded(paths, found):
         document = read_document(path)
@@ -74,10 +76,16 @@ def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
         value = _checked(document, found.problems)
         if isinstance(value, ShiftPolicy):
             policies[document.file] = value
+        elif document.kind == FLEET:
+            fleets[document.file] = value
     if fleet is not None:
         document = documents.setdefault(str(fleet), read_document(fleet))
-        found.problems += _problems(document, Fleet)
+        fleets = {document.file: _fleet_of(document, found.problems)}
     found.problems += [documents[each.file].problem(each.path, each.reason) for each in conflicts(policies)]
+    only = next(iter(fleets.values())) if len(fleets) == 1 else None
+    if only is not None or len(fleets) != 1:  # of a broken fleet it is not known what it gives
+        for file, each in policies.items():
+            found.problems += [documents[file].problem(misfit.path, misfit.reason) for misfit in misfits(each, only)]
     found.files, found.problems = sorted(documents), sorted(set(found.problems))
     return found
 
@@ -108,33 +116,40 @@ def _expanded(paths: Sequence[Path], found: Lint) -> Iterator[Path]:
             if not files:
                 found.problems.append(Problem(str(path), 0, 0, "", "has no *.yaml or *.yml file"))
         for file in files:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            if (resolved := _resolved(file)) not in seen:
+                seen.add(resolved)
                 yield file
+
+
+def _resolved(file: Path) -> Path:
+    try:
+        return file.resolve()
+    except (OSError, RuntimeError):  # links in a circle: what cannot be read is said when it is read
+        return file.absolute()
 
 
 def _checked(document: Document, problems: list[Problem]) -> ShiftPolicy | Fleet | None:
     """Return the document's value by its kind, None if it has problems; they are added."""
     kind = document.kind
-    if kind is not None and kind not in _KINDS:
+    if kind is not None and kind not in KINDS:
         problems += document.problems
-        hint = did_you_mean(kind, list(_KINDS)) or f"known: {', '.join(_KINDS)}"
+        hint = did_you_mean(kind, list(KINDS)) or f"known: {', '.join(KINDS)}"
         problems.append(document.problem(("kind",), f"unknown kind {json.dumps(kind, ensure_ascii=False)}", hint))
         return None
     try:
         # What names no kind is taken for a policy: the missing key is then one of its problems.
-        return value_of(document, _KINDS[kind or "ShiftPolicy"])
+        return value_of(document, KINDS[kind or "ShiftPolicy"])
     except ConfigError as error:
         problems += error.problems
         return None
 
 
-def _problems(document: Document, model: type[Fleet]) -> tuple[Problem, ...]:
+def _fleet_of(document: Document, problems: list[Problem]) -> Fleet | None:
     try:
-        value_of(document, model)
+        return value_of(document, Fleet)
     except ConfigError as error:
-        return error.problems
-    return ()
+        problems += error.problems
+        return None
 
 
 def _document(problem: Problem) -> dict[str, object]:

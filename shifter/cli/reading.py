@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -9,11 +10,12 @@ import click
 from shifter.cli.description import describe_text
 from shifter.cli.exits import say
 from shifter.cli.output import Format, clean, local, span, write_document, write_table
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import SHIFT, Session, pass_session, store_option
 from shifter.cli.views import (
     View,
     holds,
     order_document,
+    order_words,
     record_document,
     shift_document,
     split,
@@ -22,16 +24,16 @@ from shifter.cli.views import (
     waits_for,
     warn_of_silence,
 )
-from shifter.core.records import Record
+from shifter.core.orders import Order
+from shifter.core.records import NewRecord, Record, What
 
 _LISTS = click.Choice([str(form) for form in Format])
-_STALE: Final = "what you see is the last it told"
 _DESCRIBED_RECORDS: Final = 5
 
 
 @click.command()
 @store_option
-@click.argument("shifts", nargs=-1, metavar="[SHIFT]...")
+@click.argument("shifts", nargs=-1, type=SHIFT, metavar="[SHIFT]...")
 @click.option("-o", "--output", type=_LISTS, default="table", show_default=True, help="Form of the answer.")
 @pass_session
 def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
@@ -55,7 +57,7 @@ def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
         write_table(
             [*headers, "OBSERVED", "ATTEMPT", "REASON"] if wide else headers, rows, terminal=session.is_terminal()
         )
-    warn_of_silence(found, now, _STALE)
+    warn_of_silence(found, now, served=session.served())
 
 
 def _row(view: View, age: str, *, wide: bool) -> list[str]:
@@ -69,7 +71,7 @@ def _row(view: View, age: str, *, wide: bool) -> list[str]:
 
 @click.command()
 @store_option
-@click.argument("shift")
+@click.argument("shift", type=SHIFT)
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 @pass_session
 def describe(session: Session, shift: str, output: str) -> None:
@@ -92,12 +94,12 @@ def describe(session: Session, shift: str, output: str) -> None:
             "history": [record_document(record) for record in records],
         }
         write_document("Shift", body, Format(output))
-    warn_of_silence([view], now, _STALE)
+    warn_of_silence([view], now, served=session.served())
 
 
 @click.command()
 @store_option
-@click.argument("shift", required=False)
+@click.argument("shift", required=False, type=SHIFT)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Newest records to show.")
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
@@ -106,22 +108,38 @@ def describe(session: Session, shift: str, output: str) -> None:
 def history(session: Session, shift: str | None, limit: int, output: str) -> None:
     """Show what happened, oldest first: when, who, what and why."""
     store, form = session.store(), Format(output)
-    records = store.history(shift, limit=limit)
+    newest = store.history(shift, limit=limit + 1)
+    records = newest[-limit:]
     if shift is not None and not records:
         views(store, [shift])  # an unknown name is an error, a shift without history is not
     if form in {Format.JSON, Format.YAML}:
         write_document("HistoryList", {"items": [record_document(record) for record in records]}, form)
-    elif not records:
-        say("no history yet")
     else:
-        wide = form is Format.WIDE
-        headers = ["TIME", *([] if shift else ["SHIFT"]), "WHO", "WHAT", *(["SEQ", "EPOCH"] if wide else []), "REASON"]
-        rows = [_history_row(record, named=shift is None, wide=wide) for record in records]
-        write_table(headers, rows, terminal=session.is_terminal())
+        waiting = [order for order in store.open_orders() if shift in {None, order.request.shift}]
+        _write_history(session, records, waiting, named=shift is None, wide=form is Format.WIDE)
+    if len(newest) > limit:
+        say(f"the newest {limit} of more; --limit shows more of them")
 
 
-def _history_row(record: Record, *, named: bool, wide: bool) -> list[str]:
-    new = record.record
+def _write_history(
+    session: Session, records: Sequence[Record], waiting: Sequence[Order], *, named: bool, wide: bool
+) -> None:
+    """Write the table: what happened, then the orders that wait for their answer."""
+    if not records and not waiting:
+        say("no history yet")
+        return
+    headers = ["TIME", *(["SHIFT"] if named else []), "WHO", "WHAT", *(["SEQ", "EPOCH"] if wide else []), "REASON"]
+    rows = [_history_row(record.record, named=named, wide=wide) for record in records]
+    rows += [_history_row(_unanswered(order), named=named, wide=wide) for order in waiting]
+    write_table(headers, rows, terminal=session.is_terminal())
+
+
+def _unanswered(order: Order) -> NewRecord:
+    asked = order.request
+    return NewRecord(order.at, asked.shift, What.ORDER, asked.by, f"{order_words(order)} (not answered yet)")
+
+
+def _history_row(new: NewRecord, *, named: bool, wide: bool) -> list[str]:
     row = [local(new.at), *([new.shift] if named else []), new.by, new.what]
     if wide:
         row += [str(new.sequence or "-"), str(new.epoch or "-")]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from shifter.cli.exits import Exit
+from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import write_table
 from shifter.cli.session import Session, pass_session, store_option
 
@@ -92,4 +92,19 @@ def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report:
     from shifter.lab import drill  # noqa: PLC0415 - the lab is not part of every installation
 
     options = drill.DrillOptions(scenario or DEFAULT, directory, report, seed, keep)
+    if options.scenario in SCENARIOS:
+        _make(directory)
     return drill.run(options, Console())
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that may be there already.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"the directory {directory} cannot be made: {error.strerror}"
+        raise CommandError(Exit.USAGE, said, "choose another with --directory") from error

@@ -8,13 +8,14 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,6 +23,9 @@ from shifter.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from shifter.ports import Store
+
+
+_HINT: Final = "is `shifter run` started? pass --store or set SHIFTER_STORE"
 
 
 def default_store_path(environment: Mapping[str, str]) -> Path:
@@ -38,15 +42,31 @@ def open_existing(path: Path) -> Store:
     """Open the store that a service made.
 
     Raises:
-        CommandError: there is none. Making an empty one here would hide a wrong path.
+        CommandError: there is none, or an empty file. Making a store of it here would hide a wrong path.
         StoreUnavailableError: it cannot be opened.
     """
-    if not path.exists():
-        hint = "is `shifter run` started? pass --store or set SHIFTER_STORE"
-        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", hint)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", _HINT) from None
+    except (OSError, ValueError) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CommandError(Exit.UNREACHABLE, f"the store at {path}: {said}", _HINT) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise CommandError(Exit.UNREACHABLE, f"{path} is a directory, not a store", _HINT)
+    # An empty file would be made a database by the first look. What a service began is in the log beside it.
+    if found.st_size == 0 and not path.with_name(f"{path.name}-wal").exists():
+        raise CommandError(Exit.UNREACHABLE, f"{path} is empty: no service has written it", _HINT)
     from shifter.wiring import open_store  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
 
     return open_store(path)
+
+
+def is_served(path: Path) -> bool:
+    """Return whether a service runs on the store at `path`; True also where that cannot be told."""
+    from shifter import wiring  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
+
+    return wiring.is_served(path)
 
 
 def claimed_user() -> str:
@@ -65,6 +85,7 @@ class Session:
     opener: Callable[[Path], Store] = open_existing
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
+    is_served: Callable[[Path], bool] = is_served
     user: Callable[[], str] = claimed_user
     is_terminal: Callable[[], bool] = lambda: sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     can_ask: Callable[[], bool] = lambda: sys.stdin.isatty() and sys.stderr.isatty()
@@ -76,6 +97,10 @@ class Session:
         store = self.opener(self.store_path)
         click.get_current_context().call_on_close(store.close)
         return store
+
+    def served(self) -> bool:
+        """Return whether a service runs on the store, as far as can be told from here."""
+        return self.is_served(self.store_path)
 
 
 pass_session = click.make_pass_decorator(Session)
@@ -95,6 +120,19 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_use_store,
         help="State file of the service. Default: $SHIFTER_STORE, else $XDG_STATE_HOME/shifter/shifter.db.",
     )(command)
+
+
+class ShiftName(click.ParamType[str]):
+    """A shift's name, bare or as `get -o name` prints it: `shop`, `shift/shop`."""
+
+    name = "shift"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401, ARG002 - as click's
+        """Return the bare name."""
+        return str(value).removeprefix("shift/")
+
+
+SHIFT: Final = ShiftName()
 
 
 class Span(click.ParamType[Any]):

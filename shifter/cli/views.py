@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, span, stamp
 from shifter.core.analysis import Verdict
 from shifter.core.decide import Kind
+from shifter.core.holds import HoldKind
 from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
@@ -21,6 +23,10 @@ from shifter.core.splits import shown
 from shifter.core.state import Report, ShiftState
 from shifter.files.problems import did_you_mean
 from shifter.ports import Store
+
+_RUNBOOK: Final = "see runbook 'shifter is dead'"
+_HINDERS_GOING_BACK: Final = frozenset({HoldKind.PROVIDER, HoldKind.COLD_SOURCE})
+"""A rollback passes every hold, but nobody can write what the cloud does not show, or send traffic to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,11 @@ class View:
     def share(self) -> float | None:
         """The share that is in force, as far as anybody knows: observed at the balancer, else wanted."""
         return self.report.written if self.reported else self.report.wanted
+
+    @property
+    def wanted(self) -> float:
+        """What shifter works towards, percent: 0 as soon as the shift is on its way back."""
+        return 0.0 if self.report.phase is Phase.ROLLING_BACK else self.report.wanted
 
     def silent_for(self, now: datetime) -> timedelta | None:
         """Return how long the service has said nothing about this shift, None if not suspiciously long."""
@@ -70,12 +81,27 @@ def views(store: Store, names: Sequence[str] = ()) -> list[View]:
     return found
 
 
-def warn_of_silence(found: Sequence[View], now: datetime, consequence: str) -> None:
-    """Say on stderr if the service seems not to be running, and what follows from it."""
-    if found and all(view.silent_for(now) for view in found):
-        looked = [view.report.at for view in found if view.reported]
-        since = f"last looked {span(now - max(looked))} ago" if looked else "has not looked yet"
-        say(f"note: the service {since} and seems not to be running; {consequence}")
+def silence(found: Sequence[View], now: datetime, *, served: bool) -> str:
+    """Return what is wrong with the service and what follows from it; empty if it runs and looks.
+
+    Args:
+        found: the shifts that are looked at or ordered.
+        now: the current time.
+        served: whether a process holds the store's lock. One that does and is silent hangs.
+    """
+    if not served:
+        return f"no service runs on this store: nothing is carried out until one is started; {_RUNBOOK}"
+    if not found or not all(view.silent_for(now) for view in found):
+        return ""
+    looked = [view.report.at for view in found if view.reported]
+    since = f"last looked {span(now - max(looked))} ago" if looked else "has not looked yet"
+    return f"the service {since} and seems to hang: nothing is carried out until it is restarted; {_RUNBOOK}"
+
+
+def warn_of_silence(found: Sequence[View], now: datetime, *, served: bool) -> None:
+    """Say on stderr if no service runs, or one that hangs."""
+    if said := silence(found, now, served=served):
+        say(f"note: {said}")
 
 
 def _unreported(state: ShiftState) -> Report:
@@ -122,9 +148,12 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     if report.phase is Phase.COMPLETED:
         return [*found, "nothing: it is completed, and still observed"]
     if report.phase is Phase.ROLLED_BACK:
-        return [*found, f"a person: `shifter retry {report.name}` starts over"]
+        return [*found, _a_person(report.name, state)]
     if state is not None and state.intent is not None:
         found.append(f"the provider to show {shown(state.intent.to_share)}: {state.intent.reason}")
+    if report.phase is Phase.ROLLING_BACK:
+        found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds if hold.kind in _HINDERS_GOING_BACK]
+        return found or [f"the provider to show {shown(0.0)}"]
     found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds]
     left = report.soak_seconds - report.soaked_seconds
     if report.phase is Phase.SHIFTING and left > 0:
@@ -133,6 +162,20 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     if report.verdict != Verdict.PASS:
         found.append(f"a verdict of {Verdict.PASS}; it is: {report.verdict}")
     return found or ["the next tick"]
+
+
+def _a_person(name: str, state: ShiftState | None) -> str:
+    starts_over = f"a person: `shifter retry {name}` starts over"
+    if state is None or state.paused is None:
+        return starts_over
+    return f"{starts_over}, and `shifter resume {name}`: still paused by {state.paused.by}"
+
+
+def order_words(order: Order) -> str:
+    """Return what was asked, with its reason, as the history tells it: `promote --full (TCM is down)`."""
+    asked = order.request
+    flags = "".join(f" --{word}" for word, given in (("full", asked.full), ("override", asked.override)) if given)
+    return f"{asked.verb}{flags}" + (f" ({asked.reason})" if asked.reason else "")
 
 
 def shift_document(view: View) -> dict[str, object]:
@@ -148,7 +191,7 @@ def shift_document(view: View) -> dict[str, object]:
         "reportedAt": stamp(report.at) if view.reported else None,
         "decision": report.decision,
         "reason": report.reason,
-        "share": {"wanted": report.wanted, "written": report.written, "observed": report.observed},
+        "share": {"wanted": view.wanted, "written": report.written, "observed": report.observed},
         "step": report.step,
         "steps": list(report.steps),
         "attempt": report.attempt,

@@ -13,19 +13,20 @@ import click
 
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, plain_table, rich_table
-from shifter.cli.session import Session, Span, pass_session, store_option
-from shifter.cli.views import View, holds, split, step, views
+from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
+from shifter.cli.views import View, holds, silence, split, step, views
 from shifter.errors import StoreUnavailableError
 from shifter.ports import Store
 
 _HEADERS: Final = ("SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "REASON")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
-_Show = Callable[[list[View], datetime], None]
+_Show = Callable[[list[View], datetime, str], None]
+"""Shows the shifts as of a time, and what is wrong with the service if anything is."""
 
 
 @click.command()
 @store_option
-@click.argument("shifts", nargs=-1, metavar="[SHIFT]...")
+@click.argument("shifts", nargs=-1, type=SHIFT, metavar="[SHIFT]...")
 @click.option("--for", "for_", type=Span(), help="Stop after this long, e.g. 30s; the exit code is 0.")
 @click.option("--every", type=Span(), default="2s", show_default=True, help="How often to look.")
 @pass_session
@@ -57,7 +58,8 @@ def _follow(
     while True:
         now = session.now()
         try:
-            show(views(store, names), now)
+            found = views(store, names)
+            show(found, now, silence(found, now, served=session.served()))
             said = ""
         except StoreUnavailableError as error:  # it may be back at the next look
             if str(error) != said:
@@ -83,9 +85,11 @@ def _live() -> Iterator[_Show]:
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     with Live(console=console, auto_refresh=False, transient=False) as live:
 
-        def show(found: list[View], now: datetime) -> None:
+        def show(found: list[View], now: datetime, silent: str) -> None:
             table = rich_table(_HEADERS, [_cells(view) for view in found])
             table.caption = f"{now.astimezone():%H:%M:%S}  Ctrl-C stops watching, not the migration"
+            if silent:
+                table.caption += f"\n{silent}"
             live.update(table, refresh=True)
 
         yield show
@@ -95,8 +99,15 @@ def _live() -> Iterator[_Show]:
 def _lines() -> Iterator[_Show]:
     """Print a shift again only when something other than a number in its reason has changed."""
     last: dict[str, list[str]] = {}
+    told = ""
 
-    def show(found: list[View], now: datetime) -> None:
+    def show(found: list[View], now: datetime, silent: str) -> None:
+        nonlocal told
+        # How long it has been silent grows with every look; that it is, is said once.
+        essence_of_silence = _NUMBER.sub("#", silent)
+        if told != essence_of_silence:
+            told = essence_of_silence
+            say(f"note: {silent or 'the service is back'}")
         for view in found:
             cells = _cells(view)
             essence = [*cells[:-1], _NUMBER.sub("#", cells[-1])]

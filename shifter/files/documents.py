@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,6 +15,9 @@ from shifter.core.policy import ShiftPolicy
 from shifter.errors import ConfigError, Problem
 from shifter.files.located_yaml import MAX_BYTES, At, Document, document_of
 from shifter.files.problems import explain
+
+KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet]]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
+"""What a file may be, by what it says of itself."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -47,8 +51,14 @@ def value_of(document: Document, model: type[_Model]) -> _Model:
     """Return the document as a value of `model`.
 
     Raises:
-        ConfigError: with every problem of the file, those of its form and those the model found, by place.
+        ConfigError: with every problem of the file, those of its form and those the model found, by place; of a
+            file of another kind only that.
     """
+    if document.kind is not None and KINDS.get(document.kind, model) is not model:
+        # A good file in the wrong place: that its keys are not those of the other kind is no news.
+        wanted = next((kind for kind, each in KINDS.items() if each is model), model.__name__)
+        problem = document.problem(("kind",), f"should be '{wanted}', found \"{document.kind}\"")
+        raise ConfigError(str(problem), (problem,))
     problems = set(document.problems)
     if document.whole:
         try:

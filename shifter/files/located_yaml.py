@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -30,8 +30,13 @@ MAX_DEPTH: Final = 32
 _LONGEST_NUMBER: Final = 32
 _SHOWN_LINE: Final = 300
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_GLUED = re.compile(r"\s*(- +)*[\w.-]+:[^\s:/][^:]*")  # `key:value`, which YAML takes for a text
+_NO_KEY: Final = ("this line is no key: value", 'a key is followed by ": ", colon and space')
+_QUOTE: Final = 'a text with ": " in it needs quotes'
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as one
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_SECRET = re.compile(r"""([\w.-]*(?:key|secret|token|passw)[\w.-]*)["']?\s*:[\s"']*(?=[^\s"'])""", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -83,9 +88,20 @@ def document_of(file: str, raw: bytes) -> Document:
     return _Reading(file, text).document()
 
 
+def hidden(text: str) -> str:
+    """Return a line of a file without what nobody may read in a log: a secret written inline, a URL's password.
+
+    What is behind a key that sounds like a secret is cut to the end of the line; the name of a secret's file is none.
+    """
+    for found in _SECRET.finditer(text):
+        if not found[1].lower().endswith("file"):
+            return f"{text[: found.end()]}…"
+    return _CREDENTIALS.sub("//…@", text)
+
+
 def _problem(file: str, lines: tuple[str, ...], place: tuple[int, int], path: At, words: tuple[str, str]) -> Problem:
     line, column = place
-    source_line = lines[line - 1][:_SHOWN_LINE] if 0 < line <= len(lines) else ""
+    source_line = hidden(lines[line - 1])[:_SHOWN_LINE] if 0 < line <= len(lines) else ""
     return Problem(file, line, column, ".".join(map(str, path)), words[0], words[1], source_line)
 
 
@@ -160,7 +176,8 @@ class _Reading:
         except _Stop:
             return False
         except yaml.MarkedYAMLError as error:
-            self._refuse(_place(error.problem_mark or error.context_mark), (), *_syntax(error))
+            place, message, hint = _complaint(error, self._lines)
+            self._refuse(place, (), message, hint)
             return False
         except (ValueError, OverflowError):  # PyYAML hands some escapes and versions to chr() and int() unchecked
             self._refuse(_place(parser.get_mark()), (), "an escape sequence or directive is out of range")
@@ -295,12 +312,41 @@ def _number(text: str) -> tuple[object, str]:
     return (float(text) if number[2] or number[3] else int(text)), ""
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> tuple[str, str]:
-    """Return a parser's complaint as message and hint."""
-    problem = error.problem or "not YAML"
-    message = f"{problem} ({error.context})" if error.context else problem
-    if "'\\t'" in problem:
-        return message, "indent with spaces, not tabs"
-    if "mapping values are not allowed" in problem:
-        return message, 'a text with ": " in it needs quotes'
-    return message, ""
+def _complaint(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> tuple[tuple[int, int], str, str]:
+    """Return a parser's complaint as the place to look at, message and hint.
+
+    PyYAML says where it could not go on; what is wrong is often earlier, where it began.
+    """
+    problem, context = error.problem or "not YAML", error.context or ""
+    place = _place(error.problem_mark or error.context_mark)
+    begun = _place(error.context_mark) if error.context_mark else place
+    if "quoted scalar" in context and "end of stream" in problem:
+        return begun, "this quotation is never closed", "close it with the same quotation mark"
+    if "could not find expected ':'" in problem:
+        return begun, *_NO_KEY
+    if "mapping values are not allowed" in problem and ": " in lines[place[0] - 1][: place[1] - 1]:
+        return place, f"{problem}: a second colon in one line", _QUOTE
+    if problem.startswith(("mapping values are not", "expected <block end>", "expected '<document start>'")):
+        return _misplaced(place, lines, scalar=problem.endswith("'<scalar>'"))
+    hint = "indent with spaces, not tabs" if "'\\t'" in problem else ""
+    return place, f"{problem} ({context})" if context else problem, hint
+
+
+def _misplaced(place: tuple[int, int], lines: Sequence[str], *, scalar: bool) -> tuple[tuple[int, int], str, str]:
+    """Tell why something cannot stand at a place: the line above it is no key, or the indentation is wrong."""
+    here = lines[place[0] - 1]
+    if scalar and here[: place[1] - 1].strip():
+        return place, "something stands behind a value that is complete", "put the whole value in quotes"
+    above = next((number for number in range(place[0] - 1, 0, -1) if _said(lines[number - 1])), 0)
+    if above and _GLUED.fullmatch(lines[above - 1]):
+        return (above, _indent(lines[above - 1]) + 1), *_NO_KEY
+    start = (place[0], _indent(here) + 1)
+    return start, "this line's indentation fits none of the lines above it", f"indent it like its siblings; {_QUOTE}"
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _said(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")

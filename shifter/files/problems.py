@@ -18,7 +18,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from shifter.files.located_yaml import At
+from shifter.files.located_yaml import At, hidden
 
 _SHOWN_VALUE: Final = 60
 _MESSAGES: Final[Mapping[str, str]] = {
@@ -62,10 +62,12 @@ def explain(errors: Iterable[ErrorDetails], model: type[BaseModel], value: objec
 
 def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> Explained:
     kind, found = error["type"], error["input"]
-    path, part = _in_document(error["loc"], value, missing=kind == "missing")
+    # A rule between keys is found by what they stand in; `at` says which of them is to be pointed at.
+    loc = (*error["loc"], *error.get("ctx", {}).get("at", ()))
+    path, part = _in_document(loc, value, missing=kind == "missing")
     message = _MESSAGES.get(kind) or _PREFIX.sub("should", error["msg"])
     if kind not in _AT_KEY and (found is None or isinstance(found, str | int | float)):
-        message = f"{message}, found {json.dumps(found, ensure_ascii=False)[:_SHOWN_VALUE]}"
+        message = f"{message}, found {hidden(json.dumps(found, ensure_ascii=False))[:_SHOWN_VALUE]}"
     return Explained(path, message, _hint(error, model), kind in _AT_KEY or isinstance(part, dict | list))
 
 

@@ -53,6 +53,7 @@ class World:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.now = NOON
+        self.served = True
         self.terminal = False
         self.can_ask = False
         self.slept: list[float] = []
@@ -67,6 +68,7 @@ class World:
             opener=self._open,
             now=lambda: self.now,
             sleep=self._sleep,
+            is_served=lambda _: self.served,
             user=lambda: "ann@desk",
             is_terminal=lambda: self.terminal,
             can_ask=lambda: self.can_ask,

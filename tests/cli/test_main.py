@@ -58,7 +58,7 @@ def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("line", [["--help"], ["version"], ["version", "-o", "json"], ["psuse"], []])
+@pytest.mark.parametrize("line", [["--help"], ["--version"], ["version"], ["version", "-o", "json"], ["psuse"], []])
 def test_help_and_version_import_nothing_heavy(line: list[str]) -> None:
     code = f"""
 import sys
@@ -131,7 +131,8 @@ def test_a_typing_mistake_is_one_line_with_a_hint_and_exit_code_2(line: list[str
 
 
 def test_version_says_its_version() -> None:
-    assert CliRunner().invoke(cli, ["version"]).stdout == f"shifter {__version__}\n"
+    for line in (["version"], ["--version"]):
+        assert CliRunner().invoke(cli, line).stdout == f"shifter {__version__}\n"
     found = json.loads(CliRunner().invoke(cli, ["version", "-o", "json"]).stdout)
     assert (found["version"], found["kind"], found["schemaVersion"]) == (__version__, "Version", 1)
 

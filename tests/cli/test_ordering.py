@@ -122,16 +122,170 @@ def test_override_needs_full_and_a_reason(world: World, given: list[str]) -> Non
     assert _orders(world) == []
 
 
-def test_a_service_that_seems_away_is_mentioned_and_the_order_kept(world: World) -> None:
+NOBODY = "no service runs on this store: nothing is carried out until one is started; see runbook 'shifter is dead'"
+
+
+def test_without_a_service_an_order_says_so_at_once_and_is_recorded_all_the_same(world: World) -> None:
+    world.shift()
+    world.served = False
+    ran = world.run("pause", "shop")
+
+    assert ran.exit_code == 0
+    assert ran.stderr == f"note: {NOBODY}\n"
+    assert len(_orders(world)) == 1
+
+
+def test_a_service_that_hangs_is_mentioned_and_the_order_kept(world: World) -> None:
     world.shift(ago=600)
     ran = world.run("pause", "shop")
 
     assert ran.exit_code == 0
     assert ran.stderr == (
-        "note: the service last looked 10m ago and seems not to be running; "
-        "the order is kept and will be carried out when it does\n"
+        "note: the service last looked 10m ago and seems to hang: nothing is carried out until it is restarted; "
+        "see runbook 'shifter is dead'\n"
     )
     assert len(_orders(world)) == 1
+
+
+def test_who_waits_in_vain_is_told_that_no_service_runs(world: World) -> None:
+    world.shift()
+    world.served = False
+    ran = world.run("rollback", "shop", "--yes", "--wait", "--timeout", "1s")
+
+    assert ran.exit_code == 124
+    assert ran.stderr.endswith(f"hint: it stays recorded; no need to repeat it; {NOBODY}\n")
+
+
+def test_who_waits_in_vain_for_a_store_that_went_away_is_told_no_more(world: World) -> None:
+    world.shift()
+
+    def away() -> None:
+        world.store.down = True
+
+    world.meanwhile = away
+    ran = world.run("pause", "shop", "--wait", "--timeout", "1s")
+
+    assert ran.exit_code == 124
+    assert ran.stderr.endswith("hint: it stays recorded; no need to repeat it\n")
+
+
+def test_a_shift_may_be_named_as_get_prints_it(world: World) -> None:
+    world.shift()
+    ran = [world.run(*line) for line in (["promote", "shift/shop"], ["pause", "shift/shop"], ["get", "shift/shop"])]
+
+    assert [each.exit_code for each in ran] == [0, 0, 0]
+    assert [order.shift for order in _orders(world)] == ["shop", "shop"]
+
+
+@pytest.mark.parametrize("verb", [["pause"], ["resume"], ["retry"], ["rollback", "--yes"]])
+@pytest.mark.parametrize("shifts", [["--all"], ["cart", "shift/shop", "cart"]])
+def test_several_shifts_get_one_order_each(world: World, verb: list[str], shifts: list[str]) -> None:
+    world.shift("cart")
+    world.shift("shop")
+    ran = world.run(*verb, *shifts)
+
+    assert ran.exit_code == 0
+    assert ran.stdout.splitlines() == [
+        f"order {number}: {verb[0]} {name} recorded; the service will answer"
+        for number, name in ((1, "cart"), (2, "shop"))
+    ]
+    assert [order.shift for order in _orders(world)] == ["cart", "shop"]
+
+
+@pytest.mark.parametrize("given", [[], ["shop", "--all"]])
+def test_neither_names_nor_all_or_both_is_a_usage_error(world: World, given: list[str]) -> None:
+    world.shift()
+    ran = world.run("pause", *given)
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: name the shifts, or --all; one of the two\n")
+    assert _orders(world) == []
+
+
+def test_all_of_no_shifts_is_not_found(world: World) -> None:
+    assert world.run("pause", "--all").exit_code == 3
+
+
+def test_one_unknown_name_of_several_records_nothing(world: World) -> None:
+    world.shift()
+
+    assert world.run("pause", "shop", "nope").exit_code == 3
+    assert _orders(world) == []
+
+
+def test_of_several_answers_the_worst_is_the_exit_code_and_all_are_said(world: World) -> None:
+    for name in ("cart", "pay", "shop"):
+        world.shift(name)
+
+    def meanwhile() -> None:
+        if len(world.slept) == 1:
+            world.answer(2, Answer.REFUSED, "it was not paused")
+            world.answer(3, Answer.ACCEPTED, "resumed")
+
+    world.meanwhile = meanwhile
+    ran = world.run("resume", "--all", "--wait", "--timeout", "3s")
+
+    assert (ran.exit_code, ran.stdout) == (124, "order 3: resume shop accepted: resumed\n")
+    assert ran.stderr.splitlines() == [
+        "error: order 1: resume cart is not answered yet",
+        "hint: it stays recorded; no need to repeat it",
+        "error: order 2: resume pay refused: it was not paused",
+    ]
+    assert sum(world.slept) == 3
+
+
+def test_an_order_that_cannot_be_recorded_keeps_no_other_from_it(world: World) -> None:
+    world.shift("cart")
+    world.shift("shop")
+    while world.run("pause", "cart").exit_code == 0:
+        pass
+    ran = world.run("pause", "--all")
+
+    assert ran.exit_code == 4
+    assert "pause shop recorded" in ran.stdout
+    assert "cart" in ran.stderr
+
+
+def test_ctrl_c_while_waiting_for_several_names_them_all(world: World) -> None:
+    world.shift("cart")
+    world.shift("shop")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.meanwhile = interrupt
+    ran = world.run("pause", "--all", "--wait")
+
+    assert ran.exit_code == 130
+    assert ran.stderr == "stopped waiting; order 1: pause cart, order 2: pause shop stay recorded\n"
+
+
+def test_a_rollback_of_several_is_shown_and_asked_once(world: World) -> None:
+    world.shift("cart")
+    world.shift("shop")
+    world.can_ask = True
+    ran = world.run("rollback", "--all", typed="y\n")
+
+    assert ran.exit_code == 0
+    assert [line.split(":")[0] for line in ran.stderr.splitlines()[:2]] == ["roll back cart", "roll back shop"]
+    assert ran.stderr.count("Go ahead?") == 1
+    assert len(_orders(world)) == 2
+
+
+@pytest.mark.parametrize("verb", [["pause"], ["promote"], ["rollback", "--yes"]])
+def test_a_timeout_without_waiting_is_a_usage_error(world: World, verb: list[str]) -> None:
+    world.shift()
+    ran = world.run(*verb, "shop", "--timeout", "5s")
+
+    assert ran.exit_code == 2
+    assert ran.stderr.startswith("error: --timeout is for --wait\n")
+    assert _orders(world) == []
+
+
+def test_nobody_is_asked_about_going_from_full_to_full(world: World) -> None:
+    world.shift(wanted=100.0, written=100.0, step=3)
+
+    assert world.run("promote", "shop", "--full").exit_code == 0
 
 
 def _answers_at(world: World, look: int, answer: Answer, text: str) -> None:

@@ -98,6 +98,43 @@ def test_a_policy_given_as_the_fleet_is_a_problem() -> None:
 
     assert ran.exit_code == 2
     assert "kind should be 'Fleet', found \"ShiftPolicy\"" in ran.stdout
+    assert ran.stderr == "2 files, 1 problem\n"
+
+
+@pytest.mark.parametrize(
+    ("fleet_edges", "beside", "problems"),
+    [
+        (None, False, 1),
+        ("[700000]", True, 0),
+        ("[700000]", False, 0),
+        ("[5]", True, 1),
+        ("[]", True, 1),  # a broken fleet is its own problem, and says nothing about what fits
+    ],
+)
+def test_a_latency_limit_must_lie_within_the_edges_of_the_fleet(
+    tmp_path: Path,
+    fleet_edges: str | None,
+    beside: bool,  # noqa: FBT001 - a table
+    problems: int,
+) -> None:
+    (tmp_path / "shop.yaml").write_text(SHOP.replace("maxMs: 500", "maxMs: 700000"))
+    fleet = tmp_path / "fleet.yaml"
+    if fleet_edges is not None:
+        text = (EXAMPLES / "fleet.yaml").read_text()
+        fleet.write_text(text.replace("      podMatchers:", f"      edgesMs: {fleet_edges}\n      podMatchers:"))
+        problems *= 2 if fleet_edges == "[]" else 1
+    found = lint_files([tmp_path / "shop.yaml" if beside else tmp_path], fleet if beside else None)
+
+    assert len(found.problems) == problems
+    assert all(problem.line for problem in found.problems)
+
+
+def test_links_in_a_circle_are_a_problem_and_the_rest_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("a.yaml")
+    ran = _lint(tmp_path, EXAMPLES / "shop.yaml")
+
+    assert (ran.exit_code, ran.stderr) == (2, "2 files, 1 problem\n")
+    assert ran.stdout == f"{tmp_path / 'a.yaml'} cannot be read: Too many levels of symbolic links\n"
 
 
 @pytest.mark.parametrize(

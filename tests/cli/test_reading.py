@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from shifter.adapters.sqlite import SqliteLease
 from shifter.cli.main import cli
 from shifter.core.orders import OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.state import Direction, HoldReport, Intent, Pause
+from shifter.core.state import Direction, FindingReport, HoldReport, Intent, Pause
 from shifter.errors import StoreUnavailableError
-from shifter.wiring import open_store
+from shifter.wiring import is_served, open_store
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -134,14 +136,25 @@ def test_old_reports_are_called_old(world: World, command: list[str]) -> None:
     ran = world.run(*command)
 
     assert ran.exit_code == 0
-    assert "note: the service last looked 10m ago and seems not to be running" in ran.stderr
+    assert "note: the service last looked 10m ago and seems to hang" in ran.stderr
 
 
 @pytest.mark.parametrize(("promised", "noted"), [(300.0, False), (30.0, True)])
 def test_how_old_is_too_old_is_what_the_service_promised(world: World, promised: float, noted: bool) -> None:  # noqa: FBT001 - a table
     world.shift(ago=60, silent_after_seconds=promised)
 
-    assert ("seems not to be running" in world.run("get").stderr) is noted
+    assert ("seems to hang" in world.run("get").stderr) is noted
+
+
+@pytest.mark.parametrize("command", [["get"], ["describe", "shop"], ["watch", "--for", "1s"]])
+def test_a_store_that_no_service_holds_is_called_so_however_fresh_its_reports(world: World, command: list[str]) -> None:
+    world.shift()
+    world.served = False
+
+    assert world.run(*command).stderr == (
+        "note: no service runs on this store: nothing is carried out until one is started; "
+        "see runbook 'shifter is dead'\n"
+    )
 
 
 def test_one_fresh_report_shows_that_the_service_runs(world: World) -> None:
@@ -154,7 +167,7 @@ def test_one_fresh_report_shows_that_the_service_runs(world: World) -> None:
 def test_a_shift_long_saved_and_never_looked_at_is_called_so(world: World) -> None:
     world.state()
 
-    assert "the service has not looked yet and seems not to be running" in world.run("get").stderr
+    assert "the service has not looked yet and seems to hang" in world.run("get").stderr
 
 
 def _assert_golden(name: str, text: str) -> None:
@@ -288,6 +301,62 @@ def test_a_shift_at_its_end_waits_for_nobody_or_a_person(world: World, phase: Ph
     assert _waits(world) == [waits]
 
 
+def test_a_shift_on_its_way_back_waits_for_neither_pause_nor_verdict_and_wants_0(
+    world: World, paused: HoldReport
+) -> None:
+    holds = (paused, HoldReport(kind="provider", reason="no answer"))
+    world.shift(phase=Phase.ROLLING_BACK, holds=holds, verdict="fail")
+
+    assert _waits(world) == ["provider to end: no answer"]
+    assert world.json("get")["items"][0]["share"]["wanted"] == 0
+    assert "  wanted    tcm 100 · istio 0 " in world.run("describe", "shop").stdout
+
+
+def test_a_shift_on_its_way_back_without_a_hindrance_waits_for_the_balancer(world: World) -> None:
+    world.shift(phase=Phase.ROLLING_BACK)
+
+    assert _waits(world) == ["the provider to show tcm 100 · istio 0"]
+
+
+def test_a_rolled_back_shift_that_is_paused_needs_a_retry_and_a_resume(world: World) -> None:
+    world.shift(phase=Phase.ROLLED_BACK)
+    world.state(paused=Pause(by="ann@desk", reason="lunch", at=world.now))
+
+    assert _waits(world) == [
+        "a person: `shifter retry shop` starts over, and `shifter resume shop`: still paused by ann@desk"
+    ]
+
+
+def test_an_overridden_shift_shows_its_warning(world: World) -> None:
+    world.shift(warnings=("promoted with --override: nothing goes back by itself",))
+
+    assert "warnings\n  promoted with --override" in world.run("describe", "shop").stdout
+
+
+def test_a_large_number_is_shown_without_an_exponent(world: World) -> None:
+    limit = FindingReport(
+        metric="latency", verdict="pass", source=0.00001, target=123456.0, limit=700000.0, unit="ms", text=""
+    )
+    world.shift(findings=(limit,))
+
+    assert "0.00001 ms   123500 ms   700000 ms" in world.run("describe", "shop").stdout
+
+
+def test_history_shows_refused_orders_and_lists_those_not_answered_yet_at_the_end(world: World) -> None:
+    world.shift()
+    world.store.create_order(
+        OrderRequest("shop", Verb.PROMOTE, "ann@desk", "hurry", full=True), world.now - timedelta(minutes=5)
+    )
+    world.store.create_order(OrderRequest("cart", Verb.PAUSE, "ann@desk", ""), world.now)
+    world.record(_record(world, "resume: refused: it was not paused", what=What.ORDER, by="bob@desk"))
+
+    assert world.run("history", "shop").stdout.splitlines()[1:] == [
+        "2026-11-20 20:00:00 +08:00   bob@desk   order   resume: refused: it was not paused",
+        "2026-11-20 19:55:00 +08:00   ann@desk   order   promote --full (hurry) (not answered yet)",
+    ]
+    assert "pause (not answered yet)" in world.run("history").stdout
+
+
 def test_history_shows_when_who_what_and_why(world: World) -> None:
     world.shift()
     world.record(_record(world, "pause (lunch): paused", what=What.ORDER, by="ann@desk"))
@@ -310,6 +379,8 @@ def test_history_is_limited_to_the_newest(world: World) -> None:
         world.record(_record(world, f"record {number}"))
 
     assert [each["reason"] for each in world.json("history", "--limit", "2")["items"]] == ["record 3", "record 4"]
+    assert world.run("history", "--limit", "2").stderr == "the newest 2 of more; --limit shows more of them\n"
+    assert world.run("history", "--limit", "5").stderr == ""
 
 
 def test_history_of_one_shift_leaves_the_others_out(world: World) -> None:
@@ -379,6 +450,43 @@ def test_a_command_opens_the_store_it_was_told(world: World) -> None:
     world.run("get", "--store", "/a/x.db")
 
     assert world.opened == [Path("/a/x.db")]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "there is no store at"),
+        (Path.touch, "is empty: no service has written it"),
+        (Path.mkdir, "is a directory, not a store"),
+        (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
+    ],
+    ids=["nothing", "an empty file", "a directory", "a link to itself"],
+)
+def test_looking_makes_a_store_of_nothing(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    path = tmp_path / "shifter.db"
+    make(path)
+    ran = CliRunner().invoke(cli, ["get"], env={"SHIFTER_STORE": str(path)})
+
+    assert (ran.exit_code, ran.stdout) == (5, "")
+    assert said in ran.stderr
+    assert not path.is_file() or path.stat().st_size == 0
+
+
+def test_a_service_runs_on_a_store_while_its_lease_is_held_and_not_after(tmp_path: Path) -> None:
+    path = tmp_path / "shifter.db"
+    before = is_served(path)
+    lease = SqliteLease(path)
+    meanwhile = is_served(path)
+    lease.release()
+
+    assert (before, meanwhile, is_served(path)) == (False, True, False)
+    assert SqliteLease(path).valid()
+
+
+def test_where_it_cannot_be_told_whether_a_service_runs_one_is_taken_to(tmp_path: Path) -> None:
+    (tmp_path / "shifter.db.lock").symlink_to("shifter.db.lock")
+
+    assert is_served(tmp_path / "shifter.db")
 
 
 def test_a_store_that_cannot_be_opened_is_unreachable(world: World) -> None:

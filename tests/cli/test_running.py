@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from shifter.cli.main import cli
 from shifter.cli.running import Listen
 from shifter.cli.session import Session
+from shifter.files.documents import load_fleet
+from shifter.wiring import FittingFolder
 
 EXAMPLES = Path(__file__).parents[2] / "policies"
 
@@ -43,6 +45,31 @@ def test_run_ends_with_2_and_every_problem_if_the_fleet_file_is_wrong(tmp_path: 
     assert (tmp_path / "deep" / "er").is_dir()
 
 
+def test_run_refuses_a_policy_given_as_the_fleet_with_that_one_error(tmp_path: Path) -> None:
+    ran = _run(tmp_path, "--fleet", EXAMPLES / "shop.yaml", "--policies", EXAMPLES)
+
+    assert ran.exit_code == 2
+    assert ran.stderr.count("error: ") == 1
+    assert "kind should be 'Fleet', found \"ShiftPolicy\"" in ran.stderr
+
+
+def test_a_policy_that_asks_what_the_fleet_cannot_give_is_not_accepted_and_an_edit_to_it_neither(
+    tmp_path: Path,
+) -> None:
+    good = (EXAMPLES / "shop.yaml").read_text(encoding="utf-8")
+    shop = tmp_path / "shop.yaml"
+    shop.write_text(good.replace("maxMs: 500", "maxMs: 700000"))
+    folder = FittingFolder(tmp_path, load_fleet(EXAMPLES / "fleet.yaml"))
+    before = folder.reload()
+    shop.write_text(good)
+    mended = folder.reload()
+
+    assert before.stale == {"shop"}
+    assert [(each.file, each.path) for each in before.problems] == [(str(shop), "spec.analysis.latency.maxMs")]
+    assert before.problems[0].line > 0
+    assert (mended.stale, mended.problems) == (frozenset(), ())
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("localhost:0", ("localhost", 0)), ("[::1]:9", ("::1", 9))],
@@ -66,6 +93,17 @@ def test_the_lab_lists_its_scenarios() -> None:
     assert ran.exit_code == 0
     assert ran.stdout.splitlines()[0].startswith("SCENARIO")
     assert len(ran.stdout.splitlines()) > 1
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = CliRunner().invoke(cli, ["lab", "run", "--directory", str(tmp_path / "file" / "lab")])
+
+    assert ran.exit_code == 2
+    assert ran.stderr == (
+        f"error: the directory {tmp_path / 'file' / 'lab'} cannot be made: Not a directory\n"
+        "hint: choose another with --directory\n"
+    )
 
 
 def test_an_unknown_scenario_is_a_usage_error(tmp_path: Path) -> None:

@@ -87,3 +87,25 @@ def test_a_store_that_is_away_for_a_while_is_looked_at_again(world: World) -> No
     assert ran.exit_code == 0
     assert ran.stderr == "note: state store in memory is down; looking again\n"
     assert [" fail " in line for line in ran.stdout.splitlines()] == [False, True]
+
+
+def test_watch_says_once_that_the_service_is_gone_and_once_that_it_is_back(world: World) -> None:
+    world.shift()
+
+    def gone_and_back() -> None:
+        world.served = len(world.slept) not in {1, 2}
+
+    world.meanwhile = gone_and_back
+    ran = world.run("watch", "--for", "8s")
+
+    assert [line[:30] for line in ran.stderr.splitlines()] == [
+        "note: no service runs on this ",
+        "note: the service is back",
+    ]
+
+
+def test_watch_on_a_terminal_says_under_the_table_that_no_service_runs(world: World) -> None:
+    world.shift()
+    world.terminal, world.served = True, False
+
+    assert "no service runs on this store" in world.run("watch", "--for", "1s").stdout

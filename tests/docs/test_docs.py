@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ DOCS = tuple(
 READER_HAS = {"make", "shifter", "export"}
 """What a README command may start with: what `make setup` brings, and the shell."""
 
-ON_CALL_HAS = READER_HAS | {"curl", "tccli", "kill", "cat"}
+ON_CALL_HAS = READER_HAS | {"curl", "tccli", "kill", "cat", "ps", "systemctl", "xargs"}
 KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 
 Json = dict[str, Any]
@@ -76,8 +77,7 @@ def _commands(path: Path) -> Iterator[list[str]]:
             except ValueError:  # a quotation that goes on in the next line
                 continue
             waiting = ""
-            if words:
-                yield words
+            yield from (list(part) for piped, part in groupby(words, "|".__ne__) if piped)
         assert not waiting, f"{path}: a quotation without an end"
 
 

@@ -38,6 +38,8 @@ spec:
   soak: 5m
 """
 
+FLEET = (EXAMPLES / "fleet.yaml").read_text(encoding="utf-8")
+
 
 class _Inner(StrictModel):
     size: int = 0
@@ -223,6 +225,15 @@ def test_control_characters_and_half_characters_are_refused(written: str) -> Non
     [
         ("a: [1", (1, 6), "expected ',' or ']'"),
         ("a: b: c", (1, 5), "mapping values are not allowed"),
+        ("a:\n  b: 1\n   c: 2", (3, 4), "indentation fits none of the lines above"),
+        ("a:\n  b: 1\n c: 2", (3, 2), "indentation fits none of the lines above"),
+        ("  a: 1\nb: 2", (2, 1), "indentation fits none of the lines above"),
+        ("a:\n  b:1\n  # and\n\n  c: 2", (2, 3), "this line is no key: value"),
+        ("a: 1\nb:1\nc: 2", (2, 1), "this line is no key: value"),
+        ("a:\n  - b:1\n    c: 2", (2, 3), "this line is no key: value"),
+        ('a: "x\nb: 1', (1, 4), "this quotation is never closed"),
+        ("a: 1\nb: 'x\n", (2, 4), "this quotation is never closed"),
+        ("a: 'x' y", (1, 8), "something stands behind a value"),
         ("a:\n\tb: 1", (2, 1), "cannot start any token"),
         ("a: \x07", (1, 4), "a character that YAML does not allow"),
         ('a: "\\UFFFFFFFF"', (1, 7), "out of range"),
@@ -282,6 +293,84 @@ def test_models_complaints_read_as_written_for_people(
     assert problem.path == path
     assert message in problem.message
     assert hint in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "place"),
+    [
+        ("[10, 100]", "[10, 5, 100]", "spec.steps.1", "5, 100]"),
+        ("[10, 100]", "[10, 50]", "spec.steps.1", "50]"),
+        ("31080", "30080", "spec.traffic.clb.target", "target: {port: 30080}"),
+        ("namespace: shop", "namespaces: [a, b, a]", "spec.namespaces.2", "a]"),
+    ],
+)
+def test_a_rule_between_keys_points_at_the_one_that_breaks_it(before: str, after: str, path: str, place: str) -> None:
+    problem = _only(POLICY.replace(before, after))
+
+    assert problem.path == path
+    assert problem.source_line[problem.column - 1 :].startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ("sampleMaxAge: 45s", "sampleMaxAge: 5s", "spec.timing.sampleMaxAge"),
+        ("    sampleMaxAge: 45s\n", "", "spec.timing.tick"),
+        ("retention: 180d", "retention: 5h", "spec.retention"),
+    ],
+)
+def test_a_fleets_rule_between_keys_points_at_one_that_the_file_has(before: str, after: str, path: str) -> None:
+    text = FLEET.replace("tick: 15s", "tick: 50s" if "timing" in path else "tick: 15s")
+    with pytest.raises(ConfigError) as caught:
+        value_of(document_of("fleet.yaml", text.replace(before, after).encode()), Fleet)
+
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    assert problem.source_line.strip().startswith(path.rsplit(".", 1)[-1])
+
+
+@pytest.mark.parametrize(("kind", "text"), [(Fleet, POLICY), (ShiftPolicy, FLEET)])
+def test_a_file_of_the_other_kind_is_that_one_problem(kind: type[ShiftPolicy | Fleet], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        value_of(document_of("a.yaml", text.encode()), kind)
+
+    (problem,) = caught.value.problems
+    assert problem.path == "kind"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "secretKey: s3cr3t",
+        "secretKey : 's3cr3t'",
+        '"secret_id": "s3cr3t"',
+        "Password: s3cr3t, s3cr3t",
+        "x: {secretIdFile: /a, sessionToken: s3cr3t}",
+        "url: http://ann:s3cr3t@prometheus",
+    ],
+)
+def test_a_secret_written_into_a_file_is_never_shown(line: str) -> None:
+    text = f"{POLICY}  {line}\n"
+    with pytest.raises(ConfigError) as caught:
+        value_of(document_of("shop.yaml", text.encode()), ShiftPolicy)
+    broken = document_of("shop.yaml", f"{text}  - x\n".encode()).problems
+    told = [*caught.value.problems, *broken]
+
+    assert told
+    assert [problem for problem in told if "s3cr3t" in f"{problem} {problem.source_line}"] == []
+
+
+def test_a_value_that_is_refused_is_told_without_a_urls_password() -> None:
+    text = FLEET.replace("http://prometheus.tcm.example.com:9090", "http://ann:s3cr3t@prometheus")
+    with pytest.raises(ConfigError) as caught:
+        value_of(document_of("fleet.yaml", text.encode()), Fleet)
+
+    assert "spec.datasources.source.url" in str(caught.value)
+    assert [each for each in caught.value.problems if "s3cr3t" in f"{each} {each.source_line}"] == []
+
+
+def test_the_name_of_a_secrets_file_is_shown() -> None:
+    assert _only(POLICY + "  secretKeyFile: /etc/key\n").source_line == "  secretKeyFile: /etc/key"
 
 
 def test_a_key_this_version_does_not_enforce_is_refused_by_name_where_it_stands() -> None:
