@@ -250,6 +250,26 @@ class SqliteLease:
         return int(epoch)
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lease of the store at `path`; True also where that cannot be told.
+
+    Asks by a shared lock that is let go at once, on the file opened to read: nothing is created or changed.
+    """
+    try:
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's, perhaps: the age of what the service told is all there is to go by
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _take_lock(path: Path) -> int:
     """Return the descriptor of the locked lock file, with our pid written into it."""
     try:

@@ -7,7 +7,7 @@ A file that is gone or broken leaves the last good policy in force, holds the cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 
 from shifter.core.phases import Phase
@@ -39,14 +39,15 @@ class Adoption:
                 raise
             found = PolicySet(problems=error.problems)
         self._tell_problems(found)
+        under_way = _under_way(shifts)
         for name, policy in found.policies.items():
             if name not in shifts:
                 shifts[name] = Shift(Place(ShiftState(name=name, policy=policy, since=now), version=0))
             shifts[name].policy_problem = _stale_reason(found, name)
-            if not shifts[name].policy_problem and _is_news(shifts[name], policy):
-                shifts[name].policy_problem = _claimed(shifts, name, policy)
-                if not shifts[name].policy_problem:
-                    _take_over(shifts[name], policy, now)
+            if not shifts[name].policy_problem:
+                shifts[name].policy_problem = _claimed(under_way, name, policy)
+            if not shifts[name].policy_problem:
+                _take_over(shifts[name], policy, now)
         for name in shifts.keys() - found.policies.keys():
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
 
@@ -66,20 +67,23 @@ def _stale_reason(found: PolicySet, name: str) -> str:
     return f"the last good policy stays in force: {said[0]}"
 
 
-def _is_news(shift: Shift, policy: ShiftPolicy) -> bool:
-    """Whether a policy is not in force yet, or is that of a shift which was never saved."""
-    return shift.place.version == 0 or policy != shift.place.state.policy
-
-
-def _claimed(shifts: Mapping[str, Shift], name: str, policy: ShiftPolicy) -> str:
-    """Say whose routes the policy would take while they are under way under another name's policy."""
-    wanted = {route.id for route in policy.routes}
-    for other, shift in sorted(shifts.items()):
+def _under_way(shifts: Mapping[str, Shift]) -> dict[str, list[str]]:
+    """Return which shifts a route is under way in, by the route's id; gathered once for all policies."""
+    found: dict[str, list[str]] = {}
+    for name, shift in sorted(shifts.items()):
         state = shift.place.state
-        at_rest = state.share == 0 and state.intent is None and state.phase in {Phase.WAITING, Phase.ROLLED_BACK}
-        taken = wanted & {route.id for route in state.policy.routes}
-        if other != name and taken and not at_rest:
-            return f"{', '.join(sorted(taken))} is still under way as {other}"
+        if state.share == 0 and state.intent is None and state.phase in {Phase.WAITING, Phase.ROLLED_BACK}:
+            continue
+        for route in state.policy.routes:
+            found.setdefault(route.id, []).append(name)
+    return found
+
+
+def _claimed(under_way: Mapping[str, Sequence[str]], name: str, policy: ShiftPolicy) -> str:
+    """Say whose routes the policy would take while they are under way under another name's policy."""
+    for route in sorted(route.id for route in policy.routes):
+        if others := [other for other in under_way.get(route, ()) if other != name]:
+            return f"{route} is still under way as {others[0]}"
     return ""
 
 

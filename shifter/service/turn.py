@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shifter.core import journal
-from shifter.core.decide import Decision, Kind, Write, decide
+from shifter.core.decide import Decision, Write, decide
 from shifter.core.evidence import Evidence, Ledger, Tick
 from shifter.core.fleet import Fleet
 from shifter.core.holds import forbids
 from shifter.core.journal import Move, Step
 from shifter.core.orders import Answer, Order, OrderAnswer
+from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.settling import is_settled
 from shifter.core.splits import RouteView, shown
@@ -157,9 +158,7 @@ class Turner:
         intent = decision.state.intent
         if intent is None or intent.direction is Direction.RETREAT:
             return
-        why = forbids(decision.holds, intent, decision.state) or (
-            decision.reason if decision.kind is Kind.ROLLBACK else ""
-        )
+        why = _against(decision, intent)
         if now >= intent.deadline:
             why = why or "its deadline is over"
         if why:
@@ -203,7 +202,7 @@ class Turner:
         place = shift.place
         assert outlook.calls is not None  # noqa: S101 - the caller looked
         fresh = outlook.calls.sequence == intent.sequence
-        forbidden = forbids(decision.holds, intent, decision.state)
+        forbidden = _against(decision, intent)
         move = (
             journal.next_move(intent, outlook.calls.calls, outlook.views, now, forbidden)
             if fresh
@@ -262,6 +261,13 @@ class Turner:
             return
         place.records.append(record_of_intent(name, What.INTENT, repair, repair.reason, now))
         self._save_and_send(place, repair)
+
+
+def _against(decision: Decision, intent: Intent) -> str:
+    """Return why a climb must not be sent any more; empty if nothing stands against it."""
+    # Also while nothing can be written back, and of a shift whose holds somebody overrode.
+    going_back = decision.reason if decision.state.phase is Phase.ROLLING_BACK else ""
+    return forbids(decision.holds, intent, decision.state) or going_back
 
 
 def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:

@@ -187,6 +187,38 @@ def test_a_rule_that_also_calls_cloud_functions_is_refused() -> None:
     assert "cloud functions" in (told(answers, a_route()).refusal or "")
 
 
+@pytest.mark.parametrize(
+    ("rule_facts", "target_facts", "why"),
+    [
+        ({}, {"Weight": None}, "no readable Weight"),
+        ({}, {"Port": None}, "no readable Port"),
+        ({}, {"PrivateIpAddresses": None, "Type": "ENI"}, "has no address"),
+        ({"SessionExpireTime": "long"}, {}, "sessions cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_behind_a_rule_refuses_its_route_alone(
+    rule_facts: dict[str, Any], target_facts: dict[str, Any], why: str
+) -> None:
+    good = {"LocationId": "loc-1", "Domain": "shop.example.com", "Url": "/"}
+    bad = {"LocationId": "loc-2", "Domain": "pay.example.com", "Url": "/"} | rule_facts
+    old = {"Type": "CVM", "InstanceId": "ins-1", "Port": 30080, "Weight": 10, "PrivateIpAddresses": ["10.0.0.1"]}
+    new = {"Type": "CVM", "InstanceId": "ins-2", "Port": 31080, "Weight": 0, "PrivateIpAddresses": ["10.0.0.2"]}
+    targets = [good | {"Targets": [old, new]}, bad | {"Targets": [old, new | target_facts]}]
+    listener = {"ListenerId": "lbl-1", "Protocol": "HTTPS"}
+    answers = {
+        "DescribeLoadBalancers": {"TotalCount": 1, "LoadBalancerSet": [{"LoadBalancerId": BALANCER}]},
+        "DescribeListeners": {"TotalCount": 1, "Listeners": [listener | {"Rules": [good, bad]}]},
+        "DescribeTargets": {"Listeners": [listener | {"Rules": targets}]},
+        "DescribeTargetHealth": {"LoadBalancers": []},
+    }
+    shop, pay = a_route(), a_route(host="pay.example.com")
+    views = ClbProvider(Told(answers)).observe([shop, pay])
+
+    assert (views[shop.id].refusal, len(views[shop.id].members)) == (None, 2)
+    assert why in (views[pay.id].refusal or "")
+    assert (views[pay.id].members, views[pay.id].share) == ((), None)
+
+
 class Told(ClbApi):
     """An API that answers from a table; for answers the emulator never gives."""
 

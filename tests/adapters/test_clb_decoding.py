@@ -9,7 +9,6 @@ import pytest
 
 from shifter.adapters.tencent import clb_decoding as decoding
 from shifter.core.splits import Health
-from shifter.errors import ProviderUnavailableError
 
 BACKEND = {
     "Type": "CVM",
@@ -28,9 +27,16 @@ def decoded(backend: Mapping[str, Any], health: Mapping[str, Any] | None = None)
     listener = {"ListenerId": "lbl-1", "Protocol": "HTTPS", "Targets": None, "Rules": [rule | {"Targets": [backend]}]}
     checks = [{"ListenerId": "lbl-1", "Rules": [rule | {"Targets": [health] if health else None}]}]
     answer = {"LoadBalancers": [{"LoadBalancerId": "lb-1", "Listeners": checks}]}
-    found = decoding.servers({"Listeners": [listener]}, decoding.healths(answer))
-    (server,) = found[decoding.RulePlace("lbl-1", "loc-1")]
+    found = decoding.bound({"Listeners": [listener]}, decoding.healths(answer))
+    (server,) = found[decoding.RulePlace("lbl-1", "loc-1")].servers
     return server.key, server.health
+
+
+def bound_beside(backend: Mapping[str, Any]) -> tuple[decoding.Bound, decoding.Bound]:
+    """Return what is bound to a rule with this backend besides a good one, and to the rule next to it."""
+    rules = [{"LocationId": "loc-1", "Targets": [BACKEND, backend]}, {"LocationId": "loc-2", "Targets": [BACKEND]}]
+    found = decoding.bound({"Listeners": [{"ListenerId": "lbl-1", "Rules": rules}]}, {})
+    return found[decoding.RulePlace("lbl-1", "loc-1")], found[decoding.RulePlace("lbl-1", "loc-2")]
 
 
 @pytest.mark.parametrize(
@@ -85,27 +91,46 @@ def test_a_member_whose_health_nobody_tells_is_unchecked() -> None:
     assert decoded(BACKEND)[1] is Health.UNCHECKED
 
 
-@pytest.mark.parametrize("facts", [{"Weight": None}, {"Weight": "much"}, {"Port": None}])
-def test_a_member_without_a_readable_weight_or_port_is_not_believed(facts: dict[str, Any]) -> None:
-    with pytest.raises(ProviderUnavailableError, match="no readable"):
-        decoded(BACKEND | facts)
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"Weight": None}, "no readable Weight"),
+        ({"Weight": "much"}, "no readable Weight"),
+        ({"Weight": float("inf")}, "no readable Weight"),
+        ({"Port": None}, "no readable Port"),
+        ({"Type": "NAT", "PrivateIpAddresses": None}, "port 80 has no address"),
+    ],
+)
+def test_a_member_that_cannot_be_read_makes_its_own_rule_unknown_and_no_other(facts: dict[str, Any], why: str) -> None:
+    own, other = bound_beside(BACKEND | facts)
+
+    assert (own.servers, why in own.refusal) == ((), True)
+    assert ([server.key for server in other.servers], other.refusal) == (["ins-1:80"], "")
 
 
-def test_a_member_without_any_address_is_not_believed() -> None:
-    with pytest.raises(ProviderUnavailableError, match="no address"):
-        decoded(BACKEND | {"Type": "NAT", "PrivateIpAddresses": None})
+@pytest.mark.parametrize("port", [None, "http"])
+def test_health_without_a_readable_port_is_about_nobody(port: object) -> None:
+    assert decoded(BACKEND, {"IP": "10.0.0.1", "Port": port, "HealthStatus": False})[1] is Health.UNCHECKED
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(None, 0), (30, 30), ("30", 30), ("long", None)])
+def test_a_session_time_that_cannot_be_read_is_not_taken_for_none(told: object, seconds: int | None) -> None:
+    rules = [{"LocationId": "loc-1", "SessionExpireTime": told}]
+    (rule,) = decoding.listeners({"Listeners": [{"ListenerId": "lbl-1", "Rules": rules}]})["lbl-1"].rules
+
+    assert rule.session_seconds == seconds
 
 
 def test_null_where_a_list_belongs_is_an_empty_list() -> None:
     assert decoding.listeners({"Listeners": None}) == {}
     assert decoding.healths({"LoadBalancers": None}) == {}
-    assert decoding.servers({"Listeners": None}, {}) == {}
+    assert decoding.bound({"Listeners": None}, {}) == {}
 
 
 def test_what_hangs_behind_a_layer_4_listener_itself_is_behind_no_rule() -> None:
     answer = {"Listeners": [{"ListenerId": "lbl-1", "Protocol": "TCP", "Rules": None, "Targets": [BACKEND]}]}
 
-    assert decoding.servers(answer, {}) == {}
+    assert decoding.bound(answer, {}) == {}
 
 
 @pytest.mark.parametrize(("protocol", "has_rules"), [("http", True), ("HTTPS", True), ("QUIC", False), ("TCP", False)])

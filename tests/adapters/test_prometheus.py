@@ -339,7 +339,15 @@ def test_environment_is_not_read(prometheus: FakePrometheus, tmp_path: Path, mon
 def test_nobody_there_is_unavailable() -> None:
     metrics = PrometheusMetrics(datasource("http://127.0.0.1:1"), 45, "tcm")
 
-    with pytest.raises(MetricsUnavailableError, match=r"tcm metrics \(http://127.0.0.1:1\), process starts: no answer"):
+    with pytest.raises(MetricsUnavailableError) as caught:
+        metrics.read(NOW, ())
+    assert str(caught.value) == "tcm metrics (http://127.0.0.1:1), process starts: no answer (connection refused)"
+
+
+def test_a_name_that_does_not_resolve_is_unavailable() -> None:
+    metrics = PrometheusMetrics(datasource("http://prometheus.invalid"), 45, "tcm")
+
+    with pytest.raises(MetricsUnavailableError, match=r"no answer \([a-z ]*name[a-z ]*\)$"):
         metrics.read(NOW, ())
 
 
@@ -381,7 +389,8 @@ BAD_REPLIES = [
     (replying(200, vector([(POD, "many")])), "answered many where a number must be"),
     (replying(400, b'{"status":"error","error":"parse error"}'), "HTTP 400: parse error"),
     (replying(401, b"who are you?\x00\n"), r"HTTP 401: who are you\?"),
-    (replying(503, b"x" * 1000, Retry_After="3600"), "HTTP 503: x{200}…"),
+    (replying(503, b"x" * 1000, Retry_After="3600"), "HTTP 503: x{119}…$"),
+    (replying(502, b"<html>\n<p>\n" * 100), "HTTP 502: (<html> <p> )+<html> <p…$"),
     (replying(204, b""), "HTTP 204"),
     (replying(302, b"", Location="/elsewhere"), "redirects"),
     (replying(300, b""), "redirects"),
@@ -424,6 +433,14 @@ def close_after(reply: Reply) -> Reply:
         ("requests", [({"pod": "a"}, "1"), ({"pod": "a"}, "2")], "same series twice"),
         ("buckets", [({"pod": "a", "le": "5"}, "1"), ({"pod": "a", "le": "5"}, "2")], "same series twice"),
         ("buckets", [({"pod": "a", "le": "5"}, "-3")], "answered -3.0 for the counter"),
+        ("requests", [({"pod": "a"}, "1.1e15")], "istio_requests_total is at 1.1e+15, which no counter reaches"),
+        ("requests", [({"pod": "a"}, "1.7e308")], "istio_requests_total is at 1.7e+308"),
+        (
+            "requests",
+            [({"pod": "a", **SHOP, "destination_service": f"{name}.shop.svc"}, "6e14") for name in ("web", "api")],
+            "istio_requests_total is at 1.2e+15",
+        ),
+        ("buckets", [({"pod": "a", "le": "5"}, "1e16")], "milliseconds_bucket is at 1e+16"),
         ("buckets", [({"pod": "a", "le": "7"}, "1")], "bucket edge '7', which was not asked for"),
         ("buckets", [({"pod": "a", "le": "five"}, "1")], "bucket edge 'five'"),
         ("buckets", [({"pod": "a"}, "1")], "bucket edge ''"),
@@ -475,7 +492,7 @@ def test_silent_server_is_given_up_after_the_timeout(prometheus: FakePrometheus)
     took = time.monotonic() - began
     released.set()
 
-    assert "ReadTimeout" in text
+    assert text.endswith("process starts: no answer within 0.3 s")
     assert 0.3 <= took < 1.2
 
 
@@ -498,6 +515,25 @@ def test_server_that_sends_a_byte_now_and_then_is_given_up_too(prometheus: FakeP
 
     assert "still answering when the time was up" in text
     assert took < 1.2
+
+
+def test_server_that_drips_its_header_is_given_up_too(prometheus: FakePrometheus) -> None:
+    released = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.flush_headers()
+        while not released.wait(0.05):
+            handler.wfile.write(b"X: y\r\n")
+
+    prometheus.reply = drip
+    began = time.monotonic()
+    text = refusal(prometheus, timeout=timedelta(seconds=0.2))
+    took = time.monotonic() - began
+    released.set()
+
+    assert text == f"tcm metrics ({prometheus.url}): no whole answer within 0.8 s"
+    assert took < 1.6
 
 
 def test_queries_together_get_twice_the_timeout(prometheus: FakePrometheus) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,6 +41,7 @@ class Wire:
     location: str = ""
     hangs: threading.Event | None = None
     hangs_up: bool = False
+    drips: threading.Event | None = None
     requests: list[tuple[Mapping[str, str], Any]] = field(default_factory=list)
     port: int = 0
 
@@ -61,6 +64,9 @@ def handler_of(wire: Wire) -> type[BaseHTTPRequestHandler]:
             if wire.hangs is not None or wire.hangs_up:
                 self.close_connection = True
                 return
+            if wire.drips is not None:
+                self.drip(wire.drips)
+                return
             self.send_response(wire.status)
             self.send_header("Content-Type", wire.content_type)
             self.send_header("Content-Length", str(len(wire.body)))
@@ -68,6 +74,14 @@ def handler_of(wire: Wire) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Location", wire.location)
             self.end_headers()
             self.wfile.write(wire.body)
+
+        def drip(self, until: threading.Event) -> None:
+            self.close_connection = True
+            self.send_response(200)
+            self.flush_headers()
+            with suppress(OSError):
+                while not until.wait(0.05):
+                    self.wfile.write(b"X: y\r\n")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -84,8 +98,9 @@ def wire() -> Iterator[Wire]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield wire
-    if wire.hangs is not None:
-        wire.hangs.set()
+    for event in (wire.hangs, wire.drips):
+        if event is not None:
+            event.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -222,8 +237,11 @@ def test_fields_nobody_knows_and_lists_that_are_null_do_no_harm(wire: Wire, conn
 def test_a_long_page_of_html_is_cut_to_one_short_line(wire: Wire, connect: Connect) -> None:
     wire.status, wire.body = 502, b"<p>\n" * 10_000
 
-    assert len(str(failure_of(write, connect(wire.port)))) < 400
-    assert "\n" not in str(failure_of(write, connect(wire.port)))
+    said = str(failure_of(write, connect(wire.port)))
+
+    assert said.startswith("BatchModifyTargetWeight: ServerNetworkError: <p> <p>")
+    assert len(said) <= len("BatchModifyTargetWeight: ServerNetworkError: ") + 120
+    assert said.isprintable()
 
 
 # --- the network ------------------------------------------------------------------------------------------------
@@ -237,21 +255,38 @@ def test_a_refused_connection_means_that_nothing_was_sent(connect: Connect) -> N
 
         assert type(failure_of(write, api)) is ProviderUnavailableError
         assert type(failure_of(read, api)) is ProviderUnavailableError
+        said = f"DescribeTargets: cannot connect to 127.0.0.1:{taken.getsockname()[1]}: connection refused"
+        assert str(failure_of(read, api)) == said
 
 
 def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(keys: Keys) -> None:
     settings = keys.settings | {"endpoint": "clb.invalid", "timeout": "2s"}
+    failure = failure_of(write, ClbApi(Tencent.model_validate(settings)))
 
-    assert type(failure_of(write, ClbApi(Tencent.model_validate(settings)))) is ProviderUnavailableError
+    assert type(failure) is ProviderUnavailableError
+    assert re.fullmatch(r"BatchModifyTargetWeight: cannot connect to clb.invalid: [a-z ]*name[a-z ]*", str(failure))
 
 
 def test_a_write_that_nobody_answers_is_ambiguous_and_bounded_in_time(wire: Wire, connect: Connect) -> None:
     wire.hangs = threading.Event()
     began = time.monotonic()
+    failure = failure_of(write, connect(wire.port, timeout_ms=300))
 
-    assert type(failure_of(write, connect(wire.port, timeout_ms=300))) is AmbiguousWriteError
+    assert type(failure) is AmbiguousWriteError
+    assert str(failure) == f"BatchModifyTargetWeight: 127.0.0.1:{wire.port}: no answer within 0.3 s"
     assert time.monotonic() - began < 3
     assert len(wire.requests) == 1
+
+
+def test_a_call_whose_answer_drips_is_given_up_as_a_whole(wire: Wire, connect: Connect) -> None:
+    wire.drips = threading.Event()
+    api = connect(wire.port, timeout_ms=200)
+    began = time.monotonic()
+
+    assert type(failure_of(write, api)) is AmbiguousWriteError
+    assert type(failure_of(read, api)) is ProviderUnavailableError
+    assert str(failure_of(read, api)) == "DescribeTargets: no whole answer within 0.6 s"
+    assert time.monotonic() - began < 3
 
 
 def test_a_connection_that_breaks_after_the_request_leaves_a_write_open(wire: Wire, connect: Connect) -> None:

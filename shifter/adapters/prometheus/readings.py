@@ -11,13 +11,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError
 from shifter.adapters.prometheus.promql import EDGE_LABEL, Queries, queries
 from shifter.adapters.prometheus.transport import Answer, Connection, Sample
 from shifter.core.evidence import INFINITY_MS, UNKNOWN, PodReading, Reading, Series
 from shifter.core.fleet import Datasource, LabelNames
+from shifter.errors import MetricsUnavailableError
 
 ISTIO_UNKNOWN = "unknown"
 """What Istio writes into a label that it has no value for."""
+
+MOST_COUNTED = 1e15
+"""A larger counter is damaged: a million requests per second take 30 years to get there. Up to here every whole
+number is exact, and no sum of such counters can become infinite."""
+
+_READ_TIMEOUTS = 4
+"""A read may take so many times the datasource's timeout, see `Connection.ask`."""
 
 _FUTURE_SECONDS = 1.0
 _DESTINATION = re.compile(r"[^.]+\.(?P<namespace>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.svc(?:\..*)?", re.DOTALL)
@@ -48,6 +57,7 @@ class PrometheusMetrics:
         self._sample_max_age_seconds = sample_max_age_seconds
         self._name = name
         self._clock = clock
+        self._calls = BoundedCalls()
 
     def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
         """Return the counters of the gateway's pods that have a fresh sample, as of `at`.
@@ -62,6 +72,13 @@ class PrometheusMetrics:
             MetricsUnavailableError: no answer, an error, partial data, or data that cannot be right. Takes at most
                 four times the datasource's timeout.
         """
+        try:
+            timeout_seconds = _READ_TIMEOUTS * self._datasource.timeout.total_seconds()
+            return self._calls.run(lambda: self._read(at, edges_ms), timeout_seconds)
+        except (OverdueError, CrowdedError) as error:
+            raise MetricsUnavailableError(f"{self._name} metrics ({self._datasource.url}): {error}") from error
+
+    def _read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
         known = set(self._datasource.edges_ms)
         edges = tuple(sorted({float(edge) for edge in edges_ms if edge in known}))
         asked = queries(self._datasource, edges)
@@ -75,8 +92,9 @@ class PrometheusMetrics:
         instants = _by_pod(seen, labels.pod, newest) | _by_pod(sampled, labels.pod, newest)
         starts = _by_pod(started, labels.pod, newest)
         counters: _Counters = {pod: {} for pod, instant in instants.items() if instant >= oldest}
-        _add_requests(counters, requests, labels)
-        _add_buckets(counters, buckets, labels, frozenset((*edges, INFINITY_MS)))
+        _add_requests(counters, requests, labels, self._datasource.metrics.requests)
+        allowed = frozenset((*edges, INFINITY_MS))
+        _add_buckets(counters, buckets, labels, allowed, metric=self._datasource.metrics.latency_buckets)
         pods = {pod: PodReading(instants[pod], starts.get(pod), series) for pod, series in counters.items()}
         return Reading(at.timestamp(), pods)
 
@@ -113,17 +131,20 @@ def _pod(answer: Answer, sample: Sample, pod_label: str) -> str:
     return pod
 
 
-def _add_requests(counters: _Counters, answer: Answer, labels: LabelNames) -> None:
+def _add_requests(counters: _Counters, answer: Answer, labels: LabelNames, metric: str) -> None:
     seen: set[tuple[str, ...]] = set()
     for sample in answer.samples:
         pod, service, namespace = _place(answer, sample, labels)
         code = sample.labels.get(labels.code, "")
         _refuse_twice(answer, seen, (pod, service, namespace, code))
         if pod in counters:
-            _add(counters[pod], Series(subject_of(service, namespace), code), _counter(answer, sample))
+            series = Series(subject_of(service, namespace), code)
+            counters[pod][series] = _sum(answer, metric, counters[pod].get(series, 0.0), _counter(answer, sample))
 
 
-def _add_buckets(counters: _Counters, answer: Answer, labels: LabelNames, edges: frozenset[float]) -> None:
+def _add_buckets(
+    counters: _Counters, answer: Answer, labels: LabelNames, edges: frozenset[float], *, metric: str
+) -> None:
     spelled: set[tuple[str, ...]] = set()
     values: dict[tuple[str, str, str, float], float] = {}
     for sample in answer.samples:
@@ -138,7 +159,8 @@ def _add_buckets(counters: _Counters, answer: Answer, labels: LabelNames, edges:
         values[*place, edge] = max(_counter(answer, sample), values.get((*place, edge), 0.0))
     for (pod, service, namespace, edge), value in values.items():
         if pod in counters:
-            _add(counters[pod], Series(subject_of(service, namespace), edge_ms=edge), value)
+            series = Series(subject_of(service, namespace), edge_ms=edge)
+            counters[pod][series] = _sum(answer, metric, counters[pod].get(series, 0.0), value)
 
 
 def _edge(text: str) -> float | None:
@@ -165,8 +187,11 @@ def _counter(answer: Answer, sample: Sample) -> float:
     return sample.value
 
 
-def _add(counters: dict[Series, float], series: Series, value: float) -> None:
-    counters[series] = counters.get(series, 0.0) + value
+def _sum(answer: Answer, metric: str, so_far: float, value: float) -> float:
+    total = so_far + value
+    if not total <= MOST_COUNTED:
+        raise answer.refusal(f"{metric} is at {total:g}, which no counter reaches")
+    return total
 
 
 def subject_of(service: str, namespace: str) -> str:

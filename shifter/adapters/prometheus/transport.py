@@ -24,7 +24,9 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, cause_of
 from shifter.core.fleet import Datasource
+from shifter.core.text import plain
 from shifter.errors import MetricsUnavailableError
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -114,7 +116,8 @@ class Connection:
         try:
             rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
         except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
-            raise self._answer.refusal(_why(error)) from error
+            why = cause_of(error, left_seconds)
+            raise self._answer.refusal(why if why.startswith("no answer") else f"no answer ({why})") from error
         return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
 
     def _token(self, path: str) -> str:
@@ -140,10 +143,10 @@ class Connection:
             raise self._answer.refusal(f"redirects (HTTP {response.status_code}); write the final address in the fleet")
         envelope = _json_object(response.content)
         if response.status_code != _OK:
-            said = envelope.get("error") if envelope else response.text
-            raise self._answer.refusal(f"answered HTTP {response.status_code}: {_shown(str(said))}")
+            said = _shown(str(envelope.get("error"))) if envelope else _foreign(response)
+            raise self._answer.refusal(f"answered HTTP {response.status_code}: {said}")
         if envelope is None:
-            raise self._answer.refusal(f"answered something that is not JSON: {_shown(response.text)}")
+            raise self._answer.refusal(f"answered something that is not JSON: {_foreign(response)}")
         complaint = _complaint(envelope)
         if complaint:
             raise self._answer.refusal(complaint)
@@ -222,18 +225,11 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _why(error: BaseException) -> str:
-    """Say why there is no answer; the innermost cause, since the outer ones repeat the whole URL."""
-    innermost = error
-    while (cause := innermost.__cause__ or innermost.__context__) is not None:
-        innermost = cause
-    if isinstance(innermost, OSError) and innermost.strerror:
-        return f"no answer ({innermost.strerror.lower()})"
-    return f"no answer ({type(error).__name__}: {_shown(str(error))})"
+def _foreign(response: Response) -> str:
+    """Return the beginning of a body that is no answer of Prometheus, such as a proxy's page."""
+    return plain(response.text[: 2 * LONGEST_FOREIGN_TEXT], LONGEST_FOREIGN_TEXT)
 
 
 def _shown(text: str) -> str:
-    """Return a foreign text for people: one short line of printable characters."""
-    line = "".join(character if character.isprintable() else " " for character in text[: 2 * _SHOWN_CHARACTERS])
-    words = " ".join(line.split())
-    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}…"
+    """Return a foreign text for people: one short line."""
+    return plain(text[: 2 * _SHOWN_CHARACTERS], _SHOWN_CHARACTERS)

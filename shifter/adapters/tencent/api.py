@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, BoundedCalls, CrowdedError, OverdueError, cause_of
 from shifter.adapters.tencent.credentials import FileCredentials
 from shifter.core.fleet import Tencent
+from shifter.core.text import plain
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 
 if TYPE_CHECKING:
@@ -29,6 +31,15 @@ QUOTA_PER_SECOND = 20.0
 """What Tencent allows per action (product document 214/33789); a bucket's burst and rate stay below it together."""
 
 _MAX_MESSAGE_CHARACTERS = 300
+
+_CALL_TIMEOUTS = 3
+"""A whole call may take so many timeouts: one each to connect, to be sent and to be answered."""
+
+_CLIENT_NETWORK_ERROR = "ClientNetworkError"
+"""What the SDK calls any exception of its HTTP library."""
+
+_SERVER_NETWORK_ERROR = "ServerNetworkError"
+"""What the SDK calls any answer that is not HTTP 200; its message is the body."""
 
 
 class Kind(StrEnum):
@@ -140,7 +151,9 @@ class Pacer:
 
 
 class ClbApi:
-    """The CLB API of one account, all regions. Safe to use from several threads; starts nothing, owns no thread.
+    """The CLB API of one account, all regions. Safe to use from several threads.
+
+    Every call is made in a thread of its own, which is left behind if the call does not end in time.
 
     Args:
         settings: where the keys are, endpoint, timeout and pace.
@@ -162,6 +175,8 @@ class ClbApi:
         self._clients: dict[str, Client] = {}
         self._pacers: dict[str, Pacer] = {}
         self._lock = threading.Lock()
+        self._calls = BoundedCalls()
+        self._call_seconds = _CALL_TIMEOUTS * settings.timeout.total_seconds()
 
     def read(self, region: str, action: str, request: Json, required: Sequence[str]) -> Json:
         """Ask something and return the answer's `Response` object.
@@ -195,7 +210,11 @@ class ClbApi:
         client = self._client(region)
         self._pacer(action).wait()
         try:
-            body = client.call_json(action, dict(request))
+            body = self._calls.run(lambda: client.call_json(action, dict(request)), self._call_seconds)
+        except CrowdedError as error:
+            raise ProviderUnavailableError(f"{action}: {error}") from error
+        except OverdueError as error:
+            raise unknown(f"{action}: {error}") from error
         except Exception as error:
             raise self._translated(action, error, unknown) from error
         response = body.get("Response") if isinstance(body, dict) else None
@@ -215,10 +234,14 @@ class ClbApi:
         code = getattr(error, "code", None)
         if not isinstance(code, str):
             return unknown(f"{action}: {type(error).__name__}")
-        message = self._readable(getattr(error, "message", ""))
+        longest = LONGEST_FOREIGN_TEXT if code == _SERVER_NETWORK_ERROR else _MAX_MESSAGE_CHARACTERS
+        message = self._readable(getattr(error, "message", ""), longest)
         error.message = message  # type: ignore[attr-defined] # a traceback prints it
-        if never_sent(error):
-            return ProviderUnavailableError(f"{action}: cannot connect to {self._settings.endpoint}: {message}")
+        if code == _CLIENT_NETWORK_ERROR and error.__context__ is not None:
+            why = self._readable(cause_of(error.__context__, self._settings.timeout.total_seconds()))
+            if never_sent(error):
+                return ProviderUnavailableError(f"{action}: cannot connect to {self._settings.endpoint}: {why}")
+            return unknown(f"{action}: {self._settings.endpoint}: {why}")
         request_id = getattr(error, "requestId", None)
         return _error_of(action, code, message, request_id, unknown)
 
@@ -227,10 +250,10 @@ class ClbApi:
         code, message = str(error.get("Code", "")), self._readable(error.get("Message", ""))
         return _error_of(action, code, message, response.get("RequestId"), unknown)
 
-    def _readable(self, message: object) -> str:
+    def _readable(self, message: object, longest: int = _MAX_MESSAGE_CHARACTERS) -> str:
         """Return a message that may be shown: text, one line, short, no secrets."""
         text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
-        return " ".join(self._credentials.hide(text).split())[:_MAX_MESSAGE_CHARACTERS]
+        return plain(self._credentials.hide(text), longest)
 
     def _client(self, region: str) -> Client:
         with self._lock:

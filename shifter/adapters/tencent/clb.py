@@ -29,7 +29,7 @@ _LISTENERS_PER_CALL = 20
 _PROGRESS = {0: Progress.DONE, 1: Progress.FAILED, 2: Progress.RUNNING}
 _NODES = {"", "NODE"}
 _Json: TypeAlias = dict[str, Any]
-_Servers: TypeAlias = Mapping[decoding.RulePlace, Sequence[Server]]
+_Bound: TypeAlias = Mapping[decoding.RulePlace, decoding.Bound]
 
 
 class ClbProvider:
@@ -52,15 +52,15 @@ class ClbProvider:
         # All listeners: naming one that does not exist would fail the others with it.
         answer = self._api.read(region, "DescribeListeners", {"LoadBalancerId": balancer}, ["TotalCount"])
         listeners = decoding.listeners(answer)
-        servers: dict[decoding.RulePlace, tuple[Server, ...]] = {}
+        bound: dict[decoding.RulePlace, decoding.Bound] = {}
         functions: set[decoding.RulePlace] = set()
         for ids in _chunks(sorted({route.listener for route in routes} & listeners.keys()), _LISTENERS_PER_CALL):
             health = self._api.read(region, "DescribeTargetHealth", {**named, "ListenerIds": ids}, ["LoadBalancers"])
             asked = {"LoadBalancerId": balancer, "ListenerIds": ids}
             answer = self._api.read(region, "DescribeTargets", asked, ["Listeners"])
-            servers |= decoding.servers(answer, decoding.healths(health))
+            bound |= decoding.bound(answer, decoding.healths(health))
             functions |= decoding.functions(answer)
-        return {route.id: _view(route, listeners, servers, functions, refusals) for route in routes}
+        return {route.id: _view(route, listeners, bound, functions, refusals) for route in routes}
 
     def submit(self, changes: Sequence[Change]) -> Operation:
         """Send all changes as one BatchModifyTargetWeight; nothing is asked first."""
@@ -96,7 +96,7 @@ def _chunks(ids: Sequence[str], size: int) -> Iterable[list[str]]:
 def _view(
     route: Route,
     listeners: Mapping[str, decoding.Listener],
-    servers: _Servers,
+    bound: _Bound,
     functions: set[decoding.RulePlace],
     refusals: Sequence[str],
 ) -> RouteView:
@@ -107,16 +107,19 @@ def _view(
     if listener is None or rule is None:
         return RouteView(route, (), refusal="; ".join(reasons))
     place = decoding.RulePlace(listener.id, rule.location)
-    found = servers.get(place, ())
+    behind = bound.get(place, decoding.Bound())
     if rule.target_type not in _NODES:
         reasons.append(f"the rule is bound to a target group ({rule.target_type}), its members have no weights here")
     if place in functions:
         reasons.append("the rule also sends to cloud functions, which no weight here moves")
+    if behind.refusal or rule.session_seconds is None:
+        reasons.append(behind.refusal or "how long the rule keeps sessions cannot be read")
+        return RouteView(route, (), refusal="; ".join(reasons))
     return view(
         route,
-        found,
+        behind.servers,
         settle_seconds=float(rule.session_seconds),
-        warnings=tuple(_warnings(rule, found)),
+        warnings=tuple(_warnings(rule, behind.servers)),
         refusals=reasons,
     )
 

@@ -1,7 +1,8 @@
 """What the CLB API answers, as values. Pure: JSON in, values out.
 
 Lenient where the official samples are inconsistent (types in either case, null for an empty list, a health detail
-that contradicts the flag), strict about what a decision rests on: a member without a weight is not believed.
+that contradicts the flag), strict about what a decision rests on: a member without a weight is not believed, and
+neither is its rule. Other rules of the same answer are: they may be other people's, and must not wait for each other.
 Field names are those of `tencentcloud/clb/v20180317/models.py`.
 """
 
@@ -39,15 +40,26 @@ class RulePlace:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A layer 7 rule. `domain` is the one it is addressed by; `domains` has all that lead to it."""
+    """A layer 7 rule. `domain` is the one it is addressed by; `domains` has all that lead to it.
+
+    `session_seconds` is None if it cannot be read.
+    """
 
     location: str
     domain: str
     domains: tuple[str, ...]
     url: str
     scheduler: str
-    session_seconds: int
+    session_seconds: int | None
     target_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What hangs behind a rule: its servers; or none of them, and why they are not believed."""
+
+    servers: tuple[Server, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ def _rule(one: Json) -> Rule:
         domains=tuple(str(domain) for domain in one.get("Domains") or ()),
         url=_text(one, "Url"),
         scheduler=_text(one, "Scheduler").upper(),
-        session_seconds=int(one.get("SessionExpireTime") or 0),
+        session_seconds=_number(one.get("SessionExpireTime") or 0),
         target_type=_text(one, "TargetType").upper(),
     )
 
@@ -129,8 +141,9 @@ def healths(answer: Json) -> dict[RulePlace, dict[_Address, Health]]:
             for rule in _many(listener, "Rules"):
                 told = found.setdefault(_place(listener, rule), {})
                 for member in _many(rule, "Targets"):
-                    port, health = _whole(member, "Port"), _health(member)
-                    told |= {(_text(member, name), port): health for name in ("IP", "TargetId")}
+                    # Without a port it is about nobody: whoever it was meant for counts as unchecked.
+                    if (port := _number(member.get("Port"))) is not None:
+                        told |= {(_text(member, name), port): _health(member) for name in ("IP", "TargetId")}
     return found
 
 
@@ -144,18 +157,20 @@ def _health(member: Json) -> Health:
     return Health.ALIVE if alive else Health.DEAD
 
 
-def servers(answer: Json, told: Mapping[RulePlace, Mapping[_Address, Health]]) -> dict[RulePlace, tuple[Server, ...]]:
-    """Return the servers of a DescribeTargets answer, by place, with the health that `told` has of them.
+def bound(answer: Json, told: Mapping[RulePlace, Mapping[_Address, Health]]) -> dict[RulePlace, Bound]:
+    """Return what a DescribeTargets answer says is bound, by place, with the health that `told` has of it.
 
-    A server whose health nobody tells is `unchecked`.
-
-    Raises:
-        ProviderUnavailableError: a server has no readable port or weight, or cannot be addressed.
+    A server whose health nobody tells is `unchecked`. One without a readable port or weight, or that cannot be
+    addressed, makes everything behind its rule unknown: a share computed without it would be a lie.
     """
-    return {
-        place: tuple(_server(member, told.get(place, {})) for member in _many(rule, "Targets"))
-        for place, rule in _rules(answer)
-    }
+    return {place: _bound(rule, told.get(place, {})) for place, rule in _rules(answer)}
+
+
+def _bound(rule: Json, told: Mapping[_Address, Health]) -> Bound:
+    try:
+        return Bound(tuple(_server(member, told) for member in _many(rule, "Targets")))
+    except ProviderUnavailableError as error:
+        return Bound(refusal=f"a member cannot be read: {error}")
 
 
 def functions(answer: Json) -> frozenset[RulePlace]:
@@ -181,7 +196,7 @@ def _server(member: Json, told: Mapping[_Address, Health]) -> Server:
     bound_by_id = _text(member, "Type").upper() == "CVM" and id_
     address = id_ if bound_by_id else next(iter(ips), "")
     if not address:
-        raise ProviderUnavailableError(f"DescribeTargets: a member on port {port} has no address")
+        raise ProviderUnavailableError(f"the one on port {port} has no address")
     names = [*ips, id_, _text(member, "EniId")]
     health = next((told[name, port] for name in names if name and (name, port) in told), Health.UNCHECKED)
     return Server(f"{address}:{port}", port, weight, health, id_, ips, _text(member, "Tag"))
@@ -202,7 +217,15 @@ def _text(holder: Json, name: str) -> str:
 
 
 def _whole(holder: Json, name: str) -> int:
+    number = _number(holder.get(name))
+    if number is None:
+        raise ProviderUnavailableError(f"it has no readable {name}")
+    return number
+
+
+def _number(value: object) -> int | None:
+    """Return a whole number that came as one or as text; None if it is neither."""
     try:
-        return int(holder[name])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProviderUnavailableError(f"the answer has no readable {name}") from error
+        return int(value)  # type: ignore[call-overload,no-any-return] # whatever it is, the attempt tells
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,235 @@
+"""A store that takes nothing any more: what must go back goes back, and nothing that happened is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shifter.adapters.memory_store import MemoryStore
+from shifter.core.orders import Answer, Verb
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.records import NewRecord, What
+from shifter.core.splits import Side
+from shifter.core.state import Direction, ShiftState
+from shifter.errors import StoreUnavailableError
+from shifter.ports import Operation, OperationState, Progress
+from shifter.service.act import BACKLOG_LIMIT, Place, StateWriter
+from shifter.service.telemetry import Telemetry
+from tests.service.conftest import BALANCER, NOON, World, policy
+from tests.service.outside import WatchedProvider
+
+Worlds = Callable[..., World]
+
+DISK_FULL = StoreUnavailableError("disk full")
+
+
+# -- analysis --------------------------------------------------------------------------------------------------------
+
+
+def climbing(world: World) -> None:
+    """Go on until the next climb is under way."""
+    world.step()
+    while world.state().intent is None:
+        world.step()
+
+
+def test_a_write_that_is_done_counts_as_done_though_it_cannot_be_saved(world: World) -> None:
+    world.until_share(5)
+    climbing(world)
+    world.saved.down = True
+    world.step(4)
+
+    assert (world.state().share, world.state().intent) == (25, None)
+    assert len(world.ticker.shifts["shop"].ledger.ticks) >= 3
+
+
+@pytest.mark.parametrize("shares", [(50, 100), (5, 50, 100)])
+def test_a_target_that_fails_right_after_a_climb_goes_back_though_the_store_is_down(
+    make_world: Worlds, shares: Sequence[float]
+) -> None:
+    world = make_world(steps=shares)
+    if len(shares) > 2:
+        world.until_share(shares[0])
+    climbing(world)
+    world.saved.down = True
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(8)
+
+    assert world.written_shares()[-2:] == [50, 0]
+    assert world.state().phase is Phase.ROLLED_BACK
+
+
+def test_evidence_gathered_while_nothing_can_be_saved_adds_up(make_world: Worlds) -> None:
+    world = make_world(steps=(5, 50, 100))
+    world.until_share(5)
+    climbing(world)
+    # At two requests per tick for the target it takes ten ticks until there is enough evidence.
+    world.PER_SECOND = 0.4
+    world.saved.down = True
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(30)
+
+    assert world.share() == 0
+
+
+class Unending(WatchedProvider):
+    """A provider that calls every operation running, also when the weights are long in force."""
+
+    def check(self, operation: Operation) -> OperationState:
+        super().check(operation)
+        return OperationState(Progress.RUNNING)
+
+
+def test_a_target_that_fails_while_its_first_task_still_runs_goes_back_before_the_deadline(make_world: Worlds) -> None:
+    world = make_world(steps=(50, 100))
+    world.provider = Unending(world.memory, world.trap, world.saved)
+    world.restart()
+    climbing(world)
+    began = world.now
+    world.sides[Side.TARGET].error_percent = 100
+    world.step()
+    at_fault = world.share()
+    while world.share() != 0:
+        world.step()
+
+    assert at_fault == 50
+    assert world.now - began < world.fleet.spec.timing.operation_timeout
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def what(world: World) -> list[str]:
+    """The history from the first order or end of a phase on, without the coming and going of holds."""
+    told = [record.what for record in world.history() if record.what is not What.HOLDS]
+    return [str(each) for each in told]
+
+
+def test_an_order_is_obeyed_once_though_its_answer_cannot_be_saved(world: World) -> None:
+    world.until_share(5)
+    world.store.bugs["shop"] = DISK_FULL
+    order = world.order(Verb.ROLLBACK)
+    world.step(5)
+    sent = len(world.provider.submits)
+    world.step(20)
+
+    assert world.share() == 0
+    assert len(world.provider.submits) == sent == 2
+    assert world.saved.order(order.id).answer is None
+
+
+def test_a_pause_is_in_force_though_it_cannot_be_saved(world: World) -> None:
+    world.until_share(5)
+    world.store.bugs["shop"] = DISK_FULL
+    world.order(Verb.PAUSE)
+    world.step(2)
+    paused = world.state().paused
+    del world.store.bugs["shop"]
+    world.step(20)
+
+    assert paused is not None
+    assert world.share() == 5
+
+
+def test_orders_given_during_an_outage_are_obeyed_in_turn_and_answered_when_it_ends(world: World) -> None:
+    world.until_share(5)
+    world.store.bugs["shop"] = DISK_FULL
+    orders = []
+    for verb in (Verb.ROLLBACK, Verb.PAUSE, Verb.RETRY):
+        orders.append(world.order(verb))
+        world.step(5)
+    del world.store.bugs["shop"]
+    world.step()
+
+    assert [world.saved.order(order.id).answer for order in orders] == [Answer.ACCEPTED] * 3
+    assert (world.saved_state().attempt, world.saved_state().paused is not None) == (2, True)
+    assert what(world).count(str(What.ORDER)) == 3
+
+
+def test_an_ordered_rollback_during_an_outage_is_in_the_history_when_it_ends(world: World) -> None:
+    world.until_share(5)
+    before = len(what(world))
+    world.store.bugs["shop"] = DISK_FULL
+    order = world.order(Verb.ROLLBACK)
+    world.step(10)
+    del world.store.bugs["shop"]
+    world.step()
+
+    assert world.saved_state().phase is Phase.ROLLED_BACK
+    assert world.saved.order(order.id).answer is Answer.ACCEPTED
+    assert what(world)[before:] == [What.ORDER, What.PHASE, What.INTENT, What.DONE, What.PHASE]
+
+
+def test_an_automatic_rollback_during_an_outage_with_an_open_order_is_remembered_when_it_ends(
+    make_world: Worlds,
+) -> None:
+    world = make_world(steps=(50, 100), soak="1h")
+    world.until_share(50)
+    world.order(Verb.PAUSE)
+    world.store.bugs["shop"] = DISK_FULL
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(10)
+    world.sides[Side.TARGET].error_percent = 0
+    del world.store.bugs["shop"]
+    world.step()
+    retreats = [
+        record.what
+        for record in world.history()
+        if record.evidence.get("direction") == Direction.RETREAT and record.what in {What.INTENT, What.DONE}
+    ]
+
+    assert world.share() == 0
+    assert (world.saved_state().phase, world.saved_state().paused is not None) == (Phase.ROLLED_BACK, True)
+    assert retreats == [What.INTENT, What.DONE]
+
+
+# -- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def a_record(number: int) -> NewRecord:
+    return NewRecord(NOON + timedelta(seconds=number), "shop", What.PHASE, "shifter", f"record {number}")
+
+
+def a_place() -> Place:
+    told = ShiftPolicy.model_validate(policy("shop", BALANCER), by_alias=True, strict=False)
+    return Place(ShiftState(name="shop", policy=told, since=NOON), version=0)
+
+
+def kept(*batches: range) -> list[str]:
+    """Return the reasons of the records that are left when each batch of them meets a store that is down."""
+    store, place = MemoryStore(), a_place()
+    writer = StateWriter(store, Telemetry(CollectorRegistry(), timedelta(minutes=5)))
+    store.down = True
+    for batch in batches:
+        place.records += [a_record(number) for number in batch]
+        writer.save(place, may_wait=True)
+    store.down = False
+    writer.save(place, may_wait=True)
+    return [each.record.reason for each in store.history(limit=100_000)]
+
+
+def test_a_backlog_within_its_bound_is_kept_whole() -> None:
+    assert len(kept(range(BACKLOG_LIMIT))) == BACKLOG_LIMIT
+
+
+def test_a_backlog_beyond_its_bound_keeps_its_beginning_and_end_and_says_what_is_missing() -> None:
+    left = kept(range(1000))
+
+    assert len(left) == BACKLOG_LIMIT
+    assert (left[0], left[-1]) == ("record 0", "record 999")
+    assert [reason for reason in left if "left out" in reason] == [
+        "601 records were left out: the store could not be written for too long"
+    ]
+
+
+def test_a_backlog_that_grows_record_by_record_says_all_that_is_missing() -> None:
+    left = kept(*(range(number, number + 1) for number in range(1000)))
+
+    assert len(left) == BACKLOG_LIMIT
+    assert [reason for reason in left if "left out" in reason] == [
+        "601 records were left out: the store could not be written for too long"
+    ]
