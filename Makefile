@@ -18,6 +18,7 @@ $(READY): requirements/dev.lock pyproject.toml
 	  || { echo "Python 3.11 or newer is missing; get it with: apt-get install python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "Python's venv is missing; get it with: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV) from hashed locks: once, a minute or two ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
