@@ -125,7 +125,7 @@ class Courier:
         self._lanes = lanes
         self._store = store
         self._leadership = leadership
-        self._errands: dict[tuple[str, int], dict[str, _Errand]] = {}
+        self._errands: dict[str, dict[int, dict[str, _Errand]]] = {}
         self._draining = False
 
     def calls(self, shift: str, intent: Intent, domains: Iterable[str]) -> Mapping[str, Call]:
@@ -134,7 +134,7 @@ class Courier:
         An intent of an earlier epoch was possibly sent by a process that is no more: `unknown` unless the
         provider's operation id was saved, which can be asked after.
         """
-        errands = self._errands.setdefault((shift, intent.sequence), {})
+        errands = self._errands.setdefault(shift, {}).setdefault(intent.sequence, {})
         for domain in domains:
             if domain not in errands:
                 errands[domain] = self._inherited(intent, domain)
@@ -143,12 +143,12 @@ class Courier:
 
     def operations(self, shift: str, intent: Intent) -> dict[str, str]:
         """Return the provider's operation ids known for an intent, by lock domain."""
-        errands = self._errands.get((shift, intent.sequence), {})
+        errands = self._errands.get(shift, {}).get(intent.sequence, {})
         return {domain: errand.operation.id for domain, errand in errands.items() if errand.operation is not None}
 
     def send(self, shift: str, intent: Intent, routes: Sequence[Route]) -> None:
         """Line up the calls for `routes` of an intent: one per lock domain, retreats first."""
-        errands = self._errands.setdefault((shift, intent.sequence), {})
+        errands = self._errands.setdefault(shift, {}).setdefault(intent.sequence, {})
         wanted = [route for route in routes if route.id in intent.weights]
         for domain in sorted({route.domain for route in wanted}):
             changes = tuple(Change(route, intent.weights[route.id]) for route in wanted if route.domain == domain)
@@ -163,20 +163,19 @@ class Courier:
 
     def withhold(self, shift: str, intent: Intent, why: str) -> None:
         """Do not send what of an intent still waits in a lane; an order may be answered while it does."""
-        for errand in self._errands.get((shift, intent.sequence), {}).values():
+        for errand in self._errands.get(shift, {}).get(intent.sequence, {}).values():
             errand.forbidden = why
 
     def trouble(self, shift: str, intent: Intent) -> str:
         """Return what the provider last said against an intent's calls, and how often they were sent; for people."""
-        errands = self._errands.get((shift, intent.sequence), {})
+        errands = self._errands.get(shift, {}).get(intent.sequence, {})
         said = [errand.call.message for errand in errands.values() if errand.call.message]
         return f"{'; '.join(said)} (sent {max(errand.sent for errand in errands.values())} times)" if said else ""
 
     def forget(self, shift: str, keep_sequence: int) -> None:
         """Drop what is known of a shift's intents other than the one named."""
-        stale = [key for key in self._errands if key[0] == shift and key[1] != keep_sequence]
-        for key in stale:
-            del self._errands[key]
+        known = self._errands.get(shift, {})
+        self._errands[shift] = {sequence: known[sequence] for sequence in known if sequence == keep_sequence}
 
     def drain(self) -> None:
         """Start no climb any more, not even one that waits in its lane; retreats go on."""
@@ -186,7 +185,8 @@ class Courier:
         """Return whether any call has been lined up and not come back."""
         return any(
             errand.submitted is not None and not errand.submitted.done()
-            for errands in self._errands.values()
+            for intents in self._errands.values()
+            for errands in intents.values()
             for errand in errands.values()
         )
 
@@ -196,7 +196,7 @@ class Courier:
         def submit() -> Operation:
             # The last look before the call. What a retreat has overtaken in the lane must not come after it, and an
             # order or a lost lease since the decision stops a climb.
-            if (shift, intent.sequence) not in self._errands:
+            if intent.sequence not in self._errands.get(shift, {}):
                 raise _WithheldError("superseded")
             if intent.direction is not Direction.RETREAT and (why := errand.forbidden or self._forbidden(shift)):
                 raise _WithheldError(why)
