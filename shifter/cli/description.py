@@ -22,7 +22,7 @@ def describe_text(view: View, orders: Sequence[Order], records: Sequence[Record]
     yield clean(f"{report.name}: {report.reason}")
     yield ""
     yield _labelled("phase", f"{report.phase}, step {step(view)}, attempt {report.attempt}, {_since(report, now)}")
-    yield _labelled("steps", " ".join(_marked(each, view.wanted) for each in report.steps))
+    yield _labelled("steps", " ".join(_marked(each, report.wanted) for each in report.steps))
     yield _labelled("namespaces", ", ".join(report.namespaces))
     yield _labelled("mode", _mode(report.mode))
     yield _labelled("looked at", ago(report.at, now) if view.reported else "not yet")
@@ -53,8 +53,8 @@ def _since(report: Report, now: datetime) -> str:
     return f"since {ago(report.since, now)}"
 
 
-def _marked(target_percent: float, wanted: float) -> str:
-    return f"[{target_percent:g}]" if target_percent == wanted else f"{target_percent:g}"
+def _marked(step: float, wanted: float) -> str:
+    return f"[{step:g}]" if step == wanted else f"{step:g}"
 
 
 def _mode(mode: str) -> str:
@@ -66,7 +66,7 @@ def _shares(view: View) -> Iterator[str]:
     yield ""
     yield "share"
     for label, share, what in (
-        ("wanted", view.wanted, "what shifter works towards"),
+        ("wanted", report.wanted, "what shifter works towards"),
         ("written", report.written, "what the balancer's weights amount to"),
         ("observed", report.observed, "what the metrics show"),
     ):

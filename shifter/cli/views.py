@@ -47,11 +47,6 @@ class View:
         """The share that is in force, as far as anybody knows: observed at the balancer, else wanted."""
         return self.report.written if self.reported else self.report.wanted
 
-    @property
-    def wanted(self) -> float:
-        """What shifter works towards, percent: 0 as soon as the shift is on its way back."""
-        return 0.0 if self.report.phase is Phase.ROLLING_BACK else self.report.wanted
-
     def silent_for(self, now: datetime) -> timedelta | None:
         """Return how long the service has said nothing about this shift, None if not suspiciously long."""
         quiet = now - self.report.at
@@ -106,7 +101,6 @@ def warn_of_silence(found: Sequence[View], now: datetime, *, served: bool) -> No
 
 def _unreported(state: ShiftState) -> Report:
     spec = state.policy.spec
-    wanted = state.share if state.intent is None else state.intent.to_share
     return Report(
         name=state.name,
         at=state.since,
@@ -114,9 +108,9 @@ def _unreported(state: ShiftState) -> Report:
         namespaces=state.policy.namespaces,
         phase=state.phase,
         since=state.since,
-        step=sum(1 for step in spec.steps if step <= wanted),
+        step=state.step,
         steps=spec.steps,
-        wanted=wanted,
+        wanted=state.wanted,
         written=None,
         observed=None,
         attempt=state.attempt,
@@ -191,7 +185,7 @@ def shift_document(view: View) -> dict[str, object]:
         "reportedAt": stamp(report.at) if view.reported else None,
         "decision": report.decision,
         "reason": report.reason,
-        "share": {"wanted": view.wanted, "written": report.written, "observed": report.observed},
+        "share": {"wanted": report.wanted, "written": report.written, "observed": report.observed},
         "step": report.step,
         "steps": list(report.steps),
         "attempt": report.attempt,

@@ -128,6 +128,18 @@ class ShiftState(_Saved):
     abandoned: Intent | None = None
     holds: tuple[str, ...] = ()
 
+    @property
+    def wanted(self) -> float:
+        """The share that is worked towards, percent: 0 from the moment the shift goes back."""
+        if self.phase is Phase.ROLLING_BACK:
+            return 0.0
+        return self.share if self.intent is None else self.intent.to_share
+
+    @property
+    def step(self) -> int:
+        """How many of the policy's steps the wanted share has reached."""
+        return sum(1 for step in self.policy.spec.steps if step <= self.wanted)
+
 
 class HoldReport(_Saved):
     """One reason not to climb, for people."""

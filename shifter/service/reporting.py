@@ -29,7 +29,6 @@ def report(decision: Decision, evidence: Evidence, mode: str, silent_after: time
     fresh = bool(ledger.ticks) and now - ledger.ticks[-1].at <= evidence.max_age
     seen = observed_share(ledger.ticks) if fresh else None
     left = ledger.ticks[-1].source.requests if ledger.ticks else 0.0
-    wanted = state.share if state.intent is None else state.intent.to_share
     return Report(
         name=state.name,
         at=now,
@@ -37,9 +36,9 @@ def report(decision: Decision, evidence: Evidence, mode: str, silent_after: time
         namespaces=state.policy.namespaces,
         phase=state.phase,
         since=state.since,
-        step=sum(1 for step in spec.steps if step <= wanted),
+        step=state.step,
         steps=spec.steps,
-        wanted=wanted,
+        wanted=state.wanted,
         written=_written(views),
         observed=None if seen is None else round(seen.share, _DIGITS),
         attempt=state.attempt,

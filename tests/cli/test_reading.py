@@ -305,7 +305,7 @@ def test_a_shift_on_its_way_back_waits_for_neither_pause_nor_verdict_and_wants_0
     world: World, paused: HoldReport
 ) -> None:
     holds = (paused, HoldReport(kind="provider", reason="no answer"))
-    world.shift(phase=Phase.ROLLING_BACK, holds=holds, verdict="fail")
+    world.shift(phase=Phase.ROLLING_BACK, holds=holds, verdict="fail", wanted=0.0)
 
     assert _waits(world) == ["provider to end: no answer"]
     assert world.json("get")["items"][0]["share"]["wanted"] == 0
@@ -313,7 +313,7 @@ def test_a_shift_on_its_way_back_waits_for_neither_pause_nor_verdict_and_wants_0
 
 
 def test_a_shift_on_its_way_back_without_a_hindrance_waits_for_the_balancer(world: World) -> None:
-    world.shift(phase=Phase.ROLLING_BACK)
+    world.shift(phase=Phase.ROLLING_BACK, wanted=0.0)
 
     assert _waits(world) == ["the provider to show tcm 100 · istio 0"]
 

@@ -176,6 +176,41 @@ class SlowLanes(MortalLanes):
             each()
 
 
+class HeldLanes(MortalLanes):
+    """Lanes in which calls of the `held` priorities wait until told to run, and then run most urgent first."""
+
+    def __init__(self, *held: Priority) -> None:
+        self.held = set(held)
+        self._waiting: list[tuple[Priority, Callable[[], None]]] = []
+
+    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
+        if priority not in self.held or domain.startswith("metrics/"):
+            return super().run(domain, priority, call)
+        future: Future[T] = Future()
+        now = super().run
+
+        def make() -> None:
+            done = now(domain, priority, call)
+            if error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        self._waiting.append((priority, make))
+        return future
+
+    def let_run(self) -> None:
+        """Make the calls that wait."""
+        waiting, self._waiting = sorted(self._waiting, key=lambda each: each[0]), []
+        for _, make in waiting:
+            make()
+
+    def let_go(self) -> None:
+        """Make the calls that wait, and hold none any more."""
+        self.held.clear()
+        self.let_run()
+
+
 class Gateway:
     """One mesh's metrics. Percentages are of requests; `down` and `gone` are an outage and a scrape without pods."""
 

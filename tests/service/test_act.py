@@ -6,10 +6,8 @@ up" and "called" lasts as long as a test needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -28,40 +26,13 @@ from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.lanes import InlineLanes, Priority
 from shifter.service.telemetry import Telemetry
 from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, NOON, OLD, OLDER, REGION, policy, servers
-
-T = TypeVar("T")
+from tests.service.outside import HeldLanes
 
 ROUTE = Route(REGION, BALANCER, LISTENER, "shop.example.com", "/", Selector(ports=(30080,)), Selector(ports=(31080,)))
 ALL_OLD = {OLD: 100, OLDER: 100, NEW: 0, NEWER: 0}
 HALF = {OLD: 100, OLDER: 100, NEW: 100, NEWER: 100}
 
 TELEMETRY = Telemetry(CollectorRegistry(), timedelta(minutes=5))
-
-
-class HandLanes(InlineLanes):
-    """Lanes that make a call only when told to, most urgent first."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Priority, Callable[[], None]]] = []
-
-    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-        now = super().run
-
-        def make() -> None:
-            done = now(domain, priority, call)
-            if error := done.exception():
-                future.set_exception(error)
-            else:
-                future.set_result(done.result())
-
-        self._waiting.append((priority, make))
-        return future
-
-    def let_run(self) -> None:
-        waiting, self._waiting = sorted(self._waiting, key=lambda each: each[0]), []
-        for _, make in waiting:
-            make()
 
 
 class Bench:
@@ -71,7 +42,7 @@ class Bench:
         self.memory = MemoryProvider([(ROUTE, Rule(servers()))], looks_until_done=0)
         self.store = MemoryStore()
         self.lease = MemoryLease(self.store)
-        self.lanes = HandLanes()
+        self.lanes = HeldLanes(*Priority)
         self.courier = self.another()
 
     def another(self) -> Courier:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import timedelta
-from typing import TypeVar
 
 import pytest
 
@@ -15,46 +13,15 @@ from shifter.core.phases import Phase
 from shifter.core.splits import Health, Side
 from shifter.service.lanes import Priority
 from tests.service.conftest import BALANCER, OLD, OLDER, TICK, World, fleet_with
-from tests.service.outside import MortalLanes
+from tests.service.outside import HeldLanes
 
-T = TypeVar("T")
 Worlds = Callable[..., World]
 
 
-class SlowLane(MortalLanes):
-    """Lanes in which calls of the `held` priorities wait until `let_go`, and are then made in the lanes' order."""
-
-    def __init__(self) -> None:
-        self.held: set[Priority] = set()
-        self._waiting: list[tuple[Priority, Callable[[], None]]] = []
-
-    def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
-        if priority not in self.held or domain.startswith("metrics/"):
-            return super().run(domain, priority, call)
-        future: Future[T] = Future()
-        now = super().run
-
-        def make() -> None:
-            done = now(domain, priority, call)
-            if error := done.exception():
-                future.set_exception(error)
-            else:
-                future.set_result(done.result())
-
-        self._waiting.append((priority, make))
-        return future
-
-    def let_go(self) -> None:
-        self.held.clear()
-        waiting, self._waiting = sorted(self._waiting, key=lambda each: each[0]), []
-        for _, make in waiting:
-            make()
-
-
 @pytest.fixture
-def lane(world: World) -> SlowLane:
+def lane(world: World) -> HeldLanes:
     """The world's lane, with the climb from 5 % to 25 % waiting in it."""
-    lane = SlowLane()
+    lane = HeldLanes()
     world.lanes, world.fleet = lane, fleet_with(read_deadline=timedelta(seconds=0.001))
     world.restart()
     world.until_share(5)
@@ -64,7 +31,7 @@ def lane(world: World) -> SlowLane:
     return lane
 
 
-def test_a_climb_that_waits_is_sent_when_nothing_speaks_against_it(world: World, lane: SlowLane) -> None:
+def test_a_climb_that_waits_is_sent_when_nothing_speaks_against_it(world: World, lane: HeldLanes) -> None:
     lane.let_go()
     world.step(2)
 
@@ -73,7 +40,7 @@ def test_a_climb_that_waits_is_sent_when_nothing_speaks_against_it(world: World,
 
 @pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
 def test_a_climb_that_waits_is_not_sent_once_an_order_against_it_was_accepted(
-    world: World, lane: SlowLane, verb: Verb
+    world: World, lane: HeldLanes, verb: Verb
 ) -> None:
     order = world.order(verb)
     # The cloud cannot be read either, so that no retreat overtakes the climb.
@@ -94,7 +61,7 @@ def source_is_dead(world: World) -> None:
 
 
 def test_an_overridden_climb_that_waits_is_not_sent_after_a_rollback_that_cannot_be_written_yet(
-    world: World, lane: SlowLane
+    world: World, lane: HeldLanes
 ) -> None:
     lane.let_go()
     world.until_share(25)
@@ -132,7 +99,7 @@ def test_an_overridden_climb_that_met_a_busy_balancer_is_not_sent_again_after_su
     assert len(world.provider.submits) == before
 
 
-def test_a_climb_that_waited_beyond_its_deadline_is_not_sent(world: World, lane: SlowLane) -> None:
+def test_a_climb_that_waited_beyond_its_deadline_is_not_sent(world: World, lane: HeldLanes) -> None:
     world.step(7)
     lane.let_go()
     world.wake()
@@ -155,7 +122,7 @@ def lease_is_lost(world: World) -> None:
 
 @pytest.mark.parametrize("trouble", [metrics_are_down, policy_is_gone, lease_is_lost])
 def test_a_climb_that_waits_is_not_sent_under_a_new_hold(
-    world: World, lane: SlowLane, trouble: Callable[[World], None]
+    world: World, lane: HeldLanes, trouble: Callable[[World], None]
 ) -> None:
     trouble(world)
     world.step()
@@ -166,7 +133,7 @@ def test_a_climb_that_waits_is_not_sent_under_a_new_hold(
     assert world.share() == 5
 
 
-def test_a_retreat_that_waits_is_sent_whatever_came_meanwhile(world: World, lane: SlowLane) -> None:
+def test_a_retreat_that_waits_is_sent_whatever_came_meanwhile(world: World, lane: HeldLanes) -> None:
     lane.held.add(Priority.RETREAT)
     world.order(Verb.ROLLBACK)
     world.step()
