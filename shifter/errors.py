@@ -19,7 +19,7 @@ nothing else in shifter knows an HTTP status or an SDK exception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class ShifterError(Exception):
@@ -31,7 +31,8 @@ class Problem:
     """One thing wrong with one place of one file.
 
     `line` and `column` count from 1; 0 means the file as a whole. `path` is the dotted place in the
-    document (`spec.steps.2`), `hint` what to do about it, `source_line` the text of the line itself.
+    document (`spec.steps.2`), `hint` what to do about it, `source_line` the text of the line itself. `rule` is the
+    stable name of its kind (`unknown-key`), for programs; two problems that differ in nothing else are the same.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Problem:
     message: str
     hint: str = ""
     source_line: str = ""
+    rule: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Return the one-line form `file:line:column path message (hint)`."""

@@ -16,7 +16,7 @@ from shifter.core.evidence import Reading
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.splits import Route, RouteView
-from shifter.core.state import Report, ShiftState
+from shifter.core.state import FleetState, Report, ShiftState
 
 
 class Progress(StrEnum):
@@ -108,6 +108,14 @@ class Saved:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class SavedFleet:
+    """What is remembered of all shifts together, with the version that the next save must name."""
+
+    state: FleetState
+    version: int
+
+
 class Store(Protocol):
     """Remembers shifts, orders and history. Safe to call from several threads and processes.
 
@@ -145,6 +153,29 @@ class Store(Protocol):
             RefusedError: the saved state is not understood, so it is not written over; nothing was written.
             InvariantError: state, records or answers hold what could not be read back (a share that is no
                 number, evidence beyond JSON, a moment without a time zone); nothing was written.
+        """
+
+    def load_fleet(self) -> SavedFleet:
+        """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was.
+
+        Raises:
+            RefusedError: it is not understood.
+        """
+
+    def save_fleet(
+        self,
+        state: FleetState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        """Save the fleet's state as `save` does a shift's, under the same rules; return the new version.
+
+        Raises:
+            ConflictError: the saved version is another, or an order was answered before; nothing was written.
+            NotFoundError: there is no order by that id; nothing was written.
+            RefusedError: the saved state is not understood, so it is not written over; nothing was written.
+            InvariantError: state, records or answers hold what could not be read back; nothing was written.
         """
 
     def report(self, report: Report) -> None:
@@ -206,3 +237,55 @@ class Leadership(Protocol):
 
     def release(self) -> None:
         """Give the lease up; last act of a shutdown."""
+
+
+class RemoteClock(Protocol):
+    """Somebody else's clock, to hold ours against."""
+
+    def server_time(self) -> float:
+        """Return their time, in seconds since the epoch, good to half a second.
+
+        Raises:
+            TransientError: nobody answered, or without saying the time.
+        """
+
+
+class MeshProbe(RemoteClock, Protocol):
+    """What is asked of a mesh's datasource to find out what is wrong with it, as of its own now. Only reads."""
+
+    def scrape_seconds(self) -> float | None:
+        """Return how far apart the samples of the gateway's pods are; None if no pod is old enough to tell.
+
+        Raises:
+            MetricsUnavailableError: as `MeshMetrics.read`.
+        """
+
+    def values(self, metric: str, label: str, matchers: Mapping[str, str]) -> Sequence[str]:
+        """Return some values, sorted, that `label` has in the series of `metric` that the matchers select.
+
+        Raises:
+            MetricsUnavailableError: as `MeshMetrics.read`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a store's file says of itself.
+
+    `known_version` is the schema this shifter writes. `damage` is what is broken, empty if it was looked through
+    and is sound, None if that took too long.
+    """
+
+    schema_version: int
+    known_version: int
+    written_by: str
+    damage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFacts:
+    """Who holds the lease of a store. `held` is None where that cannot be told; `pid` may be stale."""
+
+    held: bool | None
+    pid: str = ""
+    since: datetime | None = None

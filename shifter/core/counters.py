@@ -2,8 +2,9 @@
 
 `rate()` loses the first increment of every new series, which is exactly the first 503 of a fresh pod, and
 `increase()` extrapolates. So raw counters are differenced here, one pod at a time, by one table. "Began since"
-compares the process start that the pod reports with the last sample we believed; the gap is the time since that
-sample was read, and too long means more than two ticks.
+compares the process start that the pod reports with the last sample we believed (for a pod not known: with the
+newest sample of the side's last read). Both are by the datasource's clock, so that it may differ from shifter's. The
+gap is the time since that sample was read, and too long means more than two ticks.
 
     pod        this reading                             counted           believed afterwards
     ---------  ---------------------------------------  ----------------  -------------------
@@ -12,26 +13,30 @@ sample was read, and too long means more than two ticks.
     known      pod is missing                           nothing           the old one (1)
     known      sample older than the believed one       nothing           the old one (2)
     known      process began since                      all, from zero    this reading
-    known      gap too long                             nothing           this reading (3)
-    known      a series fell or vanished                nothing           the old one (4)
+    known      no request series any more               nothing           the old one (3)
+    known      gap too long                             nothing           this reading (4)
+    known      a series fell or vanished                nothing           the old one (5)
     known      nothing fell                             the differences,  this reading
                                                         a new series
-                                                        from zero (5)
+                                                        from zero (6)
 
 1. A pod unseen for `FORGET_AFTER_SECONDS` is forgotten, so that memory does not grow with every rollout.
 2. A lagging replica, or a clock set back. Counting forward from it would count the same requests again.
-3. The whole pod: differencing its old series while series born in the gap become baselines would count the old
+3. A process keeps its counters, so the metric was renamed, dropped or no longer matches. Believed, it would look like
+   a mesh without traffic. After `FORGET_AFTER_SECONDS` it is believed all the same (metric rotation of an idle pod).
+4. The whole pod: differencing its old series while series born in the gap become baselines would count the old
    successes and lose the new errors, a bias towards healthy.
-4. Also the whole pod, for the same reason. What fell without a newer process start was sampled wrongly, and the
+5. Also the whole pod, for the same reason. What fell without a newer process start was sampled wrongly, and the
    next good sample makes up for it. A fall that lasts runs into the gap rule: it becomes the baseline and is
    never counted, but the pod is not blind for ever (metric rotation, a restart that no series tells of).
-5. Not a latency edge that was never read of this pod before: its history would count as new.
+6. Not a latency edge that was never read of this pod before: its history would count as new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Counts, PodReading, Reading, Series, SideCounts
 
@@ -46,6 +51,21 @@ START_JITTER_SECONDS = 10.0
 Envoy writes `server.uptime` in whole seconds, and only when it flushes stats (every 5 s unless configured), so
 "sample time minus uptime" moves by up to 6 s; the rest is margin.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Absence(Reading):
+    """A reading without any fresh pod, and the sentence that says why: none at all, or samples that are too old."""
+
+    reason: str
+
+
+class Doubt(StrEnum):
+    """Why nothing of a pod is counted although it is there and was read before."""
+
+    FELL = "its counters fell although its process did not start anew"
+    VANISHED = "it shows no request series any more although its process did not start anew"
+    OLDER = "its newest sample is older than one that was read before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +94,7 @@ class _Step:
     baseline: PodBaseline
     deltas: Mapping[Series, float] = field(default_factory=dict)
     since: float | None = None
+    doubt: Doubt | None = None
 
 
 def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> tuple[Baselines, SideCounts, float]:
@@ -89,10 +110,7 @@ def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> t
         reading among the pods that were counted. 0 says that no pod could be counted, and so that the counts say
         nothing, not even that there was no traffic.
     """
-    steps = {
-        name: _step(baselines, baselines.pods.get(name), PodBaseline(reading.read_at, pod), max_gap_seconds)
-        for name, pod in reading.pods.items()
-    }
+    steps = _steps(baselines, reading, max_gap_seconds)
     kept = {
         name: before
         for name, before in baselines.pods.items()
@@ -103,25 +121,51 @@ def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> t
     return new, _side_counts(step.deltas for step in steps.values()), max(0.0, reading.read_at - since)
 
 
-def _step(side: Baselines, before: PodBaseline | None, now: PodBaseline, max_gap_seconds: float) -> _Step:
+def doubts(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> dict[str, Doubt]:
+    """Return the pods of which `advance` would count nothing because their samples cannot be right, and why."""
+    steps = _steps(baselines, reading, max_gap_seconds)
+    return {name: step.doubt for name, step in sorted(steps.items()) if step.doubt is not None}
+
+
+def _steps(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> dict[str, _Step]:
+    last_read_at = _last_read(baselines)
+    return {
+        name: _step(last_read_at, baselines.pods.get(name), PodBaseline(reading.read_at, pod), max_gap_seconds)
+        for name, pod in reading.pods.items()
+    }
+
+
+def _last_read(baselines: Baselines) -> float | None:
+    """Return when the side was last read, by the datasource's clock where a sample tells."""
+    sampled = [pod.reading.sampled_at for pod in baselines.pods.values() if pod.read_at == baselines.read_at]
+    return max(sampled, default=baselines.read_at)
+
+
+def _step(last_read_at: float | None, before: PodBaseline | None, now: PodBaseline, max_gap_seconds: float) -> _Step:
     if before is None:
-        return _first_step(side.read_at, now)
+        return _first_step(last_read_at, now)
     pod = now.reading
     if pod.sampled_at < before.reading.sampled_at:
-        return _Step(before)
+        return _Step(before, doubt=Doubt.OLDER)
     fell = _fell(before.reading, pod)
     if pod.started_at is not None and _began_since(before.reading, pod.started_at, fell=fell):
         return _Step(now, pod.counters, max(pod.started_at, before.read_at))
-    if now.read_at - before.read_at > max_gap_seconds:
-        return _Step(now)
-    if fell:
-        return _Step(before)
-    return _Step(now, _differences(before.reading, pod), before.read_at)
+    gap_seconds = now.read_at - before.read_at
+    if _has_requests(before.reading) and not _has_requests(pod) and gap_seconds <= FORGET_AFTER_SECONDS:
+        return _Step(before, doubt=Doubt.VANISHED)
+    if fell and gap_seconds <= max_gap_seconds:
+        return _Step(before, doubt=Doubt.FELL)
+    counted = gap_seconds <= max_gap_seconds
+    return _Step(now, _differences(before.reading, pod), before.read_at) if counted else _Step(now)
 
 
-def _first_step(side_read_at: float | None, now: PodBaseline) -> _Step:
+def _has_requests(pod: PodReading) -> bool:
+    return any(series.edge_ms is None for series in pod.counters)
+
+
+def _first_step(last_read_at: float | None, now: PodBaseline) -> _Step:
     pod = now.reading
-    if side_read_at is not None and pod.started_at is not None and pod.started_at > side_read_at:
+    if last_read_at is not None and pod.started_at is not None and pod.started_at > last_read_at:
         return _Step(now, pod.counters, pod.started_at)
     return _Step(now)
 

@@ -9,75 +9,46 @@ explanation and the tests' assertion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 
 from shifter.core.analysis import Assessment, Situation, Verdict, assess
-from shifter.core.apportion import MAX_ERROR_PERCENT, apportion
+from shifter.core.apportion import MAX_ERROR_PERCENT
+from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, refused, write_share
 from shifter.core.evidence import Evidence
-from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind, holds_of
+from shifter.core.holds import Hold, HoldKind, holds_of
 from shifter.core.journal import is_back, next_try
-from shifter.core.orders import Answer, Order, OrderAnswer, Verb, obey, roll_back
+from shifter.core.orders import Order, OrderAnswer, Promotion, Verb, Wish, obey, roll_back
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
-from shifter.core.settling import soaked_seconds
-from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, Member, RouteView, Side, shown
-from shifter.core.state import Direction, Intent, Promotion, ShiftState, Weights
-from shifter.errors import RefusedError
+from shifter.core.settling import observed_share, soaked_seconds
+from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, RouteView, Side, shown
+from shifter.core.state import Direction, Intent, ShiftState
+from shifter.core.wishes import grant
 
-
-class Kind(StrEnum):
-    """What is made of a verdict."""
-
-    ADVANCE = "advance"
-    HOLD = "hold"
-    ROLLBACK = "rollback"
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A write to be journalled and sent: new weights by route, replacing `before`. Shares are percent."""
-
-    direction: Direction
-    from_share: float
-    to_share: float
-    before: Weights
-    weights: Weights
-    reason: str
-    by: str
-    promoted: bool = False
-    override: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do, why, and the state to remember. `write` is None if the split stays as it is."""
-
-    kind: Kind
-    reason: str
-    state: ShiftState
-    assessment: Assessment
-    holds: tuple[Hold, ...] = ()
-    answers: tuple[OrderAnswer, ...] = ()
-    write: Write | None = None
+_AGAINST_WISHES = frozenset({Verb.PAUSE, Verb.PROMOTE, Verb.ROLLBACK, Verb.RECONCILE})
+"""Of several orders in one tick the last word counts: after one of these an earlier wish is not granted any more."""
 
 
 def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     """Return what to do about one shift. `state.policy` is the policy in force."""
     evidence = _whole(state, evidence)
-    ordered, answers = _obey_all(state, evidence.orders, now)
+    ordered, answers, wish = _obey_all(state, evidence.orders, now)
     assessment = _assess(ordered, evidence, now)
     holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
-    if ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+    failure = _failure(ordered, evidence, assessment, wish)
+    if ordered.paused is not None and ordered.paused.hands_off(now):
+        decided = _hands_off(decision, wish, failure)
+    elif ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
         decided = _go_back(decision, evidence, now)
-    elif failure := _failure(ordered, evidence, assessment):
+    elif failure:
         failed = roll_back(ordered, failure, ordered.share, now)
-        answers = _refused(answers, ordered.promotion, failure)
-        decided = _go_back(replace(decision, state=failed, answers=answers), evidence, now)
+        decided = _go_back(replace(decision, state=failed, answers=refused(answers, wish, failure)), evidence, now)
     elif ordered.intent is not None:
-        decided = _await(decision, ordered.intent)
+        decided = _await(decision, ordered.intent, wish)
+    elif wish is not None:
+        decided = grant(decision, wish, evidence, now)
     else:
         decided = _stay_or_climb(decision, evidence, now)
     changes: dict[str, object] = {"holds": tuple(sorted({hold.kind for hold in decided.holds}))}
@@ -96,15 +67,17 @@ def _whole(state: ShiftState, evidence: Evidence) -> Evidence:
     return replace(evidence, views=None, provider_problem=f"the provider did not show {', '.join(unseen)}")
 
 
-def _obey_all(state: ShiftState, orders: Sequence[Order], now: datetime) -> tuple[ShiftState, tuple[OrderAnswer, ...]]:
-    answers: list[OrderAnswer] = []
+def _obey_all(
+    state: ShiftState, orders: Sequence[Order], now: datetime
+) -> tuple[ShiftState, tuple[OrderAnswer, ...], Wish | None]:
+    answers: tuple[OrderAnswer, ...] = ()
+    wish: Wish | None = None
     for order in sorted(orders, key=lambda each: each.id):
-        # Of several orders in one tick the last word counts; a promotion that it undid is not carried out.
-        if state.promotion is not None and order.request.verb not in {Verb.RESUME, Verb.RETRY}:
-            answers = list(_refused(answers, state.promotion, "a later order stands against it"))
-        state, answer = obey(state, order, now)
-        answers.append(answer)
-    return state, tuple(answers)
+        if wish is not None and order.request.verb in _AGAINST_WISHES:
+            answers, wish = refused(answers, wish, "a later order stands against it"), None
+        obeyed, answer = obey(state, order, now)
+        state, wish, answers = obeyed.state, obeyed.wish or wish, (*answers, answer)
+    return state, answers, wish
 
 
 def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
@@ -127,12 +100,12 @@ def _exposed(state: ShiftState, evidence: Evidence) -> float:
     return max([state.share, *(view.share or 0.0 for view in (evidence.views or {}).values())])
 
 
-def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment) -> str:
+def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment, wish: Wish | None) -> str:
     """Return why a shift under way must go back; empty if it need not."""
     # Who promotes with --override judges for themselves from then on, until a retry.
     overriding = (
         state.overridden
-        or (state.promotion is not None and state.promotion.override)
+        or (isinstance(wish, Promotion) and wish.override)
         or (state.intent is not None and state.intent.override)
     )
     if state.phase is not Phase.SHIFTING or overriding:
@@ -171,7 +144,7 @@ def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     theirs = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.POLICY}
     if state.phase is Phase.ROLLED_BACK and any(hold.kind in theirs for hold in decision.holds):
         return replace(decision, reason=_hold_reason(decision.holds))
-    return _write(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
+    return write_share(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
 
 
 def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:
@@ -184,11 +157,19 @@ def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now:
     return replace(back, state=state, reason=f"rolled back: {why}")
 
 
-def _await(decision: Decision, intent: Intent) -> Decision:
-    """One write at a time: what is under way is finished first, and a promotion does not wait for it."""
+def _hands_off(decision: Decision, wish: Wish | None, failure: str) -> Decision:
+    """A person works on the routes: nothing is written, not even to go back; what would be done is said."""
+    told = f" (it would roll back: {failure})" if failure else ""
+    answers = refused(decision.answers, wish, "hands off; resume it first")
+    reason = f"{_hold_reason(decision.holds)}{told}"
+    return replace(decision, answers=answers, reason=reason, hands_off=True)
+
+
+def _await(decision: Decision, intent: Intent, wish: Wish | None) -> Decision:
+    """One write at a time: what is under way is finished first, and a wish does not wait for it."""
     reason = f"writing {shown(intent.to_share)}: {intent.reason}"
-    if decision.state.promotion is not None:
-        decision = _refuse_promotion(decision, decision.state.promotion, f"a write is under way ({reason})")
+    if wish is not None:
+        decision = refuse_wish(decision, wish, f"a write is under way ({reason})")
     return replace(decision, reason=reason)
 
 
@@ -196,8 +177,6 @@ def _stay_or_climb(decision: Decision, evidence: Evidence, now: datetime) -> Dec
     state, holds = decision.state, decision.holds
     if state.phase is Phase.COMPLETED:
         return replace(decision, reason=_watch_completed(decision, evidence))
-    if state.promotion is not None:
-        return _promote(decision, state.promotion, evidence)
     if holds:
         return _keep_share(replace(decision, reason=_hold_reason(holds)), evidence, now)
     kept = _keep_share(decision, evidence, now)
@@ -229,7 +208,7 @@ def _waits_for(state: ShiftState, assessment: Assessment, evidence: Evidence, no
     at = shown(state.share)
     if state.share > 0:
         if evidence.settled_at is None:
-            return f"settling at {at}: the metrics do not show it yet"
+            return f"settling at {at}: the metrics {_shown_by_metrics(evidence)}"
         soaked = soaked_seconds(evidence.ledger, evidence.settled_at)
         soak = state.policy.spec.soak.total_seconds()
         if soaked < soak:
@@ -241,20 +220,23 @@ def _waits_for(state: ShiftState, assessment: Assessment, evidence: Evidence, no
     return ""
 
 
-def _next_step(state: ShiftState) -> float | None:
-    return next((step for step in state.policy.spec.steps if step > state.share), None)
+def _shown_by_metrics(evidence: Evidence) -> str:
+    seen = observed_share(evidence.ledger.ticks)
+    if seen is None:
+        return "show no requests at it yet"
+    return f"do not show it yet, but {shown(seen.share)} of {seen.requests:.0f} requests"
 
 
 def _climb(decision: Decision, evidence: Evidence) -> Decision:
     state = decision.state
-    step = _next_step(state)
+    step = state.next_step
     if step is None:
         done = state.model_copy(update={"phase": after(state.phase, Event.FINISH)})
         return replace(decision, kind=Kind.ADVANCE, state=done, reason="completed: 100 % soaked on istio")
     if first := _source_first(decision, evidence):
         return first
     why = decision.assessment.reason
-    return _raise(decision, step, evidence, f"to {step:g} %: {why}", SERVICE)
+    return climb_to(step, decision, evidence.views or {}, f"to {step:g} %: {why}", SERVICE)
 
 
 def _source_first(decision: Decision, evidence: Evidence) -> Decision | None:
@@ -267,53 +249,7 @@ def _source_first(decision: Decision, evidence: Evidence) -> Decision | None:
     members = [member for view in views.values() for member in view.members if member.side is Side.SOURCE]
     if decision.state.share > 0 or all(member.weight == MAX_WEIGHT for member in members):
         return None
-    return _write(decision, Direction.KEEP, 0.0, views, "the source's weights first, still at 0 %", SERVICE)
-
-
-def _promote(decision: Decision, promotion: Promotion, evidence: Evidence) -> Decision:
-    """Carry a promotion out, or refuse it with what stands in its way; it never waits for better times."""
-    state = decision.state
-    passes = PROMOTE_PASSES | {HoldKind.PAUSE} | (OVERRIDE_PASSES if promotion.override else frozenset())
-    in_the_way = [f"{hold.kind}: {hold.reason}" for hold in decision.holds if hold.kind not in passes]
-    if decision.assessment.verdict is Verdict.FAIL and not promotion.override:
-        in_the_way.append(f"{Verdict.FAIL}: {decision.assessment.reason}")
-    if in_the_way:
-        return _refuse_promotion(decision, promotion, "; ".join(in_the_way))
-    step = FULL_PERCENT if promotion.full else _next_step(state)
-    if step is None or step <= state.share:
-        return _refuse_promotion(decision, promotion, "already at 100 %; it completes when it has soaked")
-    why = f": {promotion.reason}" if promotion.reason else ""
-    raised = _raise(decision, step, evidence, f"to {step:g} %: promoted by {promotion.by}{why}", promotion.by)
-    if raised.write is None:
-        return _refuse_promotion(raised, promotion, raised.reason)
-    write = replace(raised.write, promoted=True, override=promotion.override)
-    changes = {"paused": None, "promotion": None}
-    holds = tuple(hold for hold in raised.holds if hold.kind is not HoldKind.PAUSE)
-    return replace(raised, state=raised.state.model_copy(update=changes), holds=holds, write=write)
-
-
-def _refuse_promotion(decision: Decision, promotion: Promotion, reason: str) -> Decision:
-    state = decision.state.model_copy(update={"promotion": None})
-    answers = _refused(decision.answers, promotion, reason)
-    return replace(decision, state=state, answers=answers, reason=f"not promoted: {reason}")
-
-
-def _refused(answers: Sequence[OrderAnswer], promotion: Promotion | None, reason: str) -> tuple[OrderAnswer, ...]:
-    """Return the answers, that to a promotion which is not carried out turned into a refusal."""
-    order_id = None if promotion is None else promotion.order_id
-    text = f"not promoted: {reason}"
-    return tuple(
-        replace(answer, answer=Answer.REFUSED, text=text) if answer.order_id == order_id else answer
-        for answer in answers
-    )
-
-
-def _raise(decision: Decision, step: float, evidence: Evidence, reason: str, by: str) -> Decision:
-    raised = _write(replace(decision, kind=Kind.ADVANCE), Direction.CLIMB, step, evidence.views or {}, reason, by)
-    if raised.write is None:
-        return raised
-    phase = after(raised.state.phase, Event.CLIMB)
-    return replace(raised, state=raised.state.model_copy(update={"phase": phase}))
+    return write_share(decision, Direction.KEEP, 0.0, views, "the source's weights first, still at 0 %", SERVICE)
 
 
 def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
@@ -329,49 +265,15 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     # 0 and 100 mean exactly that.
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
-    may_raise = not [hold for hold in decision.holds if hold.kind is not HoldKind.HALF_APPLIED] and (
+    harmless = {HoldKind.HALF_APPLIED, HoldKind.APPROVAL}
+    may_raise = not [hold for hold in decision.holds if hold.kind not in harmless] and (
         state.setback is None or now >= next_try(state.setback, evidence.tick)
     )
     wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}
     if not wrong:
         return decision
     why = "members changed: keeping the share"
-    kept = _write(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
+    kept = write_share(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
     if kept.write is None:
         return kept
     return decision if kept.write.weights == kept.write.before else kept
-
-
-def _write(
-    decision: Decision, direction: Direction, share: float, views: Mapping[str, RouteView], reason: str, by: str
-) -> Decision:
-    """Return the decision with the write that makes `share` true on every route, or a hold that says why not.
-
-    A retreat leaves out the routes on which it cannot be done, instead of leaving users on the others as well.
-    """
-    weights: dict[str, Mapping[str, int]] = {}
-    refusals: dict[str, list[str]] = {}
-    for route, view in views.items():
-        try:
-            weights[route] = apportion(_sided(view.members), share).weights
-        except RefusedError as refusal:
-            refusals.setdefault(str(refusal), []).append(route)
-    live = {route: view.weights for route, view in views.items()}
-    retreats = direction is Direction.RETREAT
-    if refusals:
-        said = "; ".join(
-            why if len(routes) == len(views) else f"{', '.join(routes)}: {why}" for why, routes in refusals.items()
-        )
-        held = (*decision.holds, Hold(HoldKind.COLD_SOURCE if retreats else HoldKind.PREFLIGHT, said))
-        decision = replace(decision, holds=held)
-        if not retreats or all(weights[route] == live[route] for route in weights):
-            return replace(decision, kind=Kind.HOLD, reason=f"{shown(share)} refused: {said}")
-    state = decision.state
-    from_share = state.share if state.intent is None else max(state.share, state.intent.to_share)
-    before = {route: live[route] for route in weights}
-    return replace(decision, write=Write(direction, from_share, share, before, weights, reason, by), reason=reason)
-
-
-def _sided(members: Sequence[Member]) -> tuple[Member, ...]:
-    """Members of neither side with weight 0 take no part; any other makes the provider's view a refusal."""
-    return tuple(member for member in members if member.side is not None)

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from shifter.core.orders import Order
 from shifter.core.splits import RouteView
+from shifter.core.state import Freeze
 
 UNKNOWN = ""
 """The subject of series that name no namespace: no route, no cluster, or no healthy upstream on older Istio."""
@@ -189,8 +190,9 @@ class Evidence:
 
     `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
     views it says that they are not fresh, which is good enough to go back on and for nothing else).
-    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file, `frozen`
-    which bug of shifter's own struck. `target_unseen`: the target's datasource answers and shows no pod, while
+    `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file, `bug`
+    which bug of shifter's own struck. `freeze`: somebody holds all shifts.
+    `target_unseen`: the target's datasource answers and shows no pod, while
     the source's shows some. `settled_at` is when the metrics first showed the share in force. `max_age` is the
     oldest acceptable newest tick, `tick` how often the service looks.
     """
@@ -203,7 +205,8 @@ class Evidence:
     provider_problem: str = ""
     signal_problem: str = ""
     policy_problem: str = ""
-    frozen: str = ""
+    bug: str = ""
+    freeze: Freeze | None = None
     target_unseen: bool = False
     settled_at: datetime | None = None
     orders: Sequence[Order] = ()

@@ -20,6 +20,9 @@ class HoldKind(StrEnum):
     """The reasons of this version."""
 
     PAUSE = "pause"
+    HANDS_OFF = "hands off"
+    FREEZE = "freeze"
+    APPROVAL = "approval"
     NO_SIGNAL = "no signal"
     INCIDENT = "incident"
     DRIFT = "drift"
@@ -35,12 +38,14 @@ class HoldKind(StrEnum):
 PROMOTE_PASSES: Final = frozenset({HoldKind.NO_SIGNAL})
 """The holds that `promote` skips. A pause it does not pass but end, if it is carried out; everything else stands."""
 
-OVERRIDE_PASSES: Final = frozenset({HoldKind.INCIDENT, HoldKind.COLD_SOURCE})
-"""What `promote --full --override` skips on top: the signs of a source mesh that is dying."""
+OVERRIDE_PASSES: Final = frozenset({HoldKind.INCIDENT, HoldKind.COLD_SOURCE, HoldKind.APPROVAL})
+"""What `promote --full --override` skips on top: the signs of a source mesh that is dying, and who is not there."""
 
-PAGING: Final = frozenset(HoldKind) - {HoldKind.PAUSE, HoldKind.LEASE}
-"""The holds that somebody should be told about."""
+PAGING: Final = frozenset(HoldKind) - {HoldKind.PAUSE, HoldKind.FREEZE, HoldKind.APPROVAL, HoldKind.LEASE}
+"""The holds that somebody should be told about; the others are as somebody wanted them."""
 
+_OF_COMPLETED: Final = frozenset({HoldKind.DRIFT, HoldKind.HANDS_OFF})
+"""TCM may be scaled away and the policy file deleted by then: neither is anybody's concern any more."""
 
 _MEMBERS_SHOWN: Final = 4
 
@@ -56,8 +61,13 @@ class Hold:
 def forbids(holds: Sequence[Hold], intent: Intent, state: ShiftState) -> str:
     """Return why a climb that was journalled must not be sent any more; empty if nothing forbids it."""
     passes = PROMOTE_PASSES if intent.promoted else frozenset()
-    if state.overridden:
+    if state.overridden or intent.override:
         passes |= OVERRIDE_PASSES
+    if intent.direction is Direction.KEEP:
+        passes |= {HoldKind.APPROVAL}
+    if intent.promoted and state.paused is not None and state.paused.at < intent.created_at:
+        # Who ordered it knew of the pause; one that came later stops it.
+        passes |= {HoldKind.PAUSE}
     return "; ".join(hold.reason for hold in holds if hold.kind not in passes)
 
 
@@ -70,15 +80,23 @@ def pages(state: ShiftState, holds: Sequence[Hold], assessment: Assessment, sour
 
 def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now: datetime) -> tuple[Hold, ...]:
     """Return every reason not to climb, as of now; of a completed shift only what is wrong with it."""
+    found = every_hold(state, evidence, assessment, now)
     if state.phase is Phase.COMPLETED:
-        # TCM may be scaled away and the policy file deleted by now: neither is anybody's concern any more.
-        return tuple(hold for hold in _route_holds(state, evidence.views or {}, now) if hold.kind is HoldKind.DRIFT)
+        return tuple(hold for hold in found if hold.kind in _OF_COMPLETED)
+    return found
+
+
+def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, now: datetime) -> tuple[Hold, ...]:
+    """Return every reason not to raise the share, whatever phase the shift is in."""
     said = (
-        (HoldKind.PAUSE, _paused(state)),
+        (HoldKind.HANDS_OFF, _hands_off(state, now)),
+        (HoldKind.PAUSE, _paused(state, now)),
+        (HoldKind.FREEZE, _frozen(evidence)),
+        (HoldKind.APPROVAL, _unapproved(state)),
         (HoldKind.INCIDENT, assessment.incident),
         (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
         (HoldKind.POLICY, evidence.policy_problem),
-        (HoldKind.BUG, evidence.frozen and f"a bug of shifter struck ({evidence.frozen}); restart it and report this"),
+        (HoldKind.BUG, evidence.bug and f"a bug of shifter struck ({evidence.bug}); restart it and report this"),
         (HoldKind.LEASE, "" if evidence.leader else "this replica does not hold the lease"),
     )
     found = [Hold(kind, reason) for kind, reason in said if reason]
@@ -91,8 +109,29 @@ def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now:
     return tuple(found)
 
 
-def _paused(state: ShiftState) -> str:
-    if state.paused is None:
+def _hands_off(state: ShiftState, now: datetime) -> str:
+    if state.paused is None or not state.paused.hands_off(now):
+        return ""
+    until = f"{state.paused.hands_off_until:%Y-%m-%d %H:%M:%S} UTC"
+    return f"until {until} nothing is written, not even to go back, by order of {state.paused.by}"
+
+
+def _frozen(evidence: Evidence) -> str:
+    if evidence.freeze is None:
+        return ""
+    why = f": {evidence.freeze.reason}" if evidence.freeze.reason else ""
+    return f"all shifts are frozen by {evidence.freeze.by}{why}; `shifter unfreeze` ends it"
+
+
+def _unapproved(state: ShiftState) -> str:
+    step = state.next_step
+    if state.phase not in {Phase.WAITING, Phase.SHIFTING} or step is None or (gate := state.gate(step)) is None:
+        return ""
+    return f"the share may not reach {gate:g} % before somebody approves: `shifter approve {state.name}`"
+
+
+def _paused(state: ShiftState, now: datetime) -> str:
+    if state.paused is None or state.paused.hands_off(now):
         return ""
     return f"paused by {state.paused.by}" + (f": {state.paused.reason}" if state.paused.reason else "")
 
@@ -107,7 +146,7 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
             Hold(
                 HoldKind.PREFLIGHT,
                 f"{view.route.id} is at {shown(view.share)}, though shifter has never written it; "
-                "set its istio weights to 0, or order a rollback and a retry",
+                f"`shifter reconcile {state.name} --restore` sets it to 0, `--adopt` takes it over",
             )
             for view in strays
         ]
@@ -125,7 +164,8 @@ def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -
         return Hold(HoldKind.HALF_APPLIED, f"a write that was given up landed late: {live}; repairing")
     return Hold(
         HoldKind.DRIFT,
-        f"somebody changed the weights: {live}, last verified {shown(state.share)} ({_differences(state, views)})",
+        f"somebody changed the weights: {live}, last verified {shown(state.share)} ({_differences(state, views)});"
+        f" `shifter reconcile {state.name} --adopt` or `--restore` decides",
     )
 
 

@@ -1,7 +1,7 @@
 """What people may ask of a shift, with who and why, and what each order does to a shift's state.
 
-Whether a promotion may be carried out depends on the evidence and is decided in `decide.py`; everything an
-order means by itself is here.
+Whether a promotion or a reconciliation may be carried out depends on the evidence and is decided in `wishes.py`;
+everything an order means by itself is here.
 """
 
 from __future__ import annotations
@@ -9,20 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from shifter.core.phases import Event, Phase, after
 from shifter.core.schema import show_duration
-from shifter.core.state import Failure, Pause, Promotion, ShiftState
+from shifter.core.splits import FULL_PERCENT
+from shifter.core.state import Approval, Failure, FleetState, Freeze, Pause, ShiftState
+
+FLEET: Final = "*"
+"""Whom an order to all shifts together is addressed to; no shift can have this name."""
+
+LONGEST_HANDS_OFF: Final = timedelta(hours=12)
+"""So long may a person keep shifter from going back; whoever needs more asks again."""
 
 
 class Verb(StrEnum):
-    """The orders of this version."""
+    """The orders of this version. `freeze` and `unfreeze` are addressed to the fleet, all others to one shift."""
 
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVE = "approve"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
     RETRY = "retry"
+    RECONCILE = "reconcile"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
 
 
 class Answer(StrEnum):
@@ -32,7 +44,10 @@ class Answer(StrEnum):
     REFUSED = "refused"
 
 
-_RAISING = frozenset({Verb.RESUME, Verb.PROMOTE, Verb.RETRY})
+FLEET_VERBS: Final = frozenset({Verb.FREEZE, Verb.UNFREEZE})
+"""The orders to all shifts together."""
+
+_RAISING = frozenset({Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY, Verb.RECONCILE, Verb.UNFREEZE})
 """Orders after which a share may rise; nobody may be surprised by one that was given days ago."""
 
 STALE_AFTER = timedelta(minutes=15)
@@ -41,7 +56,12 @@ STALE_AFTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order before it has an id. `full` and `override` belong to promote (design: the day TCM dies)."""
+    """An order before it has an id.
+
+    `shift` is a shift's name, or `FLEET`. `full`, `override` and `share` (percent: the step to go to) belong to
+    promote, `share` also to approve (the gate that is meant), `hands_off` to pause (for how long nothing at all is
+    to be written), `adopt` to reconcile: take what is live over, instead of writing what was verified last.
+    """
 
     shift: str
     verb: Verb
@@ -49,6 +69,9 @@ class OrderRequest:
     reason: str
     full: bool = False
     override: bool = False
+    share: float | None = None
+    hands_off: timedelta | None = None
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,70 +95,195 @@ class OrderAnswer:
     at: datetime
 
 
-def obey(state: ShiftState, order: Order, now: datetime) -> tuple[ShiftState, OrderAnswer]:
-    """Return the state after an order, and the answer to it.
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A person asks for the next step now, or for the one at `share` percent; `override` passes a failing verdict."""
 
-    Every verb but retry may be given twice. A promotion is noted here and confirmed or refused by the decision,
-    and only a confirmed one ends a pause: after a refusal the shift is as it was.
+    order_id: int
+    by: str
+    reason: str
+    share: float | None = None
+    override: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """A person decides about drift: `adopt` what is live, or else write what was verified last."""
+
+    order_id: int
+    by: str
+    reason: str
+    adopt: bool = False
+
+
+Wish = Promotion | Reconciliation
+"""What an order asks that only the evidence can grant; it lives for one decision and is granted or refused there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """What an order made of a shift: its state, the answer so far, and the wish that is still to be granted."""
+
+    state: ShiftState
+    answer: Answer
+    text: str
+    wish: Wish | None = None
+
+
+def words_of(asked: OrderRequest) -> str:
+    """Return what was asked as it was typed, with its reason: `promote --full (TCM is down)`."""
+    options = [
+        ("--full", asked.full),
+        ("--override", asked.override),
+        (f"--to {asked.share:g}" if asked.share is not None else "", asked.verb is Verb.PROMOTE),
+        (f"--before {asked.share:g}" if asked.share is not None else "", asked.verb is Verb.APPROVE),
+        (f"--hands-off --for {show_duration(asked.hands_off)}" if asked.hands_off is not None else "", True),
+        ("--adopt" if asked.adopt else "--restore", asked.verb is Verb.RECONCILE),
+    ]
+    words = " ".join([str(asked.verb), *(option for option, given in options if option and given)])
+    return words + (f" ({asked.reason})" if asked.reason else "")
+
+
+def obey(state: ShiftState, order: Order, now: datetime) -> tuple[Obeyed, OrderAnswer]:
+    """Return what an order to one shift makes of its state, and the answer to it.
+
+    Every verb but retry may be given twice. A wish is noted here and granted or refused by the decision, and only a
+    granted one ends a pause: after a refusal the shift is as it was.
     """
     steps = {
         Verb.PAUSE: _pause,
         Verb.RESUME: _resume,
+        Verb.APPROVE: _approve,
         Verb.PROMOTE: _promote,
         Verb.ROLLBACK: _roll_back,
         Verb.RETRY: _retry,
+        Verb.RECONCILE: _reconcile,
     }
-    if order.request.verb in _RAISING and now - order.at > STALE_AFTER:
-        text = f"it was given {show_duration(now - order.at)} ago; give it again if it is still meant"
-        changed, answer = state, Answer.REFUSED
+    if refusal := _stale(order, now):
+        obeyed = Obeyed(state, Answer.REFUSED, refusal)
+    elif step := steps.get(order.request.verb):
+        obeyed = step(state, order, now)
     else:
-        changed, answer, text = steps[order.request.verb](state, order, now)
-    changed = changed.model_copy(update={"last_order": max(order.id, state.last_order)})
-    return changed, OrderAnswer(order.id, answer, text, now)
+        obeyed = Obeyed(state, Answer.REFUSED, f"{order.request.verb} is for all shifts together, not for one")
+    last = max(order.id, state.last_order)
+    obeyed = Obeyed(obeyed.state.model_copy(update={"last_order": last}), obeyed.answer, obeyed.text, obeyed.wish)
+    return obeyed, OrderAnswer(order.id, obeyed.answer, obeyed.text, now)
 
 
-_Obeyed = tuple[ShiftState, Answer, str]
-
-
-def _pause(state: ShiftState, order: Order, now: datetime) -> _Obeyed:
-    if state.paused is not None:
-        return state.model_copy(update={"promotion": None}), Answer.ACCEPTED, f"already paused by {state.paused.by}"
-    pause = Pause(by=order.request.by, reason=order.request.reason, at=now)
-    return (
-        state.model_copy(update={"paused": pause, "promotion": None}),
-        Answer.ACCEPTED,
-        "paused: the share will not be raised",
-    )
-
-
-def _resume(state: ShiftState, _: Order, __: datetime) -> _Obeyed:
-    if state.paused is None:
-        return state, Answer.ACCEPTED, "it was not paused"
-    return state.model_copy(update={"paused": None}), Answer.ACCEPTED, "resumed"
-
-
-def _promote(state: ShiftState, order: Order, _: datetime) -> _Obeyed:
-    if state.phase is Phase.COMPLETED:
-        return state, Answer.REFUSED, "it is completed: there is nothing to promote"
-    if state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
-        return state, Answer.REFUSED, "it was rolled back: retry it first"
+def obey_all(fleet: FleetState, order: Order, now: datetime) -> tuple[FleetState, OrderAnswer]:
+    """Return what an order to all shifts together makes of the fleet's state, and the answer to it."""
     asked = order.request
-    promotion = Promotion(order_id=order.id, by=asked.by, reason=asked.reason, full=asked.full, override=asked.override)
-    said = "promoted to 100 %" if asked.full else "promoted to the next step"
-    return state.model_copy(update={"promotion": promotion}), Answer.ACCEPTED, said
+    changes: dict[str, object] = {"last_order": max(order.id, fleet.last_order)}
+    answer = Answer.ACCEPTED
+    if refusal := _stale(order, now):
+        answer, text = Answer.REFUSED, refusal
+    elif asked.verb is Verb.FREEZE and fleet.freeze is not None:
+        text = f"already frozen by {fleet.freeze.by}"
+    elif asked.verb is Verb.FREEZE:
+        changes["freeze"] = Freeze(by=asked.by, reason=asked.reason, at=now)
+        text = "frozen: no share of any shift will be raised; rollback stays possible"
+    elif asked.verb is Verb.UNFREEZE:
+        text = "it was not frozen" if fleet.freeze is None else f"unfrozen; it was frozen by {fleet.freeze.by}"
+        changes["freeze"] = None
+    else:
+        answer, text = Answer.REFUSED, f"{asked.verb} is for one shift, not for all of them together"
+    return fleet.model_copy(update=changes), OrderAnswer(order.id, answer, text, now)
 
 
-def _roll_back(state: ShiftState, order: Order, now: datetime) -> _Obeyed:
+def _stale(order: Order, now: datetime) -> str:
+    if order.request.verb in _RAISING and now - order.at > STALE_AFTER:
+        return f"it was given {show_duration(now - order.at)} ago; give it again if it is still meant"
+    return ""
+
+
+def _pause(state: ShiftState, order: Order, now: datetime) -> Obeyed:
+    asked = order.request
+    if asked.hands_off is not None:
+        return _hands_off(state, order, asked.hands_off, now)
+    if state.paused is not None:
+        return Obeyed(state, Answer.ACCEPTED, f"already paused by {state.paused.by}")
+    pause = Pause(by=asked.by, reason=asked.reason, at=now)
+    return Obeyed(state.model_copy(update={"paused": pause}), Answer.ACCEPTED, "paused: the share will not be raised")
+
+
+def _hands_off(state: ShiftState, order: Order, span: timedelta, now: datetime) -> Obeyed:
+    """Write nothing at all for a while, counted from when it was asked for; the pause stays when that is over."""
+    if not timedelta(0) < span <= LONGEST_HANDS_OFF:
+        return Obeyed(state, Answer.REFUSED, f"hands off is for at most {show_duration(LONGEST_HANDS_OFF)} at a time")
+    until = min(order.at, now) + span
+    if until <= now:
+        said = "paused; the time that hands off was asked for is over"
+        pause = Pause(by=order.request.by, reason=order.request.reason, at=now)
+        return Obeyed(state.model_copy(update={"paused": state.paused or pause}), Answer.ACCEPTED, said)
+    pause = Pause(by=order.request.by, reason=order.request.reason, at=now, hands_off_until=until)
+    text = (
+        f"hands off until {until:%Y-%m-%d %H:%M:%S} UTC: nothing is written, not even to go back; then it stays paused"
+    )
+    return Obeyed(state.model_copy(update={"paused": pause}), Answer.ACCEPTED, text)
+
+
+def _resume(state: ShiftState, _: Order, __: datetime) -> Obeyed:
+    if state.paused is None:
+        return Obeyed(state, Answer.ACCEPTED, "it was not paused")
+    return Obeyed(state.model_copy(update={"paused": None}), Answer.ACCEPTED, "resumed")
+
+
+def _approve(state: ShiftState, order: Order, now: datetime) -> Obeyed:
+    asked = order.request
+    before = asked.share if asked.share is not None else state.gate(FULL_PERCENT)
+    if before is None or before not in state.policy.gates:
+        named = "" if before is None else f" before {before:g} %"
+        gates = ", ".join(f"{gate:g} %" for gate in state.policy.gates) or "none"
+        return Obeyed(state, Answer.REFUSED, f"there is nothing to approve{named}; gates of its policy: {gates}")
+    if state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+        return Obeyed(state, Answer.REFUSED, "it was rolled back: retry it first; an approval is for one attempt")
+    if done := next((each for each in state.approved if each.before == before), None):
+        return Obeyed(state, Answer.ACCEPTED, f"already approved before {before:g} % by {done.by}")
+    approval = Approval(before=before, by=asked.by, reason=asked.reason, at=now)
+    approved = state.model_copy(update={"approved": (*state.approved, approval)})
+    return Obeyed(approved, Answer.ACCEPTED, f"approved: the share may reach {before:g} %")
+
+
+def _promote(state: ShiftState, order: Order, _: datetime) -> Obeyed:
+    asked = order.request
+    share = FULL_PERCENT if asked.full else asked.share
+    if state.phase is Phase.COMPLETED:
+        return Obeyed(state, Answer.REFUSED, "it is completed: there is nothing to promote")
+    if state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+        return Obeyed(state, Answer.REFUSED, "it was rolled back: retry it first")
+    if share is not None and share != FULL_PERCENT and share not in state.policy.spec.steps:
+        steps = ", ".join(f"{step:g}" for step in state.policy.spec.steps)
+        return Obeyed(state, Answer.REFUSED, f"{share:g} is not a step of its policy: {steps}")
+    said = "promoted to the next step" if share is None else f"promoted to {share:g} %"
+    wish = Promotion(order.id, asked.by, asked.reason, share, asked.override)
+    return Obeyed(state, Answer.ACCEPTED, said, wish)
+
+
+def _reconcile(state: ShiftState, order: Order, now: datetime) -> Obeyed:
+    asked = order.request
+    if asked.adopt and state.phase not in {Phase.WAITING, Phase.SHIFTING}:
+        return Obeyed(state, Answer.REFUSED, f"it is {state.phase}: what is live cannot be adopted, only restored")
+    if state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+        return _roll_back(state, order, now)  # what was verified last is, or is to be, 0 %
+    said = "what is live is adopted" if asked.adopt else "what was verified last is written again"
+    return Obeyed(state, Answer.ACCEPTED, said, Reconciliation(order.id, asked.by, asked.reason, asked.adopt))
+
+
+def _roll_back(state: ShiftState, order: Order, now: datetime) -> Obeyed:
+    if state.paused is not None and state.paused.hands_off(now):
+        until = f"{state.paused.hands_off_until:%H:%M:%S} UTC"
+        said = f"hands off until {until} by order of {state.paused.by}: resume it first, then nothing is in the way"
+        return Obeyed(state, Answer.REFUSED, said)
     if state.phase is Phase.ROLLING_BACK:
-        return state, Answer.ACCEPTED, "it is rolling back already"
+        return Obeyed(state, Answer.ACCEPTED, "it is rolling back already")
     if state.phase is Phase.ROLLED_BACK:
         # Somebody may have raised the share by hand since: then this order is what brings it back.
         again = state.model_copy(update={"phase": after(state.phase, Event.RETREAT), "since": now})
-        return again, Answer.ACCEPTED, "it was rolled back already; whatever is above 0 % goes back again"
+        return Obeyed(again, Answer.ACCEPTED, "it was rolled back already; whatever is above 0 % goes back again")
     asked = order.request
     share = state.share if state.intent is None else max(state.share, state.intent.to_share)
     why = f"ordered by {asked.by}: {asked.reason}" if asked.reason else f"ordered by {asked.by}"
-    return roll_back(state, why, share, now), Answer.ACCEPTED, "rolling back to 0 %"
+    return Obeyed(roll_back(state, why, share, now), Answer.ACCEPTED, "rolling back to 0 %")
 
 
 def roll_back(state: ShiftState, reason: str, share: float, now: datetime) -> ShiftState:
@@ -144,20 +292,21 @@ def roll_back(state: ShiftState, reason: str, share: float, now: datetime) -> Sh
         update={
             "phase": after(state.phase, Event.RETREAT),
             "since": now,
-            "promotion": None,
             "failure": Failure(reason=reason, share=share, at=now),
         }
     )
 
 
-def _retry(state: ShiftState, _: Order, now: datetime) -> _Obeyed:
+def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
     if state.phase is not Phase.ROLLED_BACK:
-        return state, Answer.REFUSED, f"there is nothing to retry: it is {state.phase}, not {Phase.ROLLED_BACK}"
+        said = f"there is nothing to retry: it is {state.phase}, not {Phase.ROLLED_BACK}"
+        return Obeyed(state, Answer.REFUSED, said)
     changes = {
         "phase": after(state.phase, Event.RETRY),
         "since": now,
         "attempt": state.attempt + 1,
         "failure": None,
+        "approved": (),
         "overridden": False,
     }
-    return state.model_copy(update=changes), Answer.ACCEPTED, f"attempt {state.attempt + 1} begins at 0 %"
+    return Obeyed(state.model_copy(update=changes), Answer.ACCEPTED, f"attempt {state.attempt + 1} begins at 0 %")

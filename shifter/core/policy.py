@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from shifter.core.overlaps import common_members
 from shifter.core.schema import (
     API_VERSION,
     Duration,
@@ -43,12 +45,20 @@ def _second_of_its_kind(values: Sequence[object]) -> int | None:
     return next((index for index, value in enumerate(values) if value in values[:index]), None)
 
 
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise PydanticCustomError("address", "no IP address: it would match no member") from error
+    return text
+
+
 class MemberSelector(StrictModel):
     """Which members of a CLB rule are one side's gateway; every key given must match."""
 
     port: Port | None = None
     ids: tuple[_Id, ...] = ()
-    ips: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$")], ...] = ()
+    ips: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$"), AfterValidator(_address)], ...] = ()
     tag: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
     @model_validator(mode="after")
@@ -97,8 +107,8 @@ class ClbTraffic(StrictModel):
 
     @model_validator(mode="after")
     def _sides_differ(self) -> Self:
-        if self.source == self.target:
-            raise PydanticCustomError("sides", "source and target select the same members", {"at": ("target",)})
+        if said := common_members(self.source.selector(), self.target.selector()):
+            raise PydanticCustomError("sides", "{said}", {"said": said, "at": ("target",)})
         if (twice := _second_of_its_kind(self.routes)) is not None:
             raise PydanticCustomError("routes", "a route is listed twice", {"at": ("routes", twice)})
         return self
@@ -140,6 +150,12 @@ class Analysis(StrictModel):
     guards: Unsupported
 
 
+class ApprovalGate(StrictModel):
+    """A person must approve before the share reaches `before` percent."""
+
+    before: Annotated[Percent, Field(gt=0)]
+
+
 class PolicySpec(StrictModel):
     """The body of a policy; see the fields."""
 
@@ -150,7 +166,7 @@ class PolicySpec(StrictModel):
     soak: Duration
     analysis: Analysis = Analysis()
     on_failure: Annotated[Literal["rollback"], refuse_later_values("stepBack", "hold")] = "rollback"
-    approvals: Unsupported
+    approvals: Annotated[tuple[ApprovalGate, ...], Field(max_length=50)] = ()
     windows: Unsupported
     depends_on: Unsupported
     retry: Unsupported
@@ -176,6 +192,14 @@ class PolicySpec(StrictModel):
         if self.steps[-1] != 100:  # noqa: PLR2004 - the whole of the traffic
             last = len(self.steps) - 1
             raise PydanticCustomError("steps", "the last step must be 100", {"at": ("steps", last)})
+        return self
+
+    @model_validator(mode="after")
+    def _approvals_climb(self) -> Self:
+        for index, (before, after) in enumerate(pairwise(self.approvals), start=1):
+            if after.before <= before.before:
+                said = "approvals must grow from one to the next"
+                raise PydanticCustomError("approvals", said, {"at": ("approvals", index, "before")})
         return self
 
 
@@ -215,6 +239,11 @@ class ShiftPolicy(StrictModel):
             )
             for rule in clb.routes
         )
+
+    @property
+    def gates(self) -> tuple[float, ...]:
+        """The shares (percent, growing) that are not reached or passed before somebody approved."""
+        return tuple(gate.before for gate in self.spec.approvals)
 
     @property
     def identity(self) -> str:

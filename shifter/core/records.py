@@ -18,6 +18,7 @@ class What(StrEnum):
     INTENT = "intent"
     DONE = "done"
     FAILED = "failed"
+    ADOPTED = "adopted"
     PHASE = "phase"
     HOLDS = "holds"
     POLICY = "policy"

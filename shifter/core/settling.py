@@ -47,9 +47,21 @@ def observed_share(ticks: Iterable[Tick]) -> ObservedShare | None:
 
 def agrees(observed: ObservedShare, written: float) -> bool:
     """Return whether the metrics show the written share (percent), give or take chance and the allowance."""
+    return abs(observed.share - written) <= _tolerated_percent(observed, written)
+
+
+def contradicts(observed: ObservedShare, written: float) -> bool:
+    """Return whether the metrics show certainly another share than the written one: twice of what still agrees.
+
+    Twice, so that a share that was observed once is not lost again to the chance of one tick in a long soak.
+    """
+    return abs(observed.share - written) > 2 * _tolerated_percent(observed, written)
+
+
+def _tolerated_percent(observed: ObservedShare, written: float) -> float:
     ratio = written / FULL_PERCENT
     chance = FULL_PERCENT * _DEVIATIONS * math.sqrt(ratio * (1 - ratio) / observed.requests)
-    return abs(observed.share - written) <= chance + ALLOWANCE_PERCENT
+    return chance + ALLOWANCE_PERCENT
 
 
 def soaked_seconds(ledger: Ledger, settled_at: datetime) -> float:
@@ -72,3 +84,16 @@ def is_settled(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView]
     observed = observed_share(ledger.since(state.verified_at))
     written = [view.share for view in views.values()]
     return observed is not None and all(share is not None and agrees(observed, share) for share in written)
+
+
+def is_lost(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | None) -> bool:
+    """Return whether a share that was observed is not what the newest metrics show any more.
+
+    Part of a gateway may have stopped counting, or traffic takes another way: what is gathered then is no soak.
+    """
+    if state.intent is not None or not views:
+        return False
+    observed = observed_share(ledger.ticks)
+    return observed is not None and any(
+        view.share is not None and contradicts(observed, view.share) for view in views.values()
+    )

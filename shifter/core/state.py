@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Grows when the saved form changes; a newer one than this is read but never written over."""
 
 Weights = Mapping[str, Mapping[str, int]]
@@ -39,21 +39,41 @@ class Direction(StrEnum):
 
 
 class Pause(_Saved):
-    """Somebody asked to stop climbing."""
+    """Somebody asked to stop climbing; before `hands_off_until`, to write nothing at all, not even to go back."""
+
+    by: str
+    reason: str
+    at: datetime
+    hands_off_until: datetime | None = None
+
+    def hands_off(self, now: datetime) -> bool:
+        """Return whether nothing at all may be written at `now`."""
+        return self.hands_off_until is not None and now < self.hands_off_until
+
+
+class Approval(_Saved):
+    """Somebody let the share pass one gate of the policy: the one before `before` percent."""
+
+    before: float
+    by: str
+    reason: str
+    at: datetime
+
+
+class Freeze(_Saved):
+    """Somebody asked that no share of any shift is raised."""
 
     by: str
     reason: str
     at: datetime
 
 
-class Promotion(_Saved):
-    """Somebody asked for the next step now (`full`: for 100 %); `override` also passes a failing verdict."""
+class FleetState(_Saved):
+    """What is remembered of all shifts together. `last_order` is the newest order to all of them that was answered."""
 
-    order_id: int
-    by: str
-    reason: str
-    full: bool = False
-    override: bool = False
+    schema_version: Literal[1] = 1
+    freeze: Freeze | None = None
+    last_order: int = 0
 
 
 class Failure(_Saved):
@@ -103,12 +123,13 @@ class ShiftState(_Saved):
 
     `sequence` counts intents, `attempt` counts tries from 0 % (1 is the first). `last_order` is the newest
     order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
+    `approved` are the gates of the policy that somebody let it pass, in this attempt.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
     `abandoned` is the last intent that failed or was superseded: the cloud may still carry it out for a while.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     policy: ShiftPolicy
     phase: Phase = Phase.WAITING
@@ -121,7 +142,7 @@ class ShiftState(_Saved):
     last_order: int = 0
     intent: Intent | None = None
     paused: Pause | None = None
-    promotion: Promotion | None = None
+    approved: tuple[Approval, ...] = ()
     overridden: bool = False
     failure: Failure | None = None
     setback: Setback | None = None
@@ -134,6 +155,16 @@ class ShiftState(_Saved):
         if self.phase is Phase.ROLLING_BACK:
             return 0.0
         return self.share if self.intent is None else self.intent.to_share
+
+    @property
+    def next_step(self) -> float | None:
+        """The share after the verified one in the policy's steps, percent; None at the top."""
+        return next((step for step in self.policy.spec.steps if step > self.share), None)
+
+    def gate(self, share: float) -> float | None:
+        """Return the first gate of the policy between the verified share and `share` that nobody approved."""
+        approved = {approval.before for approval in self.approved}
+        return next((each for each in self.policy.gates if self.share < each <= share and each not in approved), None)
 
     @property
     def step(self) -> int:
@@ -165,7 +196,9 @@ class Report(_Saved):
 
     `wanted` is what shifter works towards now, `written` what the balancer's weights amount to, `observed`
     what the metrics show. Counts are requests since the share last changed. `page`: somebody should look. A report
-    older than `silent_after_seconds` means that no service is running.
+    older than `silent_after_seconds` means that no service is running. `requests_per_second` is the rate of both
+    sides together. It, the service's timing, and `settle_seconds` (how long the balancer may lag behind new weights)
+    are None where nobody knows, as in what an earlier version told.
     """
 
     name: str
@@ -198,3 +231,9 @@ class Report(_Saved):
     failure: str = ""
     page: bool = False
     silent_after_seconds: float = 90.0
+    requests_per_second: float | None = None
+    tick_seconds: float | None = None
+    sample_max_age_seconds: float | None = None
+    read_deadline_seconds: float | None = None
+    operation_timeout_seconds: float | None = None
+    settle_seconds: float | None = None

@@ -1,9 +1,19 @@
-"""Text from outside, made fit to be kept and shown: no control characters, no lone surrogates, no novels."""
+"""Text from outside, made fit to be kept and shown: no control characters, no lone surrogates, no novels.
+
+And the word that somebody probably meant, for every place that answers an unknown one.
+"""
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Sequence
+
 LONGEST = 500
 """More characters of somebody else's message help nobody."""
+
+LONGEST_WORD = 60
+"""Of a longer word only so much is compared: comparing it all would take long."""
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
@@ -11,3 +21,16 @@ def plain(text: str, longest: int = LONGEST) -> str:
     valid = text.encode("utf-8", "replace").decode("utf-8")
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in valid).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """Return the known word that was probably meant, empty if none: case, `_` and `-` do not count, a letter may."""
+    by_letters = {each.lower(): each for each in known}  # loadbalancer, load_balancer
+    same = by_letters.get(re.sub(r"[_-]", "", word[:LONGEST_WORD]).lower())
+    return same or next(iter(difflib.get_close_matches(word[:LONGEST_WORD], known, n=1)), "")
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return a suggestion of the known word that comes closest; empty if none does."""
+    close = closest(word, known)
+    return f'did you mean "{close}"?' if close else ""

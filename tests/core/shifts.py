@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from shifter.core.decide import Decision
+from shifter.core.decision import Decision
 from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Order, OrderRequest, Verb
@@ -20,7 +21,9 @@ NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=10)
 
 
-def a_policy(*listeners: str, steps: tuple[float, ...] = (5, 25, 100)) -> ShiftPolicy:
+def a_policy(
+    *listeners: str, steps: tuple[float, ...] = (5, 25, 100), approvals: tuple[float, ...] = ()
+) -> ShiftPolicy:
     """One namespace, a route on each listener, a soak of one minute, everything else as when omitted."""
     clb = {
         "region": "ap-guangzhou",
@@ -29,7 +32,8 @@ def a_policy(*listeners: str, steps: tuple[float, ...] = (5, 25, 100)) -> ShiftP
         "source": {"port": 30080},
         "target": {"port": 31080},
     }
-    spec = {"namespace": "shop", "traffic": {"clb": clb}, "steps": steps, "soak": "1m"}
+    gates = tuple({"before": share} for share in approvals)
+    spec = {"namespace": "shop", "traffic": {"clb": clb}, "steps": steps, "soak": "1m", "approvals": gates}
     return ShiftPolicy.model_validate({"kind": "ShiftPolicy", "metadata": {"name": "shop"}, "spec": spec})
 
 
@@ -102,8 +106,8 @@ def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
     )
 
 
-def an_order(verb: Verb, order_id: int = 1, **flags: bool) -> Order:
-    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **flags))
+def an_order(verb: Verb, order_id: int = 1, **asked: Any) -> Order:  # noqa: ANN401 - any field of a request
+    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", "because", **asked))
 
 
 def an_intent(direction: Direction, from_share: int, to_share: int) -> Intent:

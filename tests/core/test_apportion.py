@@ -78,7 +78,7 @@ def test_a_share_that_weights_cannot_express_is_refused_with_what_is_possible(wa
 
 @pytest.mark.parametrize("wanted", [-1, -0.001, 100.001, math.nan, math.inf, -math.inf])
 def test_a_share_outside_0_to_100_is_refused(wanted: float) -> None:
-    with pytest.raises(RefusedError, match="does not exist"):
+    with pytest.raises(RefusedError, match=f"a share of {wanted:g} % does not exist; it must be between 0 and 100"):
         apportion([*old(1), *new(1)], wanted)
 
 

@@ -14,7 +14,9 @@ from shifter.core.counters import (
     FORGET_AFTER_SECONDS,
     START_JITTER_SECONDS,
     Baselines,
+    Doubt,
     advance,
+    doubts,
     edges_around,
     is_server_error,
 )
@@ -201,6 +203,82 @@ def test_gap_of_exactly_two_ticks_is_still_differenced() -> None:
 
     assert shop(counts).requests == 2
     assert span == GAP
+
+
+@pytest.mark.parametrize("skew_seconds", [-40, 0, 5])
+def test_whether_a_new_pod_began_since_is_told_by_the_datasources_clock(skew_seconds: float) -> None:
+    def at(seconds: float) -> float:
+        return NOON + skew_seconds + seconds
+
+    known = pod({OK: 1}, sampled_at=at(-2))
+    again = pod({OK: 1}, sampled_at=at(13))
+    young = pod({OK: 5, BAD: 2}, sampled_at=at(13), started_at=at(4))
+    older = pod({OK: 100}, sampled_at=at(13), started_at=at(-3))
+    _, (_, counts), _ = run(reading(0, a=known), reading(15, a=again, b=young, c=older))
+
+    assert shop(counts) == Counts(7, 2)
+
+
+def test_pod_unseen_since_the_last_read_is_no_clock_for_new_ones() -> None:
+    old = pod({OK: 1}, sampled_at=NOON)
+    other = pod({OK: 9}, sampled_at=NOON + 300, started_at=NOON + 100)
+    _, counts, _ = run(reading(0, a=old), reading(285), reading(300, b=other))
+
+    assert [shop(each).requests for each in counts] == [0, 0, 0]
+
+
+def test_request_series_that_vanish_from_a_process_are_no_quiet() -> None:
+    before = {OK: 100.0, bucket(INFINITY_MS): 100.0}
+    without = [pod({bucket(INFINITY_MS): 100.0}, sampled_at=NOON + 15 * each) for each in range(1, 5)]
+    back = pod({OK: 130, bucket(INFINITY_MS): 130}, sampled_at=NOON + 75)
+    baselines, counts, spans = run(
+        reading(0, a=pod(before)), *(reading(15 * number, a=each) for number, each in enumerate(without, start=1))
+    )
+    _, late, span = advance(baselines, reading(75, a=back), GAP)
+
+    assert spans == [0] * 5
+    assert {shop(each) for each in counts} == {Counts()}
+    assert doubts(baselines, reading(75, a=without[-1]), GAP) == {"a": Doubt.VANISHED}
+    assert (shop(late), span) == (Counts(), 0)
+
+
+def test_request_series_that_stay_away_are_believed_to_be_gone_in_the_end() -> None:
+    late = FORGET_AFTER_SECONDS + 1
+    gone, still = pod({}, sampled_at=NOON + late), pod({}, sampled_at=NOON + late + 15)
+    _, _, spans = run(reading(0, a=pod({OK: 100})), reading(late, a=gone), reading(late + 15, a=still))
+
+    assert spans == [0, 0, 15]
+
+
+def test_process_that_began_anew_without_requests_has_lost_none() -> None:
+    again = pod({}, sampled_at=NOON + 15, started_at=NOON + 5)
+    _, _, spans = run(reading(0, a=pod({OK: 100})), reading(15, a=again))
+
+    assert spans == [0, 10]
+
+
+@pytest.mark.parametrize(
+    ("now", "doubt"),
+    [
+        (pod({OK: 60, BAD: 9}, sampled_at=NOON + 15), Doubt.FELL),
+        (pod({BAD: 9}, sampled_at=NOON + 15), Doubt.FELL),
+        (pod({}, sampled_at=NOON + 15), Doubt.VANISHED),
+        (pod({OK: 200, BAD: 9}, sampled_at=NOON - 1), Doubt.OLDER),
+        (pod({OK: 200, BAD: 9}, sampled_at=NOON + 15), None),
+        (pod({OK: 1}, sampled_at=NOON + 15, started_at=NOON + 5), None),
+    ],
+)
+def test_pod_that_cannot_be_counted_is_doubted_by_name(now: PodReading, doubt: Doubt | None) -> None:
+    baselines, _, _ = advance(Baselines(), reading(0, a=pod({OK: 100, BAD: 4})), GAP)
+
+    assert doubts(baselines, reading(15, a=now, b=pod({OK: 7})), GAP) == ({} if doubt is None else {"a": doubt})
+
+
+def test_fall_beyond_the_gap_is_believed_and_not_doubted() -> None:
+    baselines, _, _ = advance(Baselines(), reading(0, a=pod({OK: 100})), GAP)
+    fallen = pod({OK: 60}, sampled_at=NOON + GAP + 1)
+
+    assert doubts(baselines, reading(GAP + 1, a=fallen), GAP) == {}
 
 
 @pytest.mark.parametrize("dropped", [{OK: 60, BAD: 9}, {BAD: 9}, {}])

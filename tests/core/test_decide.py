@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from shifter.core.decide import Kind, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Kind
 from shifter.core.evidence import Counts, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Member
-from shifter.core.state import Direction, Promotion, Setback
+from shifter.core.state import Direction, Setback
 from tests.core.shifts import (
     DEAD,
     EARLIER,
@@ -66,7 +67,15 @@ def test_a_share_the_metrics_do_not_show_yet_is_waited_for() -> None:
     decision = decide(a_shift(), replace(seen(), settled_at=None), NOON)
 
     assert (written(decision), decision.kind) == (None, Kind.HOLD)
-    assert decision.reason == "settling at tcm 75 · istio 25: the metrics do not show it yet"
+    assert decision.reason == (
+        "settling at tcm 75 · istio 25: the metrics do not show it yet, but tcm 50 · istio 50 of 200 requests"
+    )
+
+
+def test_a_share_without_requests_is_waited_for_and_says_so() -> None:
+    decision = decide(a_shift(), replace(seen(25, ticks(Counts(), Counts())), settled_at=None), NOON)
+
+    assert decision.reason == "settling at tcm 75 · istio 25: the metrics show no requests at it yet"
 
 
 @pytest.mark.parametrize(("ago", "climbs"), [(59, False), (60, True)])
@@ -142,7 +151,8 @@ def test_drift_is_told_with_both_splits() -> None:
 
     assert decision.reason == (
         f"holding: drift: somebody changed the weights: {A.id} tcm 75 · istio 25, {B.id} tcm 50 · istio 50, "
-        "last verified tcm 75 · istio 25 (old 75→50, new 25→50)"
+        "last verified tcm 75 · istio 25 (old 75→50, new 25→50); "
+        "`shifter reconcile shop --adopt` or `--restore` decides"
     )
 
 
@@ -180,14 +190,6 @@ def test_a_completed_shift_without_source_traffic_is_at_rest(ledger: Ledger) -> 
     decision = decide(a_shift(Phase.COMPLETED, 100), seen(100, ledger), NOON)
 
     assert decision.reason == "completed: all traffic is on istio"
-
-
-def test_a_promotion_left_over_by_an_earlier_life_is_carried_out_without_an_answer() -> None:
-    promotion = Promotion(order_id=1, by="bob", reason="")
-    decision = decide(a_shift(promotion=promotion), replace(seen(), settled_at=None), NOON)
-
-    assert (written(decision), decision.answers) == ((Direction.CLIMB, 100), ())
-    assert decision.reason == "to 100 %: promoted by bob"
 
 
 def test_orders_are_obeyed_in_the_order_of_their_ids() -> None:

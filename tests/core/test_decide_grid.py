@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from shifter.core.decide import decide
 from shifter.core.evidence import Evidence, Ledger
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
-from shifter.core.state import Direction, ShiftState
+from shifter.core.state import Direction, Freeze, ShiftState
 from tests.core.shifts import (
     BAD,
     BOTH_BAD,
@@ -21,6 +22,7 @@ from tests.core.shifts import (
     NOON,
     ONLY_SOURCE_BAD,
     PAUSED,
+    a_policy,
     a_shift,
     an_intent,
     kinds,
@@ -38,6 +40,9 @@ GRID = {
         hold         | good  | bad   | little | none
         -            | climb | climb | climb  | hold
         pause        | hold  | hold  | hold   | hold
+        hands off    | hold  | hold  | hold   | hold
+        freeze       | hold  | hold  | hold   | hold
+        approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
         drift        | hold  | hold  | hold   | hold
@@ -52,6 +57,9 @@ GRID = {
         hold         | good  | bad   | little | none
         -            | climb | back  | hold   | hold
         pause        | hold  | back  | hold   | hold
+        hands off    | hold  | hold  | hold   | hold
+        freeze       | hold  | back  | hold   | hold
+        approval     | hold  | back  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
         drift        | hold  | back  | hold   | hold
@@ -66,6 +74,9 @@ GRID = {
         hold         | good  | bad   | little | none
         -            | hold  | hold  | hold   | hold
         pause        | hold  | hold  | hold   | hold
+        hands off    | hold  | hold  | hold   | hold
+        freeze       | hold  | hold  | hold   | hold
+        approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
         drift        | hold  | hold  | hold   | hold
@@ -80,6 +91,9 @@ GRID = {
         hold         | good  | bad   | little | none
         -            | back  | back  | back   | back
         pause        | back  | back  | back   | back
+        hands off    | hold  | hold  | hold   | hold
+        freeze       | back  | back  | back   | back
+        approval     | back  | back  | back   | back
         no signal    | back  | back  | back   | back
         incident     | back  | back  | back   | back
         drift        | back  | back  | back   | back
@@ -94,6 +108,9 @@ GRID = {
         hold         | good  | bad   | little | none
         -            | hold  | hold  | hold   | hold
         pause        | hold  | hold  | hold   | hold
+        hands off    | hold  | hold  | hold   | hold
+        freeze       | hold  | hold  | hold   | hold
+        approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
         drift        | hold  | hold  | hold   | hold
@@ -134,9 +151,12 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
     refused = {route: replace(view, refusal="a stranger has weight") for route, view in views.items()}
     states: Mapping[str, Mapping[str, object]] = {
         HoldKind.PAUSE: {"paused": PAUSED},
+        HoldKind.HANDS_OFF: {"paused": PAUSED.model_copy(update={"hands_off_until": NOON + timedelta(minutes=1)})},
+        HoldKind.APPROVAL: {"policy": a_policy("a", "b", approvals=(5, 100))},
         HoldKind.HALF_APPLIED: {"intent": retreat},
     }
     changes: Mapping[str, Mapping[str, object]] = {
+        HoldKind.FREEZE: {"freeze": Freeze(by="ann", reason="Singles' Day", at=NOON)},
         HoldKind.NO_SIGNAL: {"signal_problem": "istio: Prometheus does not answer"},
         HoldKind.INCIDENT: {"ledger": BOTH_BAD if evidence.ledger is BAD else ONLY_SOURCE_BAD},
         HoldKind.DRIFT: {"views": live(50)},
@@ -145,7 +165,7 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.PROVIDER: {"views": None},
         HoldKind.POLICY: {"policy_problem": "the file is gone"},
         HoldKind.LEASE: {"leader": False},
-        HoldKind.BUG: {"frozen": "Completed is no way out of Waiting"},
+        HoldKind.BUG: {"bug": "Completed is no way out of Waiting"},
     }
     return state.model_copy(update=dict(states.get(hold, {}))), replace(evidence, **changes.get(hold, {}))  # type: ignore[arg-type]
 

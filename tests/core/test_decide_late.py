@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shifter.core.decide import Decision, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Decision
 from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from shifter.core.decide import Decision, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Decision
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.splits import Member

@@ -11,17 +11,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shifter.core.analysis import Verdict
-from shifter.core.decide import Decision, Kind, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Decision, Kind
 from shifter.core.evidence import Counts, Evidence, Ledger
 from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, HoldKind
-from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.orders import Answer, Order, OrderRequest, Promotion, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, Member, RouteView, Side, share_of
-from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, Setback, ShiftState
-from tests.core.shifts import DEAD, EARLIER, NOON, POLICY, live, new, old, ticks
+from shifter.core.state import Approval, Direction, Failure, Freeze, Intent, Pause, Setback, ShiftState
+from tests.core.shifts import DEAD, EARLIER, NOON, POLICY, a_policy, live, new, old, ticks
 
 STEPS = POLICY.spec.steps
+GATED = a_policy("a", "b", approvals=(25, 100))
+APPROVED = Approval(before=25, by="ann", reason="", at=EARLIER)
 NOISE = 1e-6
 PERSON = "bob"
 
@@ -51,9 +54,6 @@ STRANGERS = st.builds(
     Member, key=st.sampled_from("xyz"), side=st.sampled_from([*Side, None]), weight=WEIGHTS, health=HEALTHS
 )
 SETBACKS = st.builds(Setback, reason=st.just("busy"), at=st.sampled_from([EARLIER, NOON]), count=st.integers(1, 9))
-PROMOTIONS = st.builds(
-    Promotion, order_id=st.just(0), by=st.just(PERSON), reason=st.just(""), full=st.booleans(), override=st.booleans()
-)
 
 
 def an_intent(direction: Direction, from_share: float, to_share: float) -> Intent:
@@ -96,7 +96,8 @@ def other_views(draw: st.DrawFn, share: float) -> dict[str, RouteView] | None:
 STATE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
     "intent": INTENTS,
     "paused": st.just(Pause(by="ann", reason="", at=EARLIER)),
-    "promotion": PROMOTIONS,
+    "policy": st.just(GATED),
+    "approved": st.just((APPROVED,)),
     "overridden": st.just(value=True),
     "setback": SETBACKS,
     "failure": st.just(Failure(reason="errors", share=25, at=EARLIER)),
@@ -110,7 +111,8 @@ EVIDENCE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
     "signal_problem": st.just("trouble"),
     "policy_problem": st.just("trouble"),
     "target_unseen": st.just(value=True),
-    "frozen": st.just("trouble"),
+    "bug": st.just("trouble"),
+    "freeze": st.just(Freeze(by="ann", reason="", at=EARLIER)),
     "settled_at": st.sampled_from([None, NOON]),
 }
 TROUBLES = st.lists(st.sampled_from([*STATE_TROUBLES, *EVIDENCE_TROUBLES, "views", "views"]), max_size=3)
@@ -122,6 +124,9 @@ REQUESTS = st.builds(
     reason=st.sampled_from(["", "because"]),
     full=st.booleans(),
     override=st.booleans(),
+    share=st.sampled_from([None, None, *STEPS]),
+    hands_off=st.sampled_from([None, None, timedelta(minutes=1)]),
+    adopt=st.booleans(),
 )
 ASKED: st.SearchStrategy[list[OrderRequest]] = st.one_of(st.just([]), st.lists(REQUESTS, max_size=3))
 SHARES: Mapping[Phase, tuple[float, ...]] = {
@@ -183,16 +188,16 @@ def raised(decision: Decision, evidence: Evidence) -> bool:
     return bool(more) or decision.write.direction is Direction.CLIMB
 
 
-def promotion_of(state: ShiftState, evidence: Evidence, decision: Decision) -> Promotion | None:
+def promotion_of(evidence: Evidence, decision: Decision) -> Promotion | None:
     """The promotion that was carried out: the last one asked for that was not refused."""
     if decision.write is None or decision.write.by != PERSON:
         return None
     accepted = {answer.order_id for answer in decision.answers if answer.answer is Answer.ACCEPTED}
-    found = state.promotion
+    found = None
     for order in evidence.orders:
         if order.request.verb is Verb.PROMOTE and order.id in accepted:
             asked = order.request
-            found = Promotion(order_id=order.id, by=asked.by, reason="", full=asked.full, override=asked.override)
+            found = Promotion(order.id, asked.by, "", 100.0 if asked.full else asked.share, asked.override)
     return found
 
 
@@ -218,7 +223,7 @@ def test_every_order_gets_exactly_one_answer_in_order(situation: tuple[ShiftStat
 
 @THOROUGH
 @given(situations())
-def test_an_accepted_promotion_is_a_climb_and_no_promotion_outlives_its_tick(
+def test_an_accepted_promotion_is_a_climb(
     situation: tuple[ShiftState, Evidence],
 ) -> None:
     state, evidence = situation
@@ -232,7 +237,6 @@ def test_an_accepted_promotion_is_a_climb_and_no_promotion_outlives_its_tick(
 
     assert len(promoted) <= 1
     assert not promoted or (decision.write is not None and decision.write.by == PERSON)
-    assert decision.state.promotion is None or state.phase not in {Phase.WAITING, Phase.SHIFTING}
 
 
 @THOROUGH
@@ -244,15 +248,23 @@ def test_nothing_raises_the_share_through_a_hold_without_a_lease_or_beside_a_wri
     decision = decide(state, evidence, NOON)
     if not raised(decision, evidence):
         return
-    promotion = promotion_of(state, evidence, decision)
-    passes = frozenset() if promotion is None else PROMOTE_PASSES
+    promotion = promotion_of(evidence, decision)
+    restored = decision.write is not None and decision.write.direction is Direction.KEEP and decision.write.promoted
+    passes = PROMOTE_PASSES if promotion is not None or restored else frozenset()
+    if promotion is not None:
+        passes |= {HoldKind.APPROVAL}
     if promotion is not None and promotion.override:
         passes |= OVERRIDE_PASSES
+    if restored:
+        passes |= {HoldKind.PAUSE, HoldKind.APPROVAL, HoldKind.DRIFT, HoldKind.PREFLIGHT}
+    if decision.write is not None and decision.write.direction is Direction.KEEP:
+        passes |= {HoldKind.APPROVAL}
 
     assert evidence.leader
+    assert evidence.freeze is None
     assert {hold.kind for hold in decision.holds} <= passes
     assert state.intent is None
-    assert decision.state.paused is None
+    assert decision.state.paused is None or restored
     assert (
         decision.state.phase is Phase.SHIFTING or decision.write is None or decision.write.direction is Direction.KEEP
     )
@@ -281,7 +293,7 @@ PROMOTED = REQUESTS.map(lambda request: [replace(request, verb=Verb.PROMOTE)])
 def test_a_promotion_passes_a_failing_verdict_only_with_override(situation: tuple[ShiftState, Evidence]) -> None:
     state, evidence = situation
     decision = decide(state, evidence, NOON)
-    promotion = promotion_of(state, evidence, decision)
+    promotion = promotion_of(evidence, decision)
     override = promotion is not None and promotion.override
 
     assert promotion is None or decision.assessment.verdict is not Verdict.FAIL or override
@@ -290,17 +302,17 @@ def test_a_promotion_passes_a_failing_verdict_only_with_override(situation: tupl
 
 @THOROUGH
 @given(situations(UNDER_WAY))
-def test_a_climb_takes_the_next_step_and_only_promote_full_may_skip(situation: tuple[ShiftState, Evidence]) -> None:
+def test_a_climb_takes_the_next_step_and_only_a_promotion_may_skip(situation: tuple[ShiftState, Evidence]) -> None:
     state, evidence = situation
     decision = decide(state, evidence, NOON)
     write = decision.write
     if write is None or write.direction is not Direction.CLIMB:
         return
-    promotion = promotion_of(state, evidence, decision)
-    full = promotion is not None and promotion.full
+    promotion = promotion_of(evidence, decision)
+    asked = None if promotion is None else promotion.share
 
     assert decision.kind is Kind.ADVANCE
-    assert write.to_share == (100 if full else min(step for step in STEPS if step > state.share))
+    assert write.to_share == (asked or min(step for step in STEPS if step > state.share))
 
 
 @THOROUGH
@@ -328,12 +340,15 @@ def test_a_write_is_whole_numbers_that_keep_to_its_share_and_names_what_was_live
 
 
 @given(situations((Phase.COMPLETED,)))
-def test_a_completed_shift_writes_nothing_unless_it_is_rolled_back(situation: tuple[ShiftState, Evidence]) -> None:
+def test_a_completed_shift_writes_nothing_unless_it_is_rolled_back_or_restored(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
     state, evidence = situation
     decision = decide(state, evidence, NOON)
-    ordered = any(order.request.verb is Verb.ROLLBACK for order in evidence.orders)
+    asked = {order.request.verb for order in evidence.orders}
+    allowed = ({0.0} if Verb.ROLLBACK in asked else set()) | ({state.share} if Verb.RECONCILE in asked else set())
 
-    assert decision.write is None or (ordered and decision.write.to_share == 0)
+    assert decision.write is None or decision.write.to_share in allowed
 
 
 @pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])
@@ -358,8 +373,11 @@ def test_a_pause_ordered_last_stops_every_climb_of_the_same_tick(situation: tupl
 
 
 @given(situations())
-def test_a_rollback_ordered_last_wins_over_every_other_order(situation: tuple[ShiftState, Evidence]) -> None:
+def test_a_rollback_ordered_last_wins_over_every_other_order_but_hands_off(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
     state, evidence = situation
+    assume(all(order.request.hands_off is None for order in evidence.orders))
     last = Order(9, NOON, OrderRequest("shop", Verb.ROLLBACK, "ann", ""))
     decision = decide(state, replace(evidence, orders=[*evidence.orders, last]), NOON)
 
@@ -427,7 +445,7 @@ def test_a_target_that_fails_by_itself_is_always_left(
     situation: tuple[ShiftState, Evidence], trouble: Mapping[str, object]
 ) -> None:
     state, evidence = situation
-    assume(state.share > 0 and not state.overridden and state.promotion is None)
+    assume(state.share > 0 and not state.overridden)
     decision = decide(state, replace(evidence, signal_problem="", **trouble), NOON)  # type: ignore[arg-type]
 
     assert decision.state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
@@ -439,3 +457,47 @@ def test_the_phase_began_now_if_it_changed_and_when_it_did_otherwise(situation: 
     decision = decide(state, replace(evidence, orders=()), NOON)
 
     assert decision.state.since == (EARLIER if decision.state.phase is state.phase else NOON)
+
+
+@THOROUGH
+@given(situations(UNDER_WAY))
+def test_no_climb_passes_a_gate_that_nobody_approved_unless_overridden(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    write = decision.write
+    if write is None or write.direction is not Direction.CLIMB or write.override:
+        return
+
+    assert decision.state.gate(write.to_share) is None
+
+
+HANDS_OFF = Pause(by="ann", reason="", at=EARLIER, hands_off_until=NOON + timedelta(minutes=1))
+
+
+@THOROUGH
+@given(situations())
+def test_hands_off_writes_nothing_whatever_there_is_and_ends_when_it_is_over(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    off = state.model_copy(update={"paused": HANDS_OFF})
+    quiet = replace(evidence, orders=[order for order in evidence.orders if order.request.verb is not Verb.RESUME])
+    decision = decide(off, quiet, NOON)
+
+    assert decision.hands_off
+    assert decision.write is None
+    assert HoldKind.HANDS_OFF in {hold.kind for hold in decision.holds}
+    assert not decide(off, replace(evidence, orders=()), NOON + timedelta(minutes=1)).hands_off
+
+
+@THOROUGH
+@given(situations(UNDER_WAY))
+def test_adopting_writes_nothing_and_takes_what_is_live(situation: tuple[ShiftState, Evidence]) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    if not decision.adopted_by:
+        return
+
+    assert decision.write is None
+    assert decision.state.weights == {route: view.weights for route, view in (evidence.views or {}).items()}
+    assert decision.state.verified_at == NOON

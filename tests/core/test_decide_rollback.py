@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from shifter.core.decide import Kind, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Kind
 from shifter.core.evidence import Ledger
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Verb

@@ -113,11 +113,15 @@ def test_plain_http_stays_on_this_machine(endpoint: str) -> None:
     assert _fleet(tencent={"scheme": "http", "endpoint": endpoint}).spec.provider.tencent.endpoint == endpoint
 
 
+@pytest.mark.parametrize("endpoint", ["clb.tencentcloudapi.com", "127.0.0.1.example.com"])
+def test_plain_http_to_another_machine_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="plain http is for a loopback endpoint only"):
+        _fleet(tencent={"scheme": "http", "endpoint": endpoint})
+
+
 @pytest.mark.parametrize(
     "tencent",
     [
-        {"scheme": "http"},
-        {"scheme": "http", "endpoint": "127.0.0.1.example.com"},
         {"endpoint": "https://clb.tencentcloudapi.com"},
         {"requestsPerSecond": 0},
         {"requestsPerSecond": 21},
@@ -147,7 +151,7 @@ def test_clockwork_that_cannot_run_is_refused(timing: dict[str, str], complaint:
 
 def test_history_is_kept_for_a_day_at_least() -> None:
     assert _fleet(retention="1d").spec.retention == timedelta(days=1)
-    with pytest.raises(ValidationError, match="at least 1d"):
+    with pytest.raises(ValidationError, match="history must be kept for at least 1d"):
         _fleet(retention="23h")
 
 

@@ -12,7 +12,7 @@ from shifter.core.evidence import Evidence, Ledger
 from shifter.core.holds import PAGING, Hold, HoldKind, forbids, pages
 from shifter.core.phases import Phase
 from shifter.core.state import Direction
-from tests.core.shifts import DEAD, NOON, a_shift, an_intent, kinds, live, new, old, seen
+from tests.core.shifts import DEAD, NOON, PAUSED, a_shift, an_intent, kinds, live, new, old, seen
 
 GOOD = Assessment(Verdict.PASS, "fine")
 FAILING = Assessment(Verdict.FAIL, "bad")
@@ -32,11 +32,28 @@ def test_a_promotion_is_sent_without_evidence_and_an_override_beside_a_dying_sou
     assert forbids([Hold(HoldKind.NO_SIGNAL, "blind")], intent, a_shift()) == ""
     assert forbids(dying, intent, a_shift()) == "both bad; cold"
     assert forbids(dying, intent, a_shift(overridden=True)) == ""
+    assert forbids(dying, intent.model_copy(update={"override": True}), a_shift()) == ""
     assert forbids([Hold(HoldKind.DRIFT, "drift")], intent, a_shift(overridden=True)) == "drift"
 
 
+def test_keeping_the_share_needs_no_approval() -> None:
+    keep = an_intent(Direction.KEEP, 25, 25)
+
+    assert forbids([Hold(HoldKind.APPROVAL, "gate")], keep, a_shift()) == ""
+    assert forbids([Hold(HoldKind.FREEZE, "frozen")], keep, a_shift()) == "frozen"
+
+
+def test_what_a_person_ordered_beside_a_pause_is_stopped_only_by_a_later_one() -> None:
+    ordered = an_intent(Direction.KEEP, 25, 25).model_copy(update={"promoted": True})
+    held = [Hold(HoldKind.PAUSE, "lunch")]
+    later = PAUSED.model_copy(update={"at": NOON})
+
+    assert forbids(held, ordered, a_shift(paused=PAUSED)) == ""
+    assert forbids(held, ordered, a_shift(paused=later)) == "lunch"
+
+
 def test_a_bug_of_ours_forbids_climbs_and_says_what_to_do() -> None:
-    decision = decide(a_shift(), replace(seen(), frozen="KeyError: 'x'"), NOON)
+    decision = decide(a_shift(), replace(seen(), bug="KeyError: 'x'"), NOON)
 
     assert kinds(decision) == {HoldKind.BUG}
     assert decision.write is None
@@ -74,9 +91,10 @@ def test_a_completed_shift_calls_for_drift_a_failing_target_and_traffic_left_on_
 
 
 @pytest.mark.parametrize("kind", HoldKind)
-def test_every_hold_calls_somebody_but_a_pause_and_a_lease_held_elsewhere(kind: HoldKind) -> None:
+def test_every_hold_calls_somebody_but_what_somebody_wanted_and_a_lease_held_elsewhere(kind: HoldKind) -> None:
     assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in PAGING)
-    assert (kind in PAGING) == (kind not in {HoldKind.PAUSE, HoldKind.LEASE})
+    wanted = {HoldKind.PAUSE, HoldKind.FREEZE, HoldKind.APPROVAL}
+    assert (kind in PAGING) == (kind not in {*wanted, HoldKind.LEASE})
 
 
 @pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])

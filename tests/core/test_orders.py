@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
-from shifter.core.orders import STALE_AFTER, Answer, Order, OrderRequest, Verb, obey, roll_back
+from shifter.core.orders import (
+    FLEET,
+    FLEET_VERBS,
+    LONGEST_HANDS_OFF,
+    STALE_AFTER,
+    Answer,
+    Order,
+    OrderAnswer,
+    OrderRequest,
+    Promotion,
+    Reconciliation,
+    Verb,
+    Wish,
+    obey,
+    obey_all,
+    roll_back,
+    words_of,
+)
 from shifter.core.phases import Phase
-from shifter.core.state import Direction, Failure, Intent, Pause, Promotion, ShiftState
+from shifter.core.policy import ShiftPolicy
+from shifter.core.state import Approval, Direction, Failure, FleetState, Freeze, Intent, Pause, ShiftState
 from tests.core.shifts import NOON, a_policy
 
 LATER = NOON + timedelta(minutes=1)
 PAUSED = Pause(by="ann", reason="lunch", at=NOON)
 FAILED = Failure(reason="errors", share=25, at=NOON)
 POLICY = a_policy("lbl-1", steps=(5, 100))
+GATED = a_policy("lbl-1", steps=(5, 50, 100), approvals=(50, 100))
+APPROVED = Approval(before=50, by="bob", reason="because", at=LATER)
 
 
 def a_shift(phase: Phase = Phase.SHIFTING, **changes: object) -> ShiftState:
@@ -23,12 +44,17 @@ def a_shift(phase: Phase = Phase.SHIFTING, **changes: object) -> ShiftState:
     return ShiftState.model_validate(fields | changes)
 
 
-def an_order(verb: Verb, order_id: int = 7, reason: str = "because", **flags: bool) -> Order:
-    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", reason, **flags))
+def an_order(verb: Verb, order_id: int = 7, reason: str = "because", **asked: Any) -> Order:  # noqa: ANN401 - any field
+    return Order(order_id, NOON, OrderRequest("shop", verb, "bob", reason, **asked))
 
 
-def a_promotion(order_id: int = 3) -> Promotion:
-    return Promotion(order_id=order_id, by="ann", reason="")
+def obeyed(state: ShiftState, order: Order, now: datetime) -> tuple[ShiftState, OrderAnswer]:
+    made, answer = obey(state, order, now)
+    return made.state, answer
+
+
+def wish_of(state: ShiftState, order: Order) -> Wish | None:
+    return obey(state, order, LATER)[0].wish
 
 
 def a_climb(to_share: float) -> Intent:
@@ -49,7 +75,7 @@ def a_climb(to_share: float) -> Intent:
 
 @pytest.mark.parametrize(("verb", "phase"), list(product(Verb, Phase)))
 def test_every_order_gets_its_own_answer_in_every_phase_and_is_remembered(verb: Verb, phase: Phase) -> None:
-    state, answer = obey(a_shift(phase), an_order(verb), LATER)
+    state, answer = obeyed(a_shift(phase), an_order(verb), LATER)
 
     assert (answer.order_id, answer.at) == (7, LATER)
     assert answer.text
@@ -59,48 +85,41 @@ def test_every_order_gets_its_own_answer_in_every_phase_and_is_remembered(verb: 
 @pytest.mark.parametrize(("verb", "phase"), list(product(Verb, Phase)))
 def test_a_refused_order_leaves_the_shift_as_it_was(verb: Verb, phase: Phase) -> None:
     before = a_shift(phase, paused=PAUSED, failure=FAILED)
-    state, answer = obey(before, an_order(verb), LATER)
+    state, answer = obeyed(before, an_order(verb), LATER)
 
     assert answer.answer is Answer.ACCEPTED or state.model_copy(update={"last_order": 0}) == before
 
 
 def test_the_newest_order_is_remembered_also_when_an_older_one_comes_late() -> None:
-    state, _ = obey(a_shift(last_order=9), an_order(Verb.PAUSE, 7), LATER)
+    state, _ = obeyed(a_shift(last_order=9), an_order(Verb.PAUSE, 7), LATER)
 
     assert state.last_order == 9
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_pause_is_noted_with_who_and_why_in_every_phase(phase: Phase) -> None:
-    state, answer = obey(a_shift(phase), an_order(Verb.PAUSE), LATER)
+    state, answer = obeyed(a_shift(phase), an_order(Verb.PAUSE), LATER)
 
     assert state.paused == Pause(by="bob", reason="because", at=LATER)
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "paused: the share will not be raised")
 
 
 def test_pausing_twice_keeps_the_first_pause() -> None:
-    state, answer = obey(a_shift(paused=PAUSED), an_order(Verb.PAUSE), LATER)
+    state, answer = obeyed(a_shift(paused=PAUSED), an_order(Verb.PAUSE), LATER)
 
     assert state.paused == PAUSED
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already paused by ann")
 
 
-@pytest.mark.parametrize("paused", [None, PAUSED])
-def test_pause_takes_an_earlier_promotion_back(paused: Pause | None) -> None:
-    state, _ = obey(a_shift(promotion=a_promotion(), paused=paused), an_order(Verb.PAUSE), LATER)
-
-    assert state.promotion is None
-
-
 def test_resume_ends_a_pause() -> None:
-    state, answer = obey(a_shift(paused=PAUSED), an_order(Verb.RESUME), LATER)
+    state, answer = obeyed(a_shift(paused=PAUSED), an_order(Verb.RESUME), LATER)
 
     assert state.paused is None
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "resumed")
 
 
 def test_resume_without_a_pause_changes_nothing() -> None:
-    state, answer = obey(a_shift(), an_order(Verb.RESUME), LATER)
+    state, answer = obeyed(a_shift(), an_order(Verb.RESUME), LATER)
 
     assert state == a_shift(last_order=7)
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "it was not paused")
@@ -111,10 +130,11 @@ def test_resume_without_a_pause_changes_nothing() -> None:
     ("full", "text"), [(False, "promoted to the next step"), (True, "promoted to 100 %")], ids=["step", "full"]
 )
 def test_promote_is_noted_for_the_decision_and_does_not_end_a_pause_yet(phase: Phase, text: str, *, full: bool) -> None:
-    state, answer = obey(a_shift(phase, paused=PAUSED), an_order(Verb.PROMOTE, full=full, override=True), LATER)
+    order = an_order(Verb.PROMOTE, full=full, override=True)
+    made, answer = obey(a_shift(phase, paused=PAUSED), order, LATER)
 
-    assert state.promotion == Promotion(order_id=7, by="bob", reason="because", full=full, override=True)
-    assert state.paused == PAUSED
+    assert made.wish == Promotion(7, "bob", "because", 100 if full else None, override=True)
+    assert made.state.paused == PAUSED
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, text)
 
 
@@ -127,29 +147,29 @@ def test_promote_is_noted_for_the_decision_and_does_not_end_a_pause_yet(phase: P
     ],
 )
 def test_promote_is_refused_where_there_is_no_next_step(phase: Phase, text: str) -> None:
-    state, answer = obey(a_shift(phase), an_order(Verb.PROMOTE, full=True, override=True), LATER)
+    made, answer = obey(a_shift(phase), an_order(Verb.PROMOTE, full=True, override=True), LATER)
 
-    assert state.promotion is None
+    assert made.wish is None
     assert (answer.answer, answer.text) == (Answer.REFUSED, text)
 
 
 @pytest.mark.parametrize("phase", [Phase.WAITING, Phase.SHIFTING, Phase.COMPLETED])
-def test_rollback_goes_back_at_once_and_forgets_a_promotion(phase: Phase) -> None:
-    state, answer = obey(a_shift(phase, promotion=a_promotion(), paused=PAUSED), an_order(Verb.ROLLBACK), LATER)
+def test_rollback_goes_back_at_once(phase: Phase) -> None:
+    state, answer = obeyed(a_shift(phase, paused=PAUSED), an_order(Verb.ROLLBACK), LATER)
 
-    assert (state.phase, state.since, state.promotion) == (Phase.ROLLING_BACK, LATER, None)
+    assert (state.phase, state.since) == (Phase.ROLLING_BACK, LATER)
     assert state.failure == Failure(reason="ordered by bob: because", share=5, at=LATER)
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "rolling back to 0 %")
 
 
 def test_rollback_does_not_end_a_pause() -> None:
-    state, _ = obey(a_shift(paused=PAUSED), an_order(Verb.ROLLBACK), LATER)
+    state, _ = obeyed(a_shift(paused=PAUSED), an_order(Verb.ROLLBACK), LATER)
 
     assert state.paused == PAUSED
 
 
 def test_rollback_without_a_reason_still_says_who() -> None:
-    state, _ = obey(a_shift(), an_order(Verb.ROLLBACK, reason=""), LATER)
+    state, _ = obeyed(a_shift(), an_order(Verb.ROLLBACK, reason=""), LATER)
 
     assert state.failure is not None
     assert state.failure.reason == "ordered by bob"
@@ -157,7 +177,7 @@ def test_rollback_without_a_reason_still_says_who() -> None:
 
 @pytest.mark.parametrize(("under_way", "failed_at"), [(25, 25), (1, 5)])
 def test_rollback_counts_a_write_under_way_as_the_share_it_may_have_reached(under_way: float, failed_at: float) -> None:
-    state, _ = obey(a_shift(intent=a_climb(under_way)), an_order(Verb.ROLLBACK), LATER)
+    state, _ = obeyed(a_shift(intent=a_climb(under_way)), an_order(Verb.ROLLBACK), LATER)
 
     assert state.failure is not None
     assert state.failure.share == failed_at
@@ -165,31 +185,31 @@ def test_rollback_counts_a_write_under_way_as_the_share_it_may_have_reached(unde
 
 def test_rollback_during_a_rollback_changes_nothing() -> None:
     before = a_shift(Phase.ROLLING_BACK, failure=FAILED)
-    state, answer = obey(before, an_order(Verb.ROLLBACK), LATER)
+    state, answer = obeyed(before, an_order(Verb.ROLLBACK), LATER)
 
     assert state == before.model_copy(update={"last_order": 7})
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "it is rolling back already")
 
 
 def test_rollback_after_a_rollback_goes_back_again_and_keeps_the_first_failure() -> None:
-    state, answer = obey(a_shift(Phase.ROLLED_BACK, failure=FAILED), an_order(Verb.ROLLBACK), LATER)
+    state, answer = obeyed(a_shift(Phase.ROLLED_BACK, failure=FAILED), an_order(Verb.ROLLBACK), LATER)
 
     assert (state.phase, state.since, state.failure) == (Phase.ROLLING_BACK, LATER, FAILED)
     assert answer.answer is Answer.ACCEPTED
 
 
-def test_retry_begins_a_new_attempt_and_forgets_the_failure_and_the_override() -> None:
-    before = a_shift(Phase.ROLLED_BACK, share=0.0, failure=FAILED, overridden=True)
-    state, answer = obey(before, an_order(Verb.RETRY), LATER)
+def test_retry_begins_a_new_attempt_and_forgets_the_failure_the_override_and_the_approvals() -> None:
+    before = a_shift(Phase.ROLLED_BACK, share=0.0, failure=FAILED, overridden=True, approved=(APPROVED,))
+    state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
 
     assert (state.phase, state.since, state.attempt) == (Phase.WAITING, LATER, 2)
-    assert (state.failure, state.overridden) == (None, False)
+    assert (state.failure, state.overridden, state.approved) == (None, False, ())
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "attempt 2 begins at 0 %")
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ROLLED_BACK])
 def test_retry_is_refused_unless_rolled_back(phase: Phase) -> None:
-    _, answer = obey(a_shift(phase), an_order(Verb.RETRY), LATER)
+    _, answer = obeyed(a_shift(phase), an_order(Verb.RETRY), LATER)
 
     assert (answer.answer, answer.text) == (
         Answer.REFUSED,
@@ -199,31 +219,32 @@ def test_retry_is_refused_unless_rolled_back(phase: Phase) -> None:
 
 @pytest.mark.parametrize(("verb", "phase"), [pair for pair in product(Verb, Phase) if pair[0] is not Verb.RETRY])
 def test_every_order_but_retry_may_be_given_twice(verb: Verb, phase: Phase) -> None:
-    once, first = obey(a_shift(phase), an_order(verb, 7), LATER)
-    twice, second = obey(once, an_order(verb, 7), LATER)
+    once, first = obeyed(a_shift(phase), an_order(verb, 7), LATER)
+    twice, second = obeyed(once, an_order(verb, 7), LATER)
 
     assert second.answer is first.answer
     assert twice == once
 
 
 def test_a_shift_that_goes_back_says_why_from_where_and_since_when() -> None:
-    state = roll_back(a_shift(promotion=a_promotion()), "errors", 25, LATER)
+    state = roll_back(a_shift(), "errors", 25, LATER)
 
-    assert (state.phase, state.since, state.promotion) == (Phase.ROLLING_BACK, LATER, None)
+    assert (state.phase, state.since) == (Phase.ROLLING_BACK, LATER)
     assert state.failure == Failure(reason="errors", share=25, at=LATER)
 
 
-RAISING = [Verb.RESUME, Verb.PROMOTE, Verb.RETRY]
+RAISING = [Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY, Verb.RECONCILE]
 
 
 def in_a_phase_for(verb: Verb) -> ShiftState:
-    return a_shift(Phase.ROLLED_BACK if verb is Verb.RETRY else Phase.SHIFTING, paused=PAUSED, failure=FAILED)
+    phase = Phase.ROLLED_BACK if verb is Verb.RETRY else Phase.SHIFTING
+    return a_shift(phase, paused=PAUSED, failure=FAILED, policy=GATED)
 
 
 @pytest.mark.parametrize("verb", RAISING)
 def test_an_order_to_raise_that_is_too_old_is_refused_with_its_age(verb: Verb) -> None:
     before = in_a_phase_for(verb)
-    state, answer = obey(before, an_order(verb), NOON + STALE_AFTER + timedelta(seconds=1))
+    state, answer = obeyed(before, an_order(verb), NOON + STALE_AFTER + timedelta(seconds=1))
 
     assert state == before.model_copy(update={"last_order": 7})
     assert answer.answer is Answer.REFUSED
@@ -232,20 +253,252 @@ def test_an_order_to_raise_that_is_too_old_is_refused_with_its_age(verb: Verb) -
 
 @pytest.mark.parametrize("verb", RAISING)
 def test_an_order_to_raise_is_obeyed_until_it_is_too_old(verb: Verb) -> None:
-    _, answer = obey(in_a_phase_for(verb), an_order(verb), NOON + STALE_AFTER)
+    _, answer = obeyed(in_a_phase_for(verb), an_order(verb), NOON + STALE_AFTER)
 
     assert answer.answer is Answer.ACCEPTED
 
 
 @pytest.mark.parametrize("verb", RAISING)
 def test_an_order_from_the_future_of_another_clock_is_not_too_old(verb: Verb) -> None:
-    _, answer = obey(in_a_phase_for(verb), an_order(verb), NOON - timedelta(hours=1))
+    _, answer = obeyed(in_a_phase_for(verb), an_order(verb), NOON - timedelta(hours=1))
 
     assert answer.answer is Answer.ACCEPTED
 
 
 @pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
 def test_an_order_that_raises_nothing_never_gets_too_old(verb: Verb) -> None:
-    _, answer = obey(a_shift(), an_order(verb), NOON + timedelta(days=30))
+    _, answer = obeyed(a_shift(), an_order(verb), NOON + timedelta(days=30))
 
     assert answer.answer is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize("verb", sorted(FLEET_VERBS))
+def test_an_order_for_all_shifts_is_refused_when_it_names_one(verb: Verb) -> None:
+    _, answer = obeyed(a_shift(), an_order(verb), LATER)
+
+    assert (answer.answer, answer.text) == (
+        Answer.REFUSED,
+        f"{verb} is for all shifts together, not for one",
+    )
+
+
+# Hands off
+
+
+def test_hands_off_pauses_and_says_until_when_nothing_is_written() -> None:
+    state, answer = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=timedelta(minutes=30)), LATER)
+
+    until = NOON + timedelta(minutes=30)
+    assert state.paused == Pause(by="bob", reason="because", at=LATER, hands_off_until=until)
+    assert answer.text == (
+        "hands off until 2026-03-04 12:30:00 UTC: nothing is written, not even to go back; then it stays paused"
+    )
+
+
+def test_hands_off_takes_over_from_a_pause_and_may_be_prolonged() -> None:
+    state, _ = obeyed(a_shift(paused=PAUSED), an_order(Verb.PAUSE, 1, hands_off=timedelta(minutes=2)), LATER)
+    longer, _ = obeyed(state, an_order(Verb.PAUSE, 2, hands_off=timedelta(hours=1)), LATER)
+
+    assert longer.paused is not None
+    assert longer.paused.hands_off_until == NOON + timedelta(hours=1)
+
+
+def test_a_plain_pause_does_not_end_hands_off() -> None:
+    before, _ = obeyed(a_shift(), an_order(Verb.PAUSE, 1, hands_off=timedelta(hours=1)), LATER)
+    state, answer = obeyed(before, an_order(Verb.PAUSE, 2), LATER)
+
+    assert state.paused == before.paused
+    assert answer.text == "already paused by bob"
+
+
+@pytest.mark.parametrize(("paused", "by"), [(None, "bob"), (PAUSED, "ann")])
+def test_hands_off_that_found_no_service_until_it_was_over_is_a_pause(paused: Pause | None, by: str) -> None:
+    late = NOON + timedelta(minutes=30)
+    state, answer = obeyed(a_shift(paused=paused), an_order(Verb.PAUSE, hands_off=timedelta(minutes=30)), late)
+
+    assert state.paused is not None
+    assert (state.paused.by, state.paused.hands_off_until) == (by, None)
+    assert answer.text == "paused; the time that hands off was asked for is over"
+
+
+def test_hands_off_by_a_clock_that_is_ahead_lasts_no_longer_than_asked() -> None:
+    state, _ = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=timedelta(hours=1)), NOON - timedelta(hours=3))
+
+    assert state.paused is not None
+    assert state.paused.hands_off_until == NOON - timedelta(hours=2)
+
+
+@pytest.mark.parametrize("span", [timedelta(0), timedelta(seconds=-1), LONGEST_HANDS_OFF + timedelta(seconds=1)])
+def test_hands_off_is_refused_beyond_its_bounds(span: timedelta) -> None:
+    state, answer = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=span), LATER)
+
+    assert state.paused is None
+    assert (answer.answer, answer.text) == (Answer.REFUSED, "hands off is for at most 12h at a time")
+
+
+def test_rollback_during_hands_off_is_refused_and_says_what_to_do_first() -> None:
+    state, _ = obeyed(a_shift(), an_order(Verb.PAUSE, 1, hands_off=timedelta(hours=1)), LATER)
+    after, answer = obeyed(state, an_order(Verb.ROLLBACK, 2), LATER)
+    late, later_answer = obeyed(state, an_order(Verb.ROLLBACK, 3), LATER + timedelta(hours=1))
+
+    assert (after.phase, answer.answer) == (Phase.SHIFTING, Answer.REFUSED)
+    assert answer.text == ("hands off until 13:00:00 UTC by order of bob: resume it first, then nothing is in the way")
+    assert (late.phase, later_answer.answer) == (Phase.ROLLING_BACK, Answer.ACCEPTED)
+
+
+# Approvals
+
+
+def test_approve_lets_the_share_pass_the_next_gate() -> None:
+    state, answer = obeyed(a_shift(policy=GATED), an_order(Verb.APPROVE), LATER)
+
+    assert state.approved == (APPROVED,)
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "approved: the share may reach 50 %")
+    assert (a_shift(policy=GATED).gate(50), state.gate(50), state.gate(100)) == (50, None, 100)
+
+
+def test_a_gate_is_approved_ahead_and_by_its_share() -> None:
+    state, answer = obeyed(a_shift(policy=GATED), an_order(Verb.APPROVE, share=100.0), LATER)
+
+    assert [approval.before for approval in state.approved] == [100]
+    assert answer.answer is Answer.ACCEPTED
+    assert state.gate(100) == 50
+
+
+def test_two_people_who_approve_one_gate_are_both_answered_and_the_first_is_remembered() -> None:
+    once, _ = obeyed(a_shift(policy=GATED), an_order(Verb.APPROVE, 1, share=50.0), LATER)
+    twice, answer = obeyed(once, an_order(Verb.APPROVE, 2, share=50.0), LATER)
+
+    assert twice.approved == once.approved
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already approved before 50 % by bob")
+
+
+@pytest.mark.parametrize(
+    ("policy", "share", "text"),
+    [
+        (POLICY, None, "there is nothing to approve; gates of its policy: none"),
+        (POLICY, 50.0, "there is nothing to approve before 50 %; gates of its policy: none"),
+        (GATED, 25.0, "there is nothing to approve before 25 %; gates of its policy: 50 %, 100 %"),
+    ],
+)
+def test_approve_without_such_a_gate_is_refused(policy: ShiftPolicy, share: float | None, text: str) -> None:
+    state, answer = obeyed(a_shift(policy=policy), an_order(Verb.APPROVE, share=share), LATER)
+
+    assert state.approved == ()
+    assert (answer.answer, answer.text) == (Answer.REFUSED, text)
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])
+def test_approve_is_refused_after_a_rollback_since_it_is_for_one_attempt(phase: Phase) -> None:
+    _, answer = obeyed(a_shift(phase, policy=GATED), an_order(Verb.APPROVE), LATER)
+
+    assert answer.answer is Answer.REFUSED
+    assert answer.text.startswith("it was rolled back: retry it first")
+
+
+# Promotions to a step, reconciliations
+
+
+def test_promote_to_a_step_names_it_and_anything_else_is_refused() -> None:
+    made, answer = obey(a_shift(policy=GATED), an_order(Verb.PROMOTE, share=50.0), LATER)
+    odd, refusal = obey(a_shift(policy=GATED), an_order(Verb.PROMOTE, share=51.0), LATER)
+
+    assert made.wish == Promotion(7, "bob", "because", 50.0)
+    assert answer.text == "promoted to 50 %"
+    assert odd.wish is None
+    assert (refusal.answer, refusal.text) == (Answer.REFUSED, "51 is not a step of its policy: 5, 50, 100")
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.SHIFTING])
+@pytest.mark.parametrize("adopt", [False, True])
+def test_reconcile_is_noted_for_the_decision(phase: Phase, *, adopt: bool) -> None:
+    assert wish_of(a_shift(phase), an_order(Verb.RECONCILE, adopt=adopt)) == Reconciliation(
+        7, "bob", "because", adopt=adopt
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.ROLLING_BACK, Phase.ROLLED_BACK])
+def test_what_is_live_cannot_be_adopted_once_a_shift_is_not_on_its_way(phase: Phase) -> None:
+    made, answer = obey(a_shift(phase), an_order(Verb.RECONCILE, adopt=True), LATER)
+
+    assert made.wish is None
+    assert (answer.answer, answer.text) == (
+        Answer.REFUSED,
+        f"it is {phase}: what is live cannot be adopted, only restored",
+    )
+
+
+def test_restoring_a_completed_shift_is_for_the_decision() -> None:
+    assert wish_of(a_shift(Phase.COMPLETED), an_order(Verb.RECONCILE)) == Reconciliation(7, "bob", "because")
+
+
+def test_restoring_a_shift_that_went_back_brings_it_back_again() -> None:
+    rolling, first = obeyed(a_shift(Phase.ROLLING_BACK, failure=FAILED), an_order(Verb.RECONCILE), LATER)
+    rolled, second = obeyed(a_shift(Phase.ROLLED_BACK, failure=FAILED), an_order(Verb.RECONCILE), LATER)
+
+    assert (rolling.phase, first.text) == (Phase.ROLLING_BACK, "it is rolling back already")
+    assert (rolled.phase, second.answer) == (Phase.ROLLING_BACK, Answer.ACCEPTED)
+
+
+# All shifts together
+
+
+def fleet_order(verb: Verb, order_id: int = 7, reason: str = "because", by: str = "bob") -> Order:
+    return Order(order_id, NOON, OrderRequest(FLEET, verb, by, reason))
+
+
+def test_freeze_is_remembered_with_who_and_why() -> None:
+    fleet, answer = obey_all(FleetState(), fleet_order(Verb.FREEZE), LATER)
+
+    assert fleet == FleetState(freeze=Freeze(by="bob", reason="because", at=LATER), last_order=7)
+    assert (answer.order_id, answer.answer) == (7, Answer.ACCEPTED)
+    assert answer.text == "frozen: no share of any shift will be raised; rollback stays possible"
+
+
+def test_freezing_twice_keeps_the_first_freeze() -> None:
+    once, _ = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), LATER)
+    twice, answer = obey_all(once, fleet_order(Verb.FREEZE, 2, by="ann"), LATER)
+
+    assert (twice.freeze, twice.last_order) == (once.freeze, 2)
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already frozen by bob")
+
+
+def test_unfreeze_lifts_a_freeze_whoever_gave_it() -> None:
+    frozen, _ = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), LATER)
+    fleet, answer = obey_all(frozen, fleet_order(Verb.UNFREEZE, 2, by="ann"), LATER)
+    again, second = obey_all(fleet, fleet_order(Verb.UNFREEZE, 3), LATER)
+
+    assert (fleet.freeze, answer.text) == (None, "unfrozen; it was frozen by bob")
+    assert (again.freeze, second.answer, second.text) == (None, Answer.ACCEPTED, "it was not frozen")
+
+
+def test_an_old_unfreeze_is_refused_and_an_old_freeze_is_obeyed() -> None:
+    frozen, first = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), NOON + timedelta(days=3))
+    still, second = obey_all(frozen, fleet_order(Verb.UNFREEZE, 2), NOON + timedelta(days=3))
+
+    assert first.answer is Answer.ACCEPTED
+    assert (still.freeze, second.answer) == (frozen.freeze, Answer.REFUSED)
+
+
+@pytest.mark.parametrize("verb", sorted(set(Verb) - FLEET_VERBS))
+def test_an_order_for_one_shift_is_refused_when_it_names_none(verb: Verb) -> None:
+    fleet, answer = obey_all(FleetState(), fleet_order(verb), LATER)
+
+    assert fleet == FleetState(last_order=7)
+    assert (answer.answer, answer.text) == (Answer.REFUSED, f"{verb} is for one shift, not for all of them together")
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (an_order(Verb.PAUSE, reason=""), "pause"),
+        (an_order(Verb.PAUSE, hands_off=timedelta(minutes=30)), "pause --hands-off --for 30m (because)"),
+        (an_order(Verb.PROMOTE, full=True, override=True), "promote --full --override (because)"),
+        (an_order(Verb.PROMOTE, share=50.0), "promote --to 50 (because)"),
+        (an_order(Verb.APPROVE, share=50.0), "approve --before 50 (because)"),
+        (an_order(Verb.RECONCILE, adopt=True), "reconcile --adopt (because)"),
+        (an_order(Verb.RECONCILE), "reconcile --restore (because)"),
+    ],
+)
+def test_an_order_is_told_as_it_was_typed(order: Order, words: str) -> None:
+    assert words_of(order.request) == words

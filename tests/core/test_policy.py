@@ -104,6 +104,11 @@ def test_the_guards_have_defaults_and_latency_is_off() -> None:
     assert (analysis.min_requests, analysis.window.total_seconds(), analysis.latency) == (100, 60, None)
 
 
+def test_the_gates_are_the_shares_that_need_an_approval() -> None:
+    assert _policy().gates == ()
+    assert _policy(approvals=[{"before": 25}, {"before": 100}]).gates == (25, 100)
+
+
 def test_the_latency_guard_says_which_edges_it_needs() -> None:
     assert _policy().edges_ms == ()
     assert _policy(analysis={"latency": {"maxMs": 500}}).edges_ms == (500,)
@@ -142,6 +147,9 @@ def test_the_identity_does_not_depend_on_the_order_of_writing() -> None:
         ({"steps": [0, 100]}, "spec.steps.0"),
         ({"steps": [50, 101]}, "spec.steps.1"),
         ({"steps": "auto"}, "spec.steps: 'auto' is not supported yet"),
+        ({"approvals": [{"before": 0}]}, "spec.approvals.0.before"),
+        ({"approvals": [{"before": 50}, {"before": 50}]}, "approvals must grow from one to the next"),
+        ({"approvals": [{}]}, "spec.approvals.0.before"),
         ({"soak": "0s"}, "spec.soak"),
         ({"soak": 300}, "spec.soak: not a duration"),
         ({"onFailure": "stepBack"}, "spec.onFailure: 'stepBack' is not supported yet"),
@@ -161,16 +169,17 @@ def test_the_identity_does_not_depend_on_the_order_of_writing() -> None:
         ({"traffic": {"clb": _clb(routes=[{"listener": "a", "url": "/"}])}}, "spec.traffic.clb.routes.0.domain: Field"),
         ({"traffic": {"clb": _clb(routes=[{"listener": "a", "domain": "b.example.com"}])}}, "routes.0.url: Field"),
         ({"traffic": {"clb": _clb(routes=["lbl-1"])}}, "spec.traffic.clb.routes.0"),
-        ({"traffic": {"clb": _clb(source={})}}, "selects nothing"),
+        ({"traffic": {"clb": _clb(source={})}}, "selects nothing; give port, ids, ips or tag"),
         ({"traffic": {"clb": _clb(source={"port": 31080})}}, "select the same members"),
         ({"traffic": {"clb": _clb(source={"port": 0})}}, "spec.traffic.clb.source.port"),
+        ({"traffic": {"clb": _clb(source={"ips": ["10.0.0.300"]})}}, "no IP address: it would match no member"),
     ],
 )
 def test_a_rule_that_is_broken_is_named_where_it_is_broken(spec: dict[str, Any], complaint: str) -> None:
     assert complaint in _complaint(**spec)
 
 
-@pytest.mark.parametrize("key", ["approvals", "windows", "dependsOn", "retry", "blastRadius"])
+@pytest.mark.parametrize("key", ["windows", "dependsOn", "retry", "blastRadius"])
 def test_keys_of_the_format_that_are_not_enforced_yet_are_refused(key: str) -> None:
     assert _complaint(**{key: [{"before": 50}]}) == (
         f"spec.{key}: not supported yet by this version of shifter; remove the key"

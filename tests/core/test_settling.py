@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core.evidence import MAX_TICKS, Counts, Ledger, Tick
-from shifter.core.settling import ObservedShare, agrees, is_settled, observed_share, soaked_seconds
+from shifter.core.settling import (
+    ObservedShare,
+    agrees,
+    contradicts,
+    is_lost,
+    is_settled,
+    observed_share,
+    soaked_seconds,
+)
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Intent, ShiftState
 from tests.core.shifts import NOON, a_policy
@@ -110,6 +118,19 @@ def test_a_gap_in_the_evidence_does_not_count_as_soak() -> None:
     assert soaked_seconds(Ledger(tuple(ticks)), NOON) == 10
 
 
+A_CLIMB = Intent(
+    sequence=1,
+    epoch=1,
+    direction=Direction.CLIMB,
+    from_share=50,
+    to_share=100,
+    reason="",
+    by="shifter",
+    created_at=NOON,
+    deadline=NOON,
+    before={},
+    weights={},
+)
 HALF = Ledger((tick(60, 60, NOON + seconds(5)),))
 
 
@@ -122,21 +143,7 @@ def test_a_share_never_verified_is_not_settled() -> None:
 
 
 def test_a_share_being_changed_is_not_settled() -> None:
-    intent = Intent(
-        sequence=1,
-        epoch=1,
-        direction=Direction.CLIMB,
-        from_share=50,
-        to_share=100,
-        reason="",
-        by="shifter",
-        created_at=NOON,
-        deadline=NOON,
-        before={},
-        weights={},
-    )
-
-    assert not is_settled(at_share(50, intent=intent), HALF, {"r": a_view(50)}, NOON + seconds(5))
+    assert not is_settled(at_share(50, intent=A_CLIMB), HALF, {"r": a_view(50)}, NOON + seconds(5))
 
 
 @pytest.mark.parametrize("views", [None, {}])
@@ -163,3 +170,28 @@ def test_one_route_that_the_metrics_do_not_show_keeps_the_share_unsettled() -> N
 
 def test_weights_that_send_traffic_nowhere_are_not_settled() -> None:
     assert not is_settled(at_share(50), HALF, {"r": a_view(None)}, NOON + seconds(5))
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(1, 1e6))
+def test_what_agrees_does_not_contradict(seen: float, written: float, requests: float) -> None:
+    observed = ObservedShare(seen, requests)
+
+    assert not (agrees(observed, written) and contradicts(observed, written))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lost"), [(120, 120, False), (100, 140, False), (10, 230, True), (240, 0, True), (0, 0, False)]
+)
+def test_a_share_is_lost_when_the_metrics_certainly_show_another(source: float, target: float, *, lost: bool) -> None:
+    newest = Ledger((tick(60, 60, NOON), tick(source, target, NOON + seconds(5))))
+
+    assert is_lost(at_share(50), newest, {"r": a_view(50)}) is lost
+
+
+def test_a_share_that_cannot_be_seen_or_is_being_changed_is_not_lost() -> None:
+    other = Ledger((tick(240, 0),))
+
+    assert not is_lost(at_share(50), other, None)
+    assert not is_lost(at_share(50), Ledger(), {"r": a_view(50)})
+    assert not is_lost(at_share(50), other, {"r": a_view(None)})
+    assert not is_lost(at_share(50, intent=A_CLIMB), other, {"r": a_view(50)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shifter.core.text import LONGEST, plain
+from shifter.core.text import LONGEST, closest, did_you_mean, plain
 
 
 @pytest.mark.parametrize("text", ["", "connection refused", "50 % to istio…", "名字 не известно"])
@@ -47,3 +47,12 @@ def test_who_asks_may_set_another_length() -> None:
 
 def test_only_the_finished_line_counts_against_the_length() -> None:
     assert plain("a" + " " * 10_000 + "b", 3) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("shp", "shop"), ("SHOP", "shop"), ("load_balancer", "loadBalancer"), ("zzz", ""), ("shop" * 1000, "")],
+)
+def test_the_word_that_was_probably_meant_is_found(word: str, meant: str) -> None:
+    assert closest(word, ["shop", "loadBalancer"]) == meant
+    assert did_you_mean(word, ["shop", "loadBalancer"]) == (f'did you mean "{meant}"?' if meant else "")
