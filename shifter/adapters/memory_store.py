@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from shifter.adapters import saved_form
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
-from shifter.core.state import Report, ShiftState
+from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError
-from shifter.ports import Saved
+from shifter.ports import Saved, SavedFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class MemoryStore:
         self._failures_after = 0
         self._closed = False
         self._shifts: dict[str, _Row] = {}
+        self._fleet = _Row("", 0)
         self._reports: dict[str, str] = {}
         self._orders: dict[int, _Answered] = {}
         self._last_order = 0
@@ -71,6 +72,11 @@ class MemoryStore:
         with self._lock:
             self._shifts[name] = _Row(text, 1)
 
+    def plant_fleet(self, text: str) -> None:
+        """Put the fleet's saved state in place as another version of shifter would have left it, as version 1."""
+        with self._lock:
+            self._fleet = _Row(text, 1)
+
     def load(self) -> Mapping[str, Saved]:
         """Return every shift's saved state, by name."""
         with self._call():
@@ -94,11 +100,34 @@ class MemoryStore:
             version = row.version if row else 0
             if version != expected_version:
                 raise ConflictError(f"{state.name} is saved as version {version}, not {expected_version}")
-            self._orders.update(self._answered(answers))
+            self._append(kept, answers)
             self._shifts[state.name] = _Row(text, version + 1)
-            for record in kept:
-                self._last_record += 1
-                self._history.append(Record(self._last_record, record))
+            return version + 1
+
+    def load_fleet(self) -> SavedFleet:
+        """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""
+        with self._call():
+            row = self._fleet
+            return SavedFleet(saved_form.read_fleet(row.text) if row.version else FleetState(), row.version)
+
+    def save_fleet(
+        self,
+        state: FleetState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        """Save the fleet's state, records and answers, all or none."""
+        text = saved_form.fleet_text(state)
+        kept = [_kept(record) for record in records]
+        with self._call():
+            if self._fleet.version:
+                saved_form.read_fleet(self._fleet.text)
+            version = self._fleet.version
+            if version != expected_version:
+                raise ConflictError(f"all shifts together are saved as version {version}, not {expected_version}")
+            self._append(kept, answers)
+            self._fleet = _Row(text, version + 1)
             return version + 1
 
     def report(self, report: Report) -> None:
@@ -195,6 +224,12 @@ class MemoryStore:
 
     def _open(self) -> tuple[Order, ...]:
         return tuple(entry.order for entry in self._orders.values() if entry.order.answer is None)
+
+    def _append(self, kept: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> None:
+        self._orders.update(self._answered(answers))
+        for record in kept:
+            self._last_record += 1
+            self._history.append(Record(self._last_record, record))
 
     def _answered(self, answers: Sequence[OrderAnswer]) -> dict[int, _Answered]:
         changed: dict[int, _Answered] = {}

@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shifter.core.orders import Order, OrderRequest
-from shifter.core.state import SCHEMA_VERSION, Report, ShiftState
+from shifter.core.splits import FULL_PERCENT
+from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 
 Value = TypeVar("Value", bound=BaseModel)
@@ -28,6 +29,9 @@ NAME_LENGTH: Final = 253
 
 REASON_LENGTH: Final = 1000
 """Most characters in the reason of an order: a few sentences, not a pasted log."""
+
+LONGEST_SPAN: Final = timedelta(days=366)
+"""The longest span that an order may name. What a span means is not the store's matter; this is a slip of the hand."""
 
 OPEN_ORDERS_PER_SHIFT: Final = 100
 """Orders of one shift that may wait unanswered; more means that nobody is there to answer."""
@@ -49,6 +53,24 @@ def read_state(name: str, text: str) -> ShiftState:
         RefusedError: a later version wrote it, it has unknown keys, or it is damaged.
     """
     return _read(ShiftState, text, f"saved state of {name}")
+
+
+def fleet_text(fleet: FleetState) -> str:
+    """Return the JSON that is saved of all shifts together.
+
+    Raises:
+        InvariantError: it could not be read back.
+    """
+    return _text_of(fleet, "state of all shifts together")
+
+
+def read_fleet(text: str) -> FleetState:
+    """Return what is saved of all shifts together from its JSON.
+
+    Raises:
+        RefusedError: a later version wrote it, it has unknown keys, or it is damaged.
+    """
+    return _read(FleetState, text, "saved state of all shifts together")
 
 
 def report_text(report: Report) -> str:
@@ -120,10 +142,10 @@ def understood(what: str) -> Iterator[None]:
 
 
 def check_request(request: OrderRequest) -> None:
-    """Check the texts of an order before it is kept.
+    """Check what an order holds before it is kept.
 
     Raises:
-        RefusedError: nobody gives it, a text is too long, or a text is not Unicode.
+        RefusedError: nobody gives it, a text is too long or not Unicode, or a number means nothing.
     """
     if not request.by.strip():
         raise RefusedError("an order needs a name: nobody is given as the one who asks")
@@ -133,6 +155,12 @@ def check_request(request: OrderRequest) -> None:
             raise RefusedError(f"the order's {what} has {len(text)} characters; at most {longest} are kept")
         if text != plain(text):
             raise RefusedError(f"the order's {what} is not Unicode text: {plain(text)}")
+    if request.share is not None and not 0 < request.share <= FULL_PERCENT:  # false for what is no number, too
+        raise RefusedError(f"the order's share is {request.share:g}; it must be above 0 and at most {FULL_PERCENT:g} %")
+    if request.hands_off is not None and not timedelta(0) < request.hands_off <= LONGEST_SPAN:
+        raise RefusedError(
+            f"the order's hands_off is {request.hands_off}; it must be above 0 and at most {LONGEST_SPAN.days} days"
+        )
 
 
 def check_room(shift: str, waiting: int) -> None:
@@ -172,19 +200,40 @@ def _read(kind: type[Value], text: str, what: str) -> Value:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        version = _schema_version(text)
-        if version > SCHEMA_VERSION:
+        version, known = _schema_version(text), _known_version(kind)
+        if version > known:
             raise RefusedError(
-                f"{what} has schema version {version}, written by a later shifter; this one knows {SCHEMA_VERSION}:"
+                f"{what} has schema version {version}, written by a later shifter; this one knows {known}:"
                 " run the later version again"
             ) from error
-        raise RefusedError(f"{what} is not understood and will not be written over: {_first_line(error)}") from error
+        if kind is ShiftState and version == 1:
+            return _read(kind, _from_version_1(text), what)
+        raise RefusedError(
+            f"{what} is not understood and will not be written over: {_first_line(error)}; if it is damaged, restore a"
+            " backup of the store"
+        ) from error
+
+
+def _from_version_1(text: str) -> str:
+    """Return a state of version 1 as one of version 2: an order to promote is not remembered any more.
+
+    As text, since only JSON is let in by the strict models inside (a list for a tuple, a word for a span).
+    """
+    state = json.loads(text)
+    state.pop("promotion", None)
+    return json.dumps(state | {"schema_version": 2})
+
+
+def _known_version(kind: type[BaseModel]) -> int:
+    """Return the version that this shifter writes; reports have none."""
+    field = kind.model_fields.get("schema_version")
+    return 0 if field is None else int(field.default)
 
 
 def _schema_version(text: str) -> int:
     try:
         version = json.loads(text)["schema_version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0
     return version if isinstance(version, int) else 0
 

@@ -1,8 +1,6 @@
-"""One SQLite file: its schema, how it is opened and checked, and its errors in shifter's words.
+"""One SQLite file: how it is opened, checked, upgraded and locked, and its errors in shifter's words.
 
-What the tables mean is `sqlite.py`'s; here is what keeps the file true whoever writes to it. The rules that
-must hold even against a person with the `sqlite3` shell (history is only appended to, ids have no gaps, an
-order is answered once, counters only grow) are triggers in the file itself.
+What is in the tables is `sqlite.py`'s matter, what the tables are `sqlite_schema.py`'s.
 """
 
 from __future__ import annotations
@@ -10,17 +8,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import shifter
-from shifter.core.orders import Answer, Verb
+from shifter.adapters.sqlite_lock import Identity, file_in_use, identity_of, is_certainly_held, real
+from shifter.adapters.sqlite_schema import APPLICATION_ID, FILE_VERSION, create_schema, upgrade, version_of
 from shifter.errors import RefusedError, StoreUnavailableError
 
-FILE_VERSION: Final = 1
-"""The schema version of the file (`user_version`, and `schemaVersion` in `meta`); later ones are only read."""
+__all__ = ["BUSY_SECONDS", "FILE_VERSION", "TURN_SECONDS", "SqliteFile"]
 
 BUSY_SECONDS: Final = 3.0
 """How long a call waits for another process that is writing."""
@@ -28,85 +27,58 @@ BUSY_SECONDS: Final = 3.0
 TURN_SECONDS: Final = 10.0
 """How long a call waits for other threads of this process: three calls that each find the file busy."""
 
-_APPLICATION_ID: Final = 0x73686674  # "shft": tells our file from any other program's
+_IMPATIENT_SECONDS: Final = 0.01
+"""How long a write waits once one has waited in vain: a tick with many shifts must not wait anew for each of them."""
 
-_SCHEMA: Final = (
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
-    "CREATE TABLE shifts (name TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL) STRICT",
-    "CREATE TABLE reports (name TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT",
-    f"""CREATE TABLE orders (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, shift TEXT NOT NULL,
-        verb TEXT NOT NULL CHECK (verb IN ({", ".join(f"'{verb}'" for verb in Verb)})),
-        who TEXT NOT NULL, why TEXT NOT NULL, is_full INTEGER NOT NULL, is_override INTEGER NOT NULL,
-        answer TEXT CHECK (answer IN ({", ".join(f"'{answer}'" for answer in Answer)})),
-        answer_text TEXT NOT NULL DEFAULT '', answered_at TEXT,
-        CHECK ((answer IS NULL) = (answered_at IS NULL))) STRICT""",
-    "CREATE INDEX open_orders ON orders (shift) WHERE answer IS NULL",
-    """CREATE TABLE history (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, shift TEXT NOT NULL, what TEXT NOT NULL, who TEXT NOT NULL,
-        why TEXT NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT""",
-    "CREATE INDEX history_of_shift ON history (shift, id)",
-    """CREATE TRIGGER counters_grow BEFORE UPDATE ON counters
-        WHEN NEW.name <> OLD.name OR NEW.value <= OLD.value
-        BEGIN SELECT RAISE(ABORT, 'a counter only grows'); END""",
-    """CREATE TRIGGER counters_stay BEFORE DELETE ON counters
-        BEGIN SELECT RAISE(ABORT, 'a counter is never dropped'); END""",
-    """CREATE TRIGGER shifts_move_on BEFORE UPDATE ON shifts
-        WHEN NEW.name <> OLD.name OR NEW.version <> OLD.version + 1
-        BEGIN SELECT RAISE(ABORT, 'a saved state is replaced by its next version only'); END""",
-    """CREATE TRIGGER history_in_order BEFORE INSERT ON history
-        WHEN NEW.id IS NOT (SELECT value + 1 FROM counters WHERE name = 'history')
-        BEGIN SELECT RAISE(ABORT, 'history has no gaps'); END""",
-    """CREATE TRIGGER history_counted AFTER INSERT ON history
-        BEGIN UPDATE counters SET value = NEW.id WHERE name = 'history'; END""",
-    """CREATE TRIGGER history_fixed BEFORE UPDATE ON history
-        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
-    """CREATE TRIGGER history_kept BEFORE DELETE ON history
-        WHEN OLD.at >= coalesce((SELECT value FROM meta WHERE name = 'pruning'), '')
-        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
-    """CREATE TRIGGER orders_in_order BEFORE INSERT ON orders
-        WHEN NEW.answer IS NOT NULL OR NEW.id IS NOT (SELECT value + 1 FROM counters WHERE name = 'orders')
-        BEGIN SELECT RAISE(ABORT, 'orders begin unanswered and have no gaps'); END""",
-    """CREATE TRIGGER orders_counted AFTER INSERT ON orders
-        BEGIN UPDATE counters SET value = NEW.id WHERE name = 'orders'; END""",
-    """CREATE TRIGGER orders_answered_once BEFORE UPDATE ON orders
-        WHEN OLD.answer IS NOT NULL OR NEW.answer IS NULL
-            OR (NEW.id, NEW.at, NEW.shift, NEW.verb, NEW.who, NEW.why, NEW.is_full, NEW.is_override)
-            IS NOT (OLD.id, OLD.at, OLD.shift, OLD.verb, OLD.who, OLD.why, OLD.is_full, OLD.is_override)
-        BEGIN SELECT RAISE(ABORT, 'an order is answered once and not rewritten'); END""",
-    """CREATE TRIGGER orders_kept BEFORE DELETE ON orders
-        WHEN OLD.answer IS NULL OR OLD.answered_at >= coalesce((SELECT value FROM meta WHERE name = 'pruning'), '')
-        BEGIN SELECT RAISE(ABORT, 'an order is kept until it is answered and old'); END""",
-    "INSERT INTO counters VALUES ('epoch', 0), ('history', 0), ('orders', 0)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {FILE_VERSION}",
+_STARTING_SECONDS: Final = 2.0
+"""How long a service may be between taking the lease and having its file open."""
+
+_LOOK_SECONDS: Final = 0.05
+
+_MISPLACED: Final = (
+    "was replaced or removed while in use; nothing more is written: stop the service (by SIGTERM: what it still has is"
+    " folded into the file), put the file that is meant in place, and start it"
 )
 
+_ACCESS: Final = "make the file, its -wal and -shm and their directory readable and writable for this user"
+
 _ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: "another process is writing; it is tried again",
+    sqlite3.SQLITE_BUSY: "another process keeps it locked (an open `sqlite3`?): let it end what it does",
     sqlite3.SQLITE_LOCKED: "another call is writing; it is tried again",
     sqlite3.SQLITE_FULL: "free some space on that disk",
     sqlite3.SQLITE_IOERR: "look at the disk and at the kernel's log",
-    sqlite3.SQLITE_CORRUPT: "stop the service, keep the file, and restore a backup",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: stop the service, keep the file, and restore a backup",
     sqlite3.SQLITE_NOTADB: "this is no SQLite file: check the path, or restore a backup",
-    sqlite3.SQLITE_READONLY: "make the file and its directory writable for this user",
-    sqlite3.SQLITE_CANTOPEN: "check that the file and its directory may be read by this user",
+    sqlite3.SQLITE_READONLY: _ACCESS,
+    sqlite3.SQLITE_CANTOPEN: _ACCESS,
 }
+
+# What no damage to a page shows: history ends with its counter unless all of it was pruned.
+_MIXED: Final = """SELECT coalesce((SELECT max(id) FROM history), records) <> records
+        OR coalesce((SELECT max(id) FROM orders), 0) > orders
+    FROM (SELECT coalesce((SELECT value FROM counters WHERE name = 'history'), -1) AS records,
+        coalesce((SELECT value FROM counters WHERE name = 'orders'), -1) AS orders)"""
 
 
 class SqliteFile:
     """One connection to one file, made on first use, used by one thread at a time.
 
     Reading a file that does not exist finds nothing and creates nothing. A file that was replaced or removed
-    while it is open is not used again: what is written to it would be lost with it.
+    while it is open is not used again, nor is one whose write-ahead log was: what is written would be lost with it.
+
+    Args:
+        path: the file; a symbolic link is followed here, once.
+        of_lease: this is the file of whoever has just taken the lease, and the first to be opened under it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, of_lease: bool = False) -> None:
+        self.path = real(path)
+        self._of_lease = of_lease
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
+        self._beside: dict[Path, Identity] = {}
+        self._patience_seconds = BUSY_SECONDS
         self._frozen = False
         self._closed = False
 
@@ -121,7 +93,7 @@ class SqliteFile:
         with self._turn():
             if self._identity is None and not self.path.exists():
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as nothing:
-                    _create_schema(nothing)
+                    create_schema(nothing)
                     yield nothing
             else:
                 yield self._opened()
@@ -136,27 +108,66 @@ class SqliteFile:
         Raises:
             StoreUnavailableError: not written. If the disk failed during the last step, it may be written
                 after all: load again and compare versions.
-            RefusedError: a later version wrote the file, or it is another program's.
+            RefusedError: another version wrote the file, or it is another program's.
         """
         with self._turn():
             connection = self._opened()
             connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._refuse_later_version(connection)
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._patience_seconds)}")
+            with _transaction(connection):
+                self._refuse_other_version(connection)
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            self._patience_seconds = BUSY_SECONDS
+
+    def upgrade(self) -> Path | None:
+        """Make a file of an earlier version one of this version, or leave it as it was.
+
+        Only for whoever holds the lease: a command must not change the file under a service of that version.
+
+        Returns:
+            Where a copy of the file as it was has been put; None if nothing was to be done.
+
+        Raises:
+            StoreUnavailableError: it cannot be written or copied (no space, say); the file is as it was.
+        """
+        with self._turn():
+            connection = self._opened()
+            if version_of(connection) >= FILE_VERSION:
+                return None
+            copy = _copied(connection, self.path)
+            connection.execute("PRAGMA synchronous = FULL")
+            with _transaction(connection):
+                upgrade(connection)
+            return copy
+
+    def examine(self) -> None:
+        """Look the whole file through, and have it keep a write-ahead log (a copy made by SQLite may have none).
+
+        Takes about a second for 400 MB.
+
+        Raises:
+            RefusedError: it is damaged; what is wrong first, and what to do, is in the text.
+            StoreUnavailableError: it cannot be read.
+        """
+        with self._turn():
+            connection = self._opened()
+            if damage := _damage(connection):
+                raise RefusedError(
+                    f"state store {self.path} is damaged: {damage}; nothing was changed. Keep the file, put a backup in"
+                    " its place and start again: what the cloud has is compared with it before anything is raised"
+                )
+            _keep_log(connection, self.path)
 
     def in_place(self) -> bool:
-        """Return whether the path still leads to the file that was opened."""
-        try:
-            return self._identity == _identity_of(self.path)
-        except OSError:
-            return False
+        """Return whether the path still leads to the file that was opened, and its log is the one in use."""
+        return not self._misplaced()
+
+    def _misplaced(self) -> str:
+        """Return what was replaced or removed since it was opened; empty if all is in place."""
+        for path, identity in ((self.path, self._identity), *self._beside.items()):
+            if identity != identity_of(path):
+                return str(path)
+        return ""
 
     def close(self) -> None:
         """Close the file. Calling twice is harmless."""
@@ -174,52 +185,154 @@ class SqliteFile:
                 raise StoreUnavailableError(f"state store {self.path} is closed")
             yield
         except sqlite3.Error as error:
-            # Code 0 is for errors the Python module itself raises. A busy file is a healthy one; after any
-            # other error the connection may be what is broken, so the next call makes a new one.
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code != sqlite3.SQLITE_BUSY:
-                self._drop()
-            advice = _ADVICE.get(code, "see the cause")
-            raise StoreUnavailableError(f"state store {self.path}: {error}; {advice}") from error
+            raise self._in_words(error) from error
         except OSError as error:
             raise StoreUnavailableError(f"state store {self.path}: {error.strerror or error}") from error
         finally:
             self._lock.release()
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._identity is not None and not self.in_place():
+    def _in_words(self, error: sqlite3.Error) -> RefusedError | StoreUnavailableError:
+        # Code 0 is for errors the Python module itself raises. A busy file is a healthy one; after any other error
+        # the connection may be what is broken, so the next call makes a new one.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_BUSY:
+            self._patience_seconds = _IMPATIENT_SECONDS
+        else:
+            later = self._is_later() if code == sqlite3.SQLITE_ERROR else False
             self._drop()
-            raise StoreUnavailableError(
-                f"state store {self.path} was replaced or removed while in use; nothing more is written to it:"
-                " restart with the file that is meant"
-            )
+            if later:
+                return RefusedError(f"state store {self.path}: {error}; a later shifter wrote it: run that one")
+        return StoreUnavailableError(f"state store {self.path}: {error}; {_ADVICE.get(code, 'see the cause')}")
+
+    def _is_later(self) -> bool:
+        with suppress(sqlite3.Error):
+            return self._connection is not None and version_of(self._connection) > FILE_VERSION
+        return False
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._identity is not None and (gone := self._misplaced()):
+            # Another connection to it would be one to another log. What this one has is folded into the file when
+            # the last one is closed, unless somebody else has the file open by then.
+            raise StoreUnavailableError(f"state store: {gone} {_MISPLACED}")
         if self._frozen:
             self._drop()
         if self._connection is None:
+            self._wait_for_service()
             _create_file(self.path)
             self._connection, self._frozen = _connect(self.path)
-            self._identity = _identity_of(self.path)
+            self._identity = identity_of(self.path)
+        if not self._frozen and not self._beside:
+            beside = {path: identity_of(path) for path in (_log_of(self.path), _index_of(self.path))}
+            self._beside = {path: identity for path, identity in beside.items() if identity is not None}
         return self._connection
 
-    def _refuse_later_version(self, connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > FILE_VERSION:
-            row = connection.execute("SELECT value FROM meta WHERE name = 'writtenBy'").fetchone()
+    def _wait_for_service(self) -> None:
+        """Refuse to open a file that was replaced, or lost its log, under the service: two logs tear a file apart.
+
+        Whoever holds the lease has the file open, and a file that is open has its log beside it; but for the moment
+        between taking the lease and opening the file, which is waited for.
+        """
+        until = time.monotonic() + _STARTING_SECONDS
+        while not self._of_lease and (gone := self._lost_to_service()):
+            if time.monotonic() > until:
+                raise StoreUnavailableError(f"state store: {gone} {_MISPLACED}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _lost_to_service(self) -> str:
+        """Return what a running service had and that is not in its place any more; empty if all is well."""
+        if file_in_use(self.path) not in {None, identity_of(self.path)}:
+            return str(self.path)
+        if not _log_of(self.path).exists() and is_certainly_held(self.path):
+            return str(_log_of(self.path))
+        return ""
+
+    def _refuse_other_version(self, connection: sqlite3.Connection) -> None:
+        version = version_of(connection)
+        if version == FILE_VERSION:
+            return
+        if version < FILE_VERSION:
             raise RefusedError(
-                f"state store {self.path} has schema version {version}, written by shifter {row[0] if row else '?'};"
-                f" this one ({shifter.__version__}) knows {FILE_VERSION} and only reads it: run the later version"
+                f"state store {self.path} has schema version {version} and this shifter ({shifter.__version__}) writes"
+                f" {FILE_VERSION}: restart the service with it, that upgrades the file"
             )
+        row = connection.execute("SELECT value FROM meta WHERE name = 'writtenBy'").fetchone()
+        raise RefusedError(
+            f"state store {self.path} has schema version {version}, written by shifter {row[0] if row else '?'};"
+            f" this one ({shifter.__version__}) knows {FILE_VERSION} and only reads it: run the later version"
+        )
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._beside = {}
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
 
-def _identity_of(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _copied(connection: sqlite3.Connection, path: Path) -> Path:
+    """Put a whole copy of the file beside it, in place of an earlier such copy, and return where.
+
+    It gets its name only once it is on the disk: what a kill leaves behind is called something else.
+    """
+    copy = path.with_name(f"{path.name}.v{version_of(connection)}-backup")
+    part = copy.with_name(f"{copy.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            connection.execute("VACUUM INTO ?", (str(part),))
+            os.fsync(descriptor)
+            part.replace(copy)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+    except (sqlite3.Error, OSError) as error:
+        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise StoreUnavailableError(
+            f"no copy could be made at {copy} before the upgrade: {cause}; the file is as it was: make room for a copy"
+        ) from error
+    return copy
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _index_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-shm")
+
+
+def _damage(connection: sqlite3.Connection) -> str:
+    """Return the first thing that is wrong with a file; empty if it is whole."""
+    try:
+        ((said,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+        if said != "ok":
+            return " ".join(str(said).removeprefix("*** in database main ***").split())
+        mixed = connection.execute(_MIXED).fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        return str(error)
+    return "ids and counters do not agree, as after parts of two files were mixed" if mixed else ""
+
+
+def _keep_log(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreUnavailableError(f"state store {path}: no write-ahead log there; is it a network or read-only disk?")
 
 
 def _create_file(path: Path) -> None:
@@ -246,7 +359,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     except sqlite3.OperationalError as error:
         # A reader needs the log's side files, and may not create them in a read-only directory. Without
         # a log nobody is writing, and the file alone is the whole truth.
-        alone = not path.with_name(f"{path.name}-wal").exists()
+        alone = not _log_of(path).exists()
         if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} or not alone:
             raise
         return _connect_to(path, f"{address}?mode=ro&immutable=1"), True
@@ -268,21 +381,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     application, tables = connection.execute(
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_master)"
     ).fetchone()
-    if application == _APPLICATION_ID:
+    if application == APPLICATION_ID:
         return
     if application or tables:
         raise RefusedError(f"{path} is another program's SQLite file; give shifter a path of its own")
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise StoreUnavailableError(f"state store {path}: no write-ahead log there; is it a network or read-only disk?")
+    _keep_log(connection, path)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-        _create_schema(connection)
+        create_schema(connection)
     connection.execute("COMMIT")
-
-
-def _create_schema(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    meta = {"schemaVersion": str(FILE_VERSION), "writtenBy": shifter.__version__, "pruning": ""}
-    connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", meta.items())

@@ -21,7 +21,7 @@ from threading import Barrier
 import pytest
 
 import shifter
-from shifter.adapters.sqlite import SqliteLease, SqliteStore
+from shifter.adapters.sqlite import SqliteLease, SqliteStore, is_held
 from shifter.adapters.sqlite_file import BUSY_SECONDS, FILE_VERSION, SqliteFile
 from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.policy import ShiftPolicy
@@ -73,6 +73,21 @@ import sys
 from pathlib import Path
 from shifter.adapters.sqlite import SqliteLease
 print(SqliteLease(Path(sys.argv[1])).epoch, flush=True)
+sys.stdin.read()
+"""
+
+# Takes the lock of the lease, says so, and opens the file a moment later, as a service that starts on a slow disk.
+STARTING = """
+import sys, time
+from pathlib import Path
+from shifter.adapters.sqlite_file import SqliteFile
+from shifter.adapters.sqlite_lock import lock_path, take_lock
+path = Path(sys.argv[1])
+held = take_lock(lock_path(path))
+print("locked", flush=True)
+time.sleep(0.3)
+file = SqliteFile(path, of_lease=True)
+file.examine()
 sys.stdin.read()
 """
 
@@ -154,6 +169,13 @@ def next_line(started: subprocess.Popen[str]) -> str:
 # --- people with a shell
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="somebody rewrites it with the `sqlite3` shell",
+    does="history, orders and counters stay as they are, by the file's own triggers",
+    sees="`history is only appended to` in that shell",
+    safe_within="at once",
+)
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
@@ -231,6 +253,13 @@ def test_a_kind_of_record_that_is_not_known_is_refused_and_not_guessed(store: Sq
     assert store.load()["shop"].version == 1
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="one order in it is not understood",
+    does="leaves that one open; obeys the others",
+    sees="`order N was written by a later shifter or is damaged` for who asks",
+    safe_within="at once",
+)
 def test_an_order_that_is_not_understood_hides_no_other(store: SqliteStore, path: Path) -> None:
     filled(store)
     copied = "INSERT INTO orders (id, at, shift, verb, who, why, is_full, is_override) SELECT"
@@ -258,7 +287,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
         lease.release()
-    names = ("shifter.db", "shifter.db-wal", "shifter.db-shm", "shifter.db.lock")
+    names = ("shifter.db", "shifter.db-wal", "shifter.db-shm", "shifter.db.lock", "shifter.db.mark")
     assert modes == dict.fromkeys(names, 0o600)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -273,7 +302,7 @@ def test_any_file_name_works(tmp_path: Path, name: str) -> None:
 
     with closing(SqliteStore(path)) as again:
         assert again.load()["shop"].version == 1
-    assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock"}
+    assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock", f"{name}.mark"}
 
 
 def test_reading_where_there_is_no_file_creates_none(tmp_path: Path) -> None:
@@ -340,13 +369,20 @@ def test_a_save_waits_for_the_disk_and_a_report_does_not(path: Path) -> None:
 # --- what can be wrong with a file
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="written by a later version",
+    does="refuses to start; commands read and order nothing",
+    sees="`has schema version 3, written by shifter 9.9.9; ... run the later version`, exit code 4",
+    safe_within="at once",
+)
 def test_a_file_of_a_later_version_is_read_and_not_written(store: SqliteStore, path: Path) -> None:
     filled(store)
     with shell(path) as raw:
         raw.execute(f"PRAGMA user_version = {FILE_VERSION + 1}")
         raw.execute("UPDATE meta SET value = '9.9.9' WHERE name = 'writtenBy'")
 
-    with pytest.raises(RefusedError, match=r"schema version 2, written by shifter 9\.9\.9"):
+    with pytest.raises(RefusedError, match=r"schema version 3, written by shifter 9\.9\.9"):
         store.save(a_state(1), 1)
     with pytest.raises(RefusedError, match=r"9\.9\.9"):
         SqliteLease(path)
@@ -357,6 +393,13 @@ def test_a_file_of_a_later_version_is_read_and_not_written(store: SqliteStore, p
     assert len(store.history()) == 2
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="the path leads to another program's file",
+    does="refuses; does not touch it",
+    sees="`another program's SQLite file; give shifter a path of its own`",
+    safe_within="at once",
+)
 def test_another_programs_file_is_refused_and_left_alone(store: SqliteStore, path: Path) -> None:
     with shell(path) as raw:
         raw.execute("CREATE TABLE photos (id INTEGER)")
@@ -370,6 +413,13 @@ def test_another_programs_file_is_refused_and_left_alone(store: SqliteStore, pat
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="the path leads to no SQLite file",
+    does="refuses; does not touch it",
+    sees="`this is no SQLite file: check the path, or restore a backup`, exit code 5",
+    safe_within="at once",
+)
 def test_a_file_that_is_no_database_is_unavailable_and_left_alone(store: SqliteStore, path: Path) -> None:
     path.write_text("kind: ShiftPolicy\n" * 100, encoding="utf-8")
 
@@ -391,6 +441,13 @@ def test_a_damaged_file_is_unavailable_and_says_what_to_do(path: Path) -> None:
         store.save(a_state(), 0)
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="its disk is full",
+    does="nothing half is saved; saves again when there is room",
+    sees="`database or disk is full; free some space on that disk`",
+    safe_within="at once",
+)
 def test_a_full_disk_keeps_what_was_saved_and_takes_more_once_there_is_room(store: SqliteStore) -> None:
     filled(store)
     # SQLite's own limit stands for the disk's; it belongs to the connection, which the failure ends.
@@ -415,7 +472,7 @@ def test_a_file_that_another_writer_keeps_busy_is_unavailable_after_a_bounded_wa
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
-        with pytest.raises(StoreUnavailableError, match="another process is writing"):
+        with pytest.raises(StoreUnavailableError, match="another process keeps it locked"):
             store.save(a_state(1), 1)
         waited = time.monotonic() - began
         readable = store.load()["shop"].version
@@ -425,6 +482,13 @@ def test_a_file_that_another_writer_keeps_busy_is_unavailable_after_a_bounded_wa
     assert store.save(a_state(1), 1) == 2
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="may be read and not written",
+    does="is read; takes no order",
+    sees="`make the file, its -wal and -shm and their directory readable and writable for this user`",
+    safe_within="at once",
+)
 @pytest.mark.parametrize("in_use", [True, False])
 def test_who_may_not_write_the_file_may_still_read_it(in_use: bool) -> None:  # noqa: FBT001 - a parameter
     # Not in `tmp_path`, which other users may not enter.
@@ -442,7 +506,7 @@ def test_who_may_not_write_the_file_may_still_read_it(in_use: bool) -> None:  # 
 
         path.parent.chmod(0o700)
     assert seen == "1 2"
-    assert "make the file and its directory writable" in refused
+    assert "make the file, its -wal and -shm and their directory readable and writable" in refused
 
 
 @pytest.mark.parametrize("place", ["file/shifter.db", "directory"])
@@ -483,9 +547,166 @@ def test_a_file_that_was_replaced_or_removed_is_not_written_any_more(
     lease.release()
 
 
+# Tries to start a service and to look, as a user who may not do everything.
+STRANGER = """
+import os, sys
+from pathlib import Path
+from shifter.adapters.sqlite import SqliteLease, SqliteStore
+from shifter.errors import ShifterError
+if os.geteuid() == 0:
+    os.seteuid(65534)
+for what in (lambda path: SqliteStore(path).load(), SqliteLease):
+    try:
+        what(Path(sys.argv[1]))
+    except ShifterError as error:
+        print(type(error).__name__, error)
+    else:
+        print("well")
+"""
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="its -wal and -shm belong to another user",
+    does="refuses to start and to read: what is in them would be missing",
+    sees="`make the file, its -wal and -shm and their directory readable and writable for this user`, exit code 5",
+    safe_within="at once",
+)
+def test_side_files_of_another_user_are_named() -> None:
+    with TemporaryDirectory() as directory, closing(SqliteStore(Path(directory) / "shifter.db")) as store:
+        path = Path(directory) / "shifter.db"
+        filled(store)
+        path.parent.chmod(0o777)
+        path.chmod(0o666)
+        for side in ("-wal", "-shm"):
+            path.with_name(path.name + side).chmod(0)
+
+        with process(STRANGER, path) as stranger:
+            looked, started = next_line(stranger), next_line(stranger)
+
+    for said in (looked, started):
+        assert said.startswith("StoreUnavailableError")
+        assert "make the file, its -wal and -shm and their directory readable and writable for this user" in said
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="may not be written at the start",
+    does="refuses to start",
+    sees="`make the file, its -wal and -shm and their directory readable and writable for this user`, exit code 5",
+    safe_within="at once",
+)
+def test_a_service_that_may_not_write_the_file_does_not_start() -> None:
+    with TemporaryDirectory() as directory, closing(SqliteStore(Path(directory) / "shifter.db")) as store:
+        path = Path(directory) / "shifter.db"
+        filled(store)
+        store.close()
+        path.parent.chmod(0o777)
+        path.chmod(0o444)
+
+        with process(STRANGER, path) as stranger:
+            looked, started = next_line(stranger), next_line(stranger)
+
+    assert looked == "well"
+    assert started.startswith("StoreUnavailableError")
+    assert "make the file, its -wal and -shm and their directory readable and writable for this user" in started
+
+
+def test_what_a_later_version_has_changed_in_the_tables_is_not_guessed(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    with shell(path) as raw:
+        raw.execute("DROP TABLE reports")
+        raw.execute(f"PRAGMA user_version = {FILE_VERSION + 1}")
+
+    with pytest.raises(RefusedError, match="no such table: reports; a later shifter wrote it: run that one"):
+        store.reports()
+
+    assert store.load()["shop"].version == 1
+
+
+def test_a_table_that_is_missing_from_a_file_of_this_version_is_told_as_it_is(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    with shell(path) as raw:
+        raw.execute("DROP TABLE reports")
+
+    with pytest.raises(StoreUnavailableError, match="no such table: reports; see the cause"):
+        store.reports()
+
+
+@pytest.mark.parametrize("how", ["backup", "VACUUM INTO"])
+def test_a_backup_works_like_the_file_it_was_made_of(store: SqliteStore, path: Path, how: str) -> None:
+    filled(store)
+    copy = path.with_name("copy.db")
+    with closing(sqlite3.connect(path)) as raw, closing(sqlite3.connect(copy)) as into:
+        if how == "backup":
+            raw.backup(into)
+        else:
+            raw.execute("VACUUM INTO ?", (str(copy),))
+
+    lease = SqliteLease(copy)
+    with closing(SqliteStore(copy)) as restored:
+        same = (restored.load(), restored.history(), restored.open_orders())
+    with shell(copy) as raw:
+        journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
+
+    assert same == (store.load(), store.history(), store.open_orders())
+    assert journal == "wal"
+    lease.release()
+
+
+def test_a_command_waits_for_a_service_that_has_its_lease_and_not_yet_its_file(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    store.close()
+    with process(STARTING, path) as starting, closing(SqliteStore(path)) as command:
+        ready = next_line(starting)
+
+        order = command.create_order(OrderRequest("shop", Verb.PAUSE, "ana", ""), NOW)
+
+    assert (ready, order.id) == ("locked", 3)
+
+
+# --- the note of how far history had come
+
+
+def test_a_note_that_says_nothing_suspects_nothing(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    path.with_name("shifter.db.mark").write_text("many", encoding="utf-8")
+
+    lease = SqliteLease(path)
+
+    assert lease.notes == ()
+    assert store.load_fleet().state.freeze is None
+    lease.release()
+
+
+def test_a_note_that_cannot_be_written_costs_no_save(store: SqliteStore, path: Path) -> None:
+    path.with_name("shifter.db.mark").mkdir()
+
+    filled(store)
+
+    assert store.load()["shop"].version == 1
+
+
+def test_history_that_was_pruned_is_not_taken_for_lost(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    store.prune(NOW + timedelta(days=1))
+
+    lease = SqliteLease(path)
+
+    assert (store.history(), lease.notes) == ((), ())
+    lease.release()
+
+
 # --- kills
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="kill -9 in the middle of a save",
+    does="the save is there as a whole or not at all",
+    sees="nothing",
+    safe_within="at once",
+)
 def test_a_killed_writer_leaves_whole_saves_only(store: SqliteStore, path: Path) -> None:
     store.save(a_state(1), 0)
     epochs = []
@@ -516,6 +737,13 @@ def test_a_killed_writer_leaves_whole_saves_only(store: SqliteStore, path: Path)
 # --- leases
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="a second service on the same file",
+    does="the second refuses to start",
+    sees="`another shifter runs on this store: pid N (since ...) holds FILE.lock`, exit code 4",
+    safe_within="at once",
+)
 def test_another_process_cannot_have_the_lease_too_until_it_is_killed(path: Path) -> None:
     with process(HOLDER, path) as holder:
         theirs = int(next_line(holder))
@@ -531,6 +759,37 @@ def test_another_process_cannot_have_the_lease_too_until_it_is_killed(path: Path
         lease.release()
 
 
+def test_a_second_service_that_comes_by_a_symbolic_link_is_refused(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(path)
+    lease = SqliteLease(path)
+
+    with pytest.raises(RefusedError, match="another shifter runs on this store"):
+        SqliteLease(link)
+
+    assert is_held(link)
+    assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+    lease.release()
+
+
+def test_a_file_with_a_second_name_is_refused_since_a_second_service_could_come_by_it(
+    store: SqliteStore, path: Path
+) -> None:
+    filled(store)
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+
+    for name in (path, other):
+        with pytest.raises(RefusedError, match=r"has 2 names \(hard links\).*remove the others"):
+            SqliteLease(name)
+    other.unlink()
+    lease = SqliteLease(path)
+
+    assert lease.valid()
+    lease.release()
+
+
 def test_a_refused_start_does_not_count(path: Path) -> None:
     first = SqliteLease(path)
     with pytest.raises(RefusedError):
@@ -543,6 +802,13 @@ def test_a_refused_start_does_not_count(path: Path) -> None:
     second.release()
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="its lock file is deleted while in use",
+    does="the first service holds; only the later one may climb",
+    sees="hold `lease`",
+    safe_within="at once",
+)
 @pytest.mark.parametrize("with_another", [True, False])
 def test_a_lease_whose_lock_file_was_replaced_or_removed_is_not_valid(
     path: Path,
@@ -569,7 +835,7 @@ def test_a_released_lock_file_names_nobody(path: Path) -> None:
 
     lease.release()
 
-    assert named == f"{os.getpid()}\n"
+    assert named.splitlines()[0].strip() == str(os.getpid())
     assert lock_path.read_text(encoding="ascii") == ""
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Barrier
@@ -17,21 +17,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.adapters.saved_form import NAME_LENGTH, OPEN_ORDERS_PER_SHIFT, REASON_LENGTH
+from shifter.adapters.saved_form import LONGEST_SPAN, NAME_LENGTH, OPEN_ORDERS_PER_SHIFT, REASON_LENGTH
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.orders import FLEET, Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.schema import API_VERSION
 from shifter.core.state import (
+    SCHEMA_VERSION,
+    Approval,
     Direction,
     Failure,
     FindingReport,
+    FleetState,
+    Freeze,
     HoldReport,
     Intent,
     Pause,
-    Promotion,
     Report,
     Setback,
     ShiftState,
@@ -43,7 +46,7 @@ from shifter.errors import (
     RefusedError,
     StoreUnavailableError,
 )
-from shifter.ports import Leadership, Store
+from shifter.ports import Leadership, SavedFleet, Store
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -71,6 +74,7 @@ class Subject:
     store: Store
     lease: Callable[[], Leadership]
     plant: Callable[[str, str], None]
+    plant_fleet: Callable[[str], None]
 
 
 def sqlite_subject(path: Path) -> Subject:
@@ -78,14 +82,18 @@ def sqlite_subject(path: Path) -> Subject:
         with closing(sqlite3.connect(path)) as raw, raw:
             raw.execute("INSERT INTO shifts (name, version, state) VALUES (?, 1, ?)", (name, text))
 
+    def plant_fleet(text: str) -> None:
+        with closing(sqlite3.connect(path)) as raw, raw:
+            raw.execute("INSERT INTO fleet (one, version, state) VALUES (1, 1, ?)", (text,))
+
     store = SqliteStore(path)
     store.prune(NOW)  # so that the file is there for `plant`
-    return Subject(store, lambda: SqliteLease(path), plant)
+    return Subject(store, lambda: SqliteLease(path), plant, plant_fleet)
 
 
 def memory_subject() -> Subject:
     store = MemoryStore()
-    return Subject(store, lambda: MemoryLease(store), store.plant)
+    return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet)
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -129,6 +137,10 @@ def remember(store: Store, *records: NewRecord) -> None:
 
 def a_request(verb: Verb = Verb.PAUSE, shift: str = "shop", by: str = "ana", reason: str = "lunch") -> OrderRequest:
     return OrderRequest(shift, verb, by, reason)
+
+
+def a_fleet(by: str = "ana") -> FleetState:
+    return FleetState(freeze=Freeze(by=by, reason="release day", at=NOW), last_order=3)
 
 
 def an_answer(order_id: int, at: datetime = NOW) -> OrderAnswer:
@@ -196,7 +208,7 @@ def test_saving_over_another_version_is_a_conflict(store: Store, expected: int) 
     store.save(a_state(share=1), 0)
     store.save(a_state(share=5), 1)
 
-    with pytest.raises(ConflictError, match="version 2"):
+    with pytest.raises(ConflictError, match=f"shop is saved as version 2, not {expected}"):
         store.save(a_state(share=25), expected)
 
     assert store.load()["shop"].state.share == 5
@@ -233,7 +245,7 @@ def test_a_conflict_writes_nothing_at_all(store: Store) -> None:
 def test_an_answer_to_no_order_writes_nothing_at_all(store: Store) -> None:
     order = store.create_order(a_request(), NOW)
 
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="there is no order 99 to answer"):
         store.save(a_state(), 0, [a_record()], [an_answer(order.id), an_answer(99)])
 
     assert store.load() == {}
@@ -311,6 +323,8 @@ intents = st.builds(
     to_share=shares,
     reason=st.text(),
     by=st.text(),
+    promoted=st.booleans(),
+    override=st.booleans(),
     created_at=moments,
     deadline=moments,
     before=weights,
@@ -349,12 +363,15 @@ states = st.builds(
     attempt=counts,
     last_order=counts,
     intent=st.none() | intents,
-    paused=st.none() | st.builds(Pause, by=st.text(), reason=st.text(), at=moments),
-    promotion=st.none()
-    | st.builds(Promotion, order_id=counts, by=st.text(), reason=st.text(), full=st.booleans(), override=st.booleans()),
+    paused=st.none()
+    | st.builds(Pause, by=st.text(), reason=st.text(), at=moments, hands_off_until=st.none() | moments),
+    approved=st.lists(st.builds(Approval, before=shares, by=st.text(), reason=st.text(), at=moments), max_size=2).map(
+        tuple
+    ),
     failure=st.none() | st.builds(Failure, reason=st.text(), share=shares, at=moments),
     overridden=st.booleans(),
     setback=st.none() | st.builds(Setback, reason=st.text(), at=moments, count=counts),
+    abandoned=st.none() | intents,
     holds=st.lists(st.text(), max_size=3).map(tuple),
 )
 json_values = st.recursive(
@@ -397,28 +414,25 @@ def test_every_field_of_a_record_comes_back(store: Store, record: NewRecord) -> 
     assert store.history(limit=1)[0].record == record
 
 
-@same_store
-@given(
-    at=moments,
+requests = st.builds(
+    OrderRequest,
+    shift=st.sampled_from(["shop", FLEET]),
     verb=st.sampled_from(Verb),
+    by=st.just("ana"),
     reason=st.text(),
     full=st.booleans(),
     override=st.booleans(),
-    answer=st.sampled_from(Answer),
-    text=st.text(),
+    share=st.none() | st.floats(0, 100, exclude_min=True),
+    hands_off=st.none() | st.timedeltas(timedelta(microseconds=1), LONGEST_SPAN),
+    adopt=st.booleans(),
 )
-def test_every_field_of_an_order_comes_back(  # noqa: PLR0913 - one argument per field
-    store: Store,
-    *,
-    at: datetime,
-    verb: Verb,
-    reason: str,
-    full: bool,
-    override: bool,
-    answer: Answer,
-    text: str,
+
+
+@same_store
+@given(at=moments, asked=requests, answer=st.sampled_from(Answer), text=st.text())
+def test_every_field_of_an_order_comes_back(
+    store: Store, at: datetime, asked: OrderRequest, answer: Answer, text: str
 ) -> None:
-    asked = OrderRequest("shop", verb, "ana", reason, full=full, override=override)
     before = store.load().get("shop")
 
     created = store.create_order(asked, at)
@@ -429,6 +443,93 @@ def test_every_field_of_an_order_comes_back(  # noqa: PLR0913 - one argument per
     assert created == open_order
     assert (open_order.request, open_order.at, open_order.answer) == (asked, at, None)
     assert (answered.request, answered.at, answered.answer, answered.answer_text) == (asked, at, answer, text)
+
+
+@same_store
+@given(freeze=st.none() | st.builds(Freeze, by=st.text(), reason=st.text(), at=moments), last_order=counts)
+def test_every_field_of_the_fleets_state_comes_back(store: Store, freeze: Freeze | None, last_order: int) -> None:
+    state = FleetState(freeze=freeze, last_order=last_order)
+    before = store.load_fleet().version
+
+    store.save_fleet(state, before)
+
+    assert store.load_fleet() == SavedFleet(state, before + 1)
+
+
+# --- all shifts together
+
+
+def test_the_fleet_begins_with_the_defaults_as_version_0(store: Store) -> None:
+    assert store.load_fleet() == SavedFleet(FleetState(), 0)
+
+
+def test_the_fleets_state_records_and_answers_are_saved_together(store: Store) -> None:
+    order = store.create_order(a_request(Verb.FREEZE, shift=FLEET), NOW)
+
+    version = store.save_fleet(a_fleet(), 0, [a_record("frozen", FLEET)], [an_answer(order.id)])
+
+    assert store.load_fleet() == SavedFleet(a_fleet(), version)
+    assert [record.record.reason for record in store.history(FLEET)] == ["frozen"]
+    assert store.open_orders() == ()
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_saving_the_fleet_over_another_version_writes_nothing_at_all(store: Store, expected: int) -> None:
+    store.save_fleet(a_fleet("ana"), 0)
+    store.save_fleet(a_fleet("bob"), 1)
+    order = store.create_order(a_request(Verb.UNFREEZE, shift=FLEET), NOW)
+
+    with pytest.raises(ConflictError, match=f"all shifts together are saved as version 2, not {expected}"):
+        store.save_fleet(FleetState(), expected, [a_record()], [an_answer(order.id)])
+
+    assert store.load_fleet() == SavedFleet(a_fleet("bob"), 2)
+    assert store.history() == ()
+    assert store.open_orders() == (order,)
+
+
+def test_an_answer_to_no_order_saves_nothing_of_the_fleet(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="there is no order 99 to answer"):
+        store.save_fleet(a_fleet(), 0, [a_record()], [an_answer(99)])
+
+    assert store.load_fleet() == SavedFleet(FleetState(), 0)
+    assert store.history() == ()
+
+
+def test_the_fleet_and_a_shift_do_not_touch_each_other(store: Store) -> None:
+    store.save(a_state(share=5), 0)
+    store.save_fleet(a_fleet(), 0)
+
+    assert set(store.load()) == {"shop"}
+    assert store.load()["shop"].version == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"schema_version": 2, "mood": "good"}', "schema version 2, written by a later shifter; this one knows 1"),
+        ('{"schema_version": 1, "mood": "good"}', "mood"),
+        ('{"schema_version": 1, "freeze": {}}', "freeze.by"),
+        ("[", "not understood"),
+    ],
+)
+def test_a_fleet_that_is_not_understood_is_neither_read_nor_written_over(
+    subject: Subject, text: str, says: str
+) -> None:
+    subject.plant_fleet(text)
+
+    with pytest.raises(RefusedError, match=says):
+        subject.store.load_fleet()
+    with pytest.raises(RefusedError, match=says):
+        subject.store.save_fleet(FleetState(), 1, [a_record()])
+
+    assert subject.store.history() == ()
+
+
+def test_a_fleet_that_could_not_be_read_back_is_not_written(store: Store) -> None:
+    with pytest.raises(InvariantError, match="could not be read back and is not written: "):
+        store.save_fleet(a_fleet("\udc80"), 0)
+
+    assert store.load_fleet() == SavedFleet(FleetState(), 0)
 
 
 # --- what is not understood, and what could not be read back
@@ -442,12 +543,26 @@ def test_a_state_saved_by_version_1_is_read_and_saved_over(subject: Subject) -> 
 
     assert saved.state.intent is not None
     assert saved.state.intent.operations == {"lb-1": "op-9"}
+    assert (saved.state.schema_version, saved.state.approved) == (SCHEMA_VERSION, ())
     assert version == 2
+    assert subject.store.load()["shop"].state == saved.state
 
 
+@pytest.mark.fault(
+    on="SQLite",
+    fault="one saved state is not understood",
+    does="refuses to start; never writes over it",
+    sees="`saved state of SHIFT is not understood ...; if it is damaged, restore a backup of the store`, exit code 4",
+    safe_within="at once",
+)
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"schema_version": 2, "mood": "good"}, "schema version 2, written by a later shifter"), ({"mood": 1}, "mood")],
+    [
+        ({"schema_version": 3, "mood": "good"}, "schema version 3, written by a later shifter; this one knows 2"),
+        ({"schema_version": 2}, "promotion"),
+        ({"mood": 1}, "mood"),
+        ({"share": "much"}, "share"),
+    ],
 )
 def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
     subject: Subject, change: dict[str, object], says: str
@@ -464,7 +579,7 @@ def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
 
 
 def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject) -> None:
-    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 2}))
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 3}))
     store = subject.store
 
     store.save(a_state("other"), 0, [a_record()])
@@ -477,7 +592,7 @@ def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject
 def test_a_state_that_could_not_be_read_back_is_not_written(store: Store) -> None:
     store.save(a_state(share=5), 0)
 
-    with pytest.raises(InvariantError, match="share"):
+    with pytest.raises(InvariantError, match=r"shop could not be read back and is not written: .*share"):
         store.save(a_state(share=float("nan")), 1)
 
     assert store.load()["shop"].state.share == 5
@@ -486,7 +601,7 @@ def test_a_state_that_could_not_be_read_back_is_not_written(store: Store) -> Non
 def test_evidence_that_is_not_json_is_not_written(store: Store) -> None:
     record = NewRecord(NOW, "shop", What.PHASE, "shifter", "because", evidence={"p99": float("inf")})
 
-    with pytest.raises(InvariantError, match="evidence"):
+    with pytest.raises(InvariantError, match="evidence of a record must be JSON values: Out of range float"):
         remember(store, a_record(), record)
 
     assert store.history() == ()
@@ -494,12 +609,13 @@ def test_evidence_that_is_not_json_is_not_written(store: Store) -> None:
 
 def test_a_moment_without_a_time_zone_is_not_written(store: Store) -> None:
     naive = NOW.replace(tzinfo=None)
+    said = f"a moment without a time zone cannot be remembered: {naive.isoformat()}"
 
-    with pytest.raises(InvariantError, match="time zone"):
+    with pytest.raises(InvariantError, match=said):
         remember(store, a_record(at=naive))
-    with pytest.raises(InvariantError, match="time zone"):
+    with pytest.raises(InvariantError, match=said):
         store.create_order(a_request(), naive)
-    with pytest.raises(InvariantError, match="time zone"):
+    with pytest.raises(InvariantError, match=said):
         store.prune(naive)
 
     assert store.history() == ()
@@ -525,7 +641,7 @@ def test_the_last_report_wins(store: Store) -> None:
 def test_a_report_that_could_not_be_read_back_is_not_kept(store: Store) -> None:
     store.report(a_report())
 
-    with pytest.raises(InvariantError, match="wanted"):
+    with pytest.raises(InvariantError, match=r"shop could not be read back and is not written: .*wanted"):
         store.report(a_report(wanted=float("nan")))
 
     assert store.reports() == {"shop": a_report()}
@@ -556,21 +672,32 @@ def test_an_answered_order_can_still_be_read(store: Store) -> None:
 
 @pytest.mark.parametrize("order_id", [-1, 0, 1, 10**30])
 def test_an_unknown_order_is_not_found(store: Store, order_id: int) -> None:
-    with pytest.raises(NotFoundError, match=str(order_id)):
+    with pytest.raises(NotFoundError, match=f"there is no order {order_id}$"):
         store.order(order_id)
 
 
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (a_request(by="  "), "nobody"),
-        (a_request(by="a" * (NAME_LENGTH + 1)), "by has 254"),
-        (a_request(shift="s" * (NAME_LENGTH + 1)), "shift has 254"),
-        (a_request(reason="r" * (REASON_LENGTH + 1)), "reason has 1001"),
-        (a_request(reason="\udc80"), "not Unicode"),
+        (a_request(by="  "), "an order needs a name: nobody is given as the one who asks"),
+        (a_request(by="a" * (NAME_LENGTH + 1)), "the order's by has 254 characters; at most 253 are kept"),
+        (a_request(shift="s" * (NAME_LENGTH + 1)), "the order's shift has 254 characters; at most 253 are kept"),
+        (a_request(reason="r" * (REASON_LENGTH + 1)), "the order's reason has 1001 characters; at most 1000 are kept"),
+        (a_request(reason="\udc80"), r"the order's reason is not Unicode text: \\udc80"),
+        (replace(a_request(), share=0), "the order's share is 0; it must be above 0 and at most 100 %"),
+        (replace(a_request(), share=-5), "share is -5"),
+        (replace(a_request(), share=100.1), "at most 100 %"),
+        (replace(a_request(), share=float("nan")), "share is nan"),
+        (replace(a_request(), share=float("inf")), "share is inf"),
+        (
+            replace(a_request(), hands_off=timedelta(0)),
+            "the order's hands_off is 0:00:00; it must be above 0 and at most 366 days",
+        ),
+        (replace(a_request(), hands_off=-timedelta(hours=1)), "above 0"),
+        (replace(a_request(), hands_off=timedelta.max), "at most 366 days"),
     ],
 )
-def test_an_order_with_a_text_that_cannot_be_kept_is_refused(store: Store, asked: OrderRequest, says: str) -> None:
+def test_an_order_with_what_cannot_be_kept_is_refused(store: Store, asked: OrderRequest, says: str) -> None:
     with pytest.raises(RefusedError, match=says):
         store.create_order(asked, NOW)
 
@@ -589,7 +716,9 @@ def test_orders_that_nobody_answers_are_bounded_for_each_shift(store: Store) -> 
     for _ in range(OPEN_ORDERS_PER_SHIFT):
         store.create_order(a_request(), NOW)
 
-    with pytest.raises(RefusedError, match="is the service running"):
+    with pytest.raises(
+        RefusedError, match=f"{OPEN_ORDERS_PER_SHIFT} orders for shop wait unanswered already; is the service running"
+    ):
         store.create_order(a_request(), NOW)
     other = store.create_order(a_request(shift="other"), NOW)
     store.save(a_state(), 0, answers=[an_answer(1)])
