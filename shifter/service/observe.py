@@ -1,7 +1,8 @@
 """Looks: routes read back per lock domain, and both meshes' counters. Asking and answering are two steps.
 
 In between, the tick waits once for everybody, within its deadline. Who does not answer in time counts as
-unanswered in this tick and is not waited for in the next ones; the late answer is taken up when it comes.
+unanswered in this tick and is not waited for in the next ones. A provider's late answer is taken up when it comes; a
+datasource's is not: it is about an earlier instant, maybe one before the share was changed.
 What the counts mean is `core`'s business.
 """
 
@@ -14,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import cast
 
-from shifter.core.counters import Baselines, advance, edges_around
+from shifter.core.counters import Absence, Baselines, Doubt, advance, doubts, edges_around
 from shifter.core.evidence import Reading, SideCounts, shared_pods
 from shifter.core.fleet import Fleet
 from shifter.core.journal import Call
@@ -28,6 +29,8 @@ from shifter.service.lanes import CallLanes, Priority
 GAP_TICKS = 2.5
 """A new series counts from zero only if the pod's previous reading is at most so many ticks old: two, and half a
 tick for wakes that come late."""
+
+_PODS_SHOWN = 3
 
 MESH = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
 
@@ -133,6 +136,10 @@ class MeshObserver:
         self._metrics = metrics
         self._lanes = lanes
         self._timing = fleet.spec.timing
+        self._requests = {
+            Side.SOURCE: fleet.spec.datasources.source.metrics.requests,
+            Side.TARGET: fleet.spec.datasources.target.metrics.requests,
+        }
         self._edges = {
             Side.SOURCE: fleet.spec.datasources.source.edges_ms,
             Side.TARGET: fleet.spec.datasources.target.edges_ms,
@@ -140,6 +147,7 @@ class MeshObserver:
         self._baselines = {side: Baselines() for side in Side}
         self._looked_at: datetime | None = None
         self._asked: dict[Side, Future[Reading]] = {}
+        self._late: set[Side] = set()
 
     def ask(self, policies: Sequence[ShiftPolicy], now: datetime) -> list[Future[object]]:
         """Ask both datasources, and return what is worth waiting for: one that is late already is not."""
@@ -149,9 +157,9 @@ class MeshObserver:
         self._looked_at = now
         limits = sorted({edge for policy in policies for edge in policy.edges_ms})
         new = []
+        self._late = {side for side, pending in self._asked.items() if not pending.done()}
         for side, metrics in self._metrics.items():
-            pending = self._asked.get(side)
-            if pending is not None and not pending.done():
+            if side in self._late:
                 continue
             edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
             self._asked[side] = self._lanes.run(f"metrics/{side}", Priority.READ, partial(metrics.read, now, edges))
@@ -164,7 +172,7 @@ class MeshObserver:
         return self._count(readings, now)
 
     def _answer(self, side: Side) -> Reading | str:
-        if not self._asked[side].done():
+        if side in self._late or not self._asked[side].done():
             return f"{MESH[side]}: Prometheus has not answered in time"
         try:
             return self._asked[side].result()
@@ -176,24 +184,63 @@ class MeshObserver:
     def _count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
         """Difference what was read. A side that answered moves its baseline even if the other did not."""
         gap = GAP_TICKS * self._timing.tick.total_seconds()
+        before = dict(self._baselines)
         counts: dict[Side, tuple[SideCounts, float]] = {}
         for side, reading in readings.items():
             if isinstance(reading, Reading):
-                self._baselines[side], counted, span = advance(self._baselines[side], reading, gap)
+                self._baselines[side], counted, span = advance(before[side], reading, gap)
                 counts[side] = counted, span
         problems = [reading for reading in readings.values() if isinstance(reading, str)]
         if problems:
             return Counted(now, problem="; ".join(problems))
-        source, target = readings[Side.SOURCE], readings[Side.TARGET]
-        assert isinstance(source, Reading)  # noqa: S101 - narrowed by `problems`
-        assert isinstance(target, Reading)  # noqa: S101 - narrowed by `problems`
-        if twins := shared_pods(source, target):
-            return Counted(now, problem=f"both sides count the same pods ({', '.join(twins)}): mend the matchers")
-        empty = [MESH[side] for side, reading in ((Side.SOURCE, source), (Side.TARGET, target)) if not reading.pods]
-        if empty:
+        sides = {side: reading for side, reading in readings.items() if isinstance(reading, Reading)}
+        source, target = sides[Side.SOURCE], sides[Side.TARGET]
+        if missing := [_absence(side, reading, before[side]) for side, reading in sides.items() if not reading.pods]:
             unseen = bool(source.pods) and not target.pods
-            return Counted(now, problem=f"{' and '.join(empty)}: Prometheus shows no gateway pod", target_unseen=unseen)
+            return Counted(now, problem="; ".join(missing), target_unseen=unseen)
+        uncounted = [side for side, (_, span) in counts.items() if span == 0]
+        doubted = {MESH[side]: found for side in uncounted if (found := doubts(before[side], sides[side], gap))}
+        if problem := _twins(source, target) or _doubted(doubted) or self._silence(sides):
+            return Counted(now, problem=problem)
         spans = counts[Side.SOURCE][1], counts[Side.TARGET][1]
         # The longer span, so that a tick never seems to begin after a change of the share that it includes.
         span = max(spans) if min(spans) > 0 else 0.0
         return Counted(now, span, counts[Side.SOURCE][0], counts[Side.TARGET][0])
+
+    def _silence(self, sides: Mapping[Side, Reading]) -> str:
+        """Say that nobody ever asked either gateway for anything; one side may well be without traffic, not both."""
+        if any(pod.counters for reading in sides.values() for pod in reading.pods.values()):
+            return ""
+        names = " and ".join(dict.fromkeys(self._requests.values()))
+        return (
+            f"tcm and istio: the gateways' pods are up, but neither side has any series of {names}: there is no "
+            "traffic at all, or the fleet's matchers or metrics are wrong"
+        )
+
+
+def _absence(side: Side, reading: Reading, before: Baselines) -> str:
+    """Say why a side shows no pod; that it showed some before tells a settings' fault from a gateway that is gone."""
+    why = reading.reason if isinstance(reading, Absence) else f"{MESH[side]}: Prometheus shows no gateway pod"
+    if not before.pods:
+        return why
+    return f"{why} (within the last hour it showed {_first(sorted(before.pods))})"
+
+
+def _twins(source: Reading, target: Reading) -> str:
+    twins = shared_pods(source, target)
+    return f"both sides count the same pods ({', '.join(twins)}): mend the matchers" if twins else ""
+
+
+def _doubted(found: Mapping[str, Mapping[str, Doubt]]) -> str:
+    """Say which pods of which mesh cannot be counted, and why."""
+    said = []
+    for mesh, by_pod in found.items():
+        for doubt in sorted(set(by_pod.values())):
+            pods = _first([pod for pod, each in by_pod.items() if each is doubt])
+            said.append(f"{mesh}: nothing can be counted of {pods}: {doubt}")
+    return "; ".join(said)
+
+
+def _first(pods: Sequence[str]) -> str:
+    shown = ", ".join(plain(pod) for pod in pods[:_PODS_SHOWN])
+    return shown if len(pods) <= _PODS_SHOWN else f"{shown} and {len(pods) - _PODS_SHOWN} more"

@@ -6,7 +6,9 @@ import gzip
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics, transport
-from shifter.adapters.prometheus.promql import queries, spellings
+from shifter.adapters.prometheus.promql import edge_pattern, queries, spellings
 from shifter.adapters.prometheus.readings import subject_of
+from shifter.core.counters import Absence
 from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, Series
 from shifter.core.fleet import Datasource
 from shifter.errors import MetricsUnavailableError
@@ -25,17 +28,23 @@ from shifter.ports import MeshMetrics
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AT = NOW.timestamp()
 SHOP = {"destination_service": "web.shop.svc.cluster.local", "destination_service_namespace": "shop"}
+NOWHERE = {"destination_service": "unknown", "destination_service_namespace": "unknown"}
+ANSWERED = {"pod": "a", "response_code": "200", **SHOP}
 Row = tuple[Mapping[str, str], str]
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 def kind_of(query: str) -> str:
-    """Say which of the five questions a query is."""
-    if query.startswith("max by"):
-        if " - envoy_server_uptime" in query:
-            return "started"
-        return "seen" if "timestamp(envoy_server_uptime" in query else "sampled"
-    return "buckets" if "_bucket{" in query else "requests"
+    """Say which of the six questions a query is, or the one about the clock that is asked only in trouble."""
+    marks = {
+        "max(max_over_time(": "newest",
+        "timestamp(envoy_server_uptime": "seen",
+        "max by (pod, job, instance) (": "sampled",
+        "max by (pod) (": "started",
+        "vector(time())": "clock",
+    }
+    found = [kind for mark, kind in marks.items() if query.startswith(mark)]
+    return found[0] if found else "buckets" if "_bucket{" in query else "requests"
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
@@ -56,7 +65,7 @@ class FakePrometheus:
     """Answers each kind of question with its rows, unless `reply` (for all) or `replies` (for a kind) take over."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[Row]] = {}
+        self.rows: dict[str, list[Row]] = {"clock": [({}, str(AT))]}
         self.reply: Reply | None = None
         self.replies: dict[str, Reply] = {}
         self.asked: list[dict[str, str]] = []
@@ -65,6 +74,7 @@ class FakePrometheus:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
@@ -88,8 +98,8 @@ class FakePrometheus:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def add_pod(self, pod: str, *, age_seconds: float = 5.0, started: float = AT - 1000, requests: bool = True) -> None:
-        times = "sampled" if requests else "seen"
-        self.rows.setdefault(times, []).append(({"pod": pod}, str(AT - age_seconds)))
+        for times in ("seen", "sampled") if requests else ("seen",):
+            self.rows.setdefault(times, []).append(({"pod": pod, "job": "pods"}, str(AT - age_seconds)))
         self.rows.setdefault("started", []).append(({"pod": pod}, str(started)))
 
     def count(self, pod: str, code: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
@@ -99,15 +109,20 @@ class FakePrometheus:
         self.rows.setdefault("buckets", []).append(({"pod": pod, "le": edge, **labels}, value))
 
 
-@pytest.fixture
-def prometheus() -> Iterator[FakePrometheus]:
-    fake = FakePrometheus()
+@contextmanager
+def running(fake: FakePrometheus) -> Iterator[FakePrometheus]:
     thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield fake
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FakePrometheus]:
+    with running(FakePrometheus()) as fake:
+        yield fake
 
 
 def datasource(url: str, **more: object) -> Datasource:
@@ -160,6 +175,7 @@ def test_pod_with_a_stale_sample_is_not_in_the_reading(prometheus: FakePrometheu
     prometheus.add_pod("stale", age_seconds=45.5)
     for pod in ("fresh", "stale"):
         prometheus.count(pod, "200", "1")
+        prometheus.bucket(pod, "5", "1")
         prometheus.bucket(pod, "+Inf", "1")
 
     assert set(read(prometheus, (5,)).pods) == {"fresh"}
@@ -177,9 +193,10 @@ def test_pod_that_is_up_without_requests_is_in_the_reading_without_counters(prom
 
 def test_pod_with_requests_is_judged_by_them_and_not_by_its_uptime(prometheus: FakePrometheus) -> None:
     prometheus.add_pod("a", age_seconds=100)
-    prometheus.rows["seen"] = [({"pod": "a"}, str(AT - 1))]
+    prometheus.add_pod("b")
+    prometheus.rows["seen"][0] = ({"pod": "a"}, str(AT - 1))
 
-    assert read(prometheus).pods == {}
+    assert set(read(prometheus).pods) == {"b"}
 
 
 def test_pod_without_uptime_has_no_known_start(prometheus: FakePrometheus) -> None:
@@ -201,6 +218,57 @@ def test_services_of_one_namespace_are_added_up(prometheus: FakePrometheus) -> N
     prometheus.count("a", "200", "2", {**SHOP, "destination_service": "api.shop.svc.cluster.local"})
 
     assert read(prometheus).pods["a"].counters == {Series("shop", "200"): 3}
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="a histogram has no +Inf bucket",
+    does="refuses the read: holds; no climb",
+    sees="hold `no signal`: tcm metrics (URL), latency buckets: METRIC of pod POD has no bucket +Inf",
+    safe_within="one tick",
+)
+def test_histogram_without_its_total_refuses_the_read(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.bucket("a", "5", "1")
+
+    assert refusal(prometheus).endswith(
+        "latency buckets: istio_request_duration_milliseconds_bucket of pod 'a' has no bucket +Inf, which is its total"
+    )
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="a histogram has other edges than the fleet file says",
+    does="refuses the read: holds; no climb, and no rollback for a quantile nobody knows",
+    sees="hold `no signal`: tcm metrics (URL), latency buckets: METRIC of pod POD has no bucket at 250 ms",
+    safe_within="one tick",
+)
+def test_histogram_without_an_edge_refuses_the_read_and_says_which(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.bucket("a", "5", "1")
+    prometheus.bucket("a", "+Inf", "1")
+
+    assert refusal(prometheus, (5, 10, 2500)).endswith(
+        "of pod 'a' has no bucket at 10, 2500 ms; write the edges it has into the fleet's edgesMs"
+    )
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="bucket edges are spelled differently (0.5, 5e-01, 500.0)",
+    does="reads them as the same edge",
+    sees="nothing: the climb goes on",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(("edge_ms", "spelled"), [(0.5, "5e-01"), (500, "500.0"), (500, "5e+02"), (1e6, "1e+06")])
+def test_edge_is_understood_however_it_is_spelled(prometheus: FakePrometheus, edge_ms: float, spelled: str) -> None:
+    prometheus.add_pod("a")
+    prometheus.bucket("a", spelled, "7")
+    prometheus.bucket("a", "+Inf", "9")
+
+    counters = read(prometheus, (edge_ms,), edgesMs=(edge_ms,)).pods["a"].counters
+    assert counters[Series("shop", edge_ms=edge_ms)] == 7
+    assert spelled in edge_pattern((edge_ms,)).replace("\\", "").split("|")
 
 
 def test_both_spellings_of_an_edge_are_one_edge_and_the_larger_is_believed(prometheus: FakePrometheus) -> None:
@@ -235,7 +303,7 @@ def test_series_belongs_to_its_service_then_to_its_namespace_label_then_to_nobod
 
 def test_series_that_name_nothing_are_read_as_unknown(prometheus: FakePrometheus) -> None:
     prometheus.add_pod("a")
-    prometheus.count("a", "404", "9", {})
+    prometheus.count("a", "404", "9", NOWHERE)
 
     assert read(prometheus).pods["a"].counters == {Series(UNKNOWN, "404"): 9}
 
@@ -244,20 +312,23 @@ def test_series_that_name_nothing_are_read_as_unknown(prometheus: FakePrometheus
 
 
 def test_every_query_names_its_time_and_its_timeout(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
     read(prometheus, (5,))
 
     assert [kind_of(asked["query"]) for asked in prometheus.asked] == [
+        "newest",
         "started",
         "seen",
         "sampled",
         "buckets",
         "requests",
     ]
-    assert {asked["time"] for asked in prometheus.asked} == {f"{AT:.3f}"}
+    assert [asked["time"] for asked in prometheus.asked] == [f"{AT + 240:.3f}", *[f"{AT:.3f}"] * 5]
     assert all(1 <= int(asked["timeout"].removesuffix("ms")) <= 5000 for asked in prometheus.asked)
 
 
 def test_no_query_uses_rate_or_increase_and_all_isolate_the_gateway(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
     read(prometheus, (5,))
 
     for asked in prometheus.asked:
@@ -287,8 +358,8 @@ def test_names_come_from_the_settings() -> None:
 @pytest.mark.parametrize(
     ("edge", "words"),
     [
-        (0.5, ("0.5",)),
-        (500, ("500", "500.0")),
+        (0.5, ("0.5", "5e-01")),
+        (500, ("500", "500.0", "5e+02")),
         (1_800_000, ("1800000", "1800000.0", "1.8e+06")),
         (1_000_000, ("1000000", "1000000.0", "1e+06")),
         (1_234_567.5, ("1234567.5", "1.2345675e+06")),
@@ -302,14 +373,15 @@ def test_edge_is_asked_for_in_every_spelling(edge: float, words: tuple[str, ...]
 
 
 def test_bearer_token_is_read_anew_for_every_read(prometheus: FakePrometheus, tmp_path: Path) -> None:
+    prometheus.add_pod("a")
     token = tmp_path / "token"
     metrics = PrometheusMetrics(datasource(prometheus.url, bearerTokenFile=str(token)), 45, "tcm")
     for text in ("first\n", "second\n"):
         token.write_text(text)
         metrics.read(NOW, ())
 
-    assert set(prometheus.tokens[:4]) == {"Bearer first"}
-    assert set(prometheus.tokens[4:]) == {"Bearer second"}
+    assert set(prometheus.tokens[:5]) == {"Bearer first"}
+    assert set(prometheus.tokens[5:]) == {"Bearer second"}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a\nb", b"\xff"])
@@ -341,7 +413,7 @@ def test_nobody_there_is_unavailable() -> None:
 
     with pytest.raises(MetricsUnavailableError) as caught:
         metrics.read(NOW, ())
-    assert str(caught.value) == "tcm metrics (http://127.0.0.1:1), process starts: no answer (connection refused)"
+    assert str(caught.value) == "tcm metrics (http://127.0.0.1:1), newest sample: no answer (connection refused)"
 
 
 def test_a_name_that_does_not_resolve_is_unavailable() -> None:
@@ -369,10 +441,10 @@ def answering(value: object) -> Reply:
 
 POD = {"pod": "a"}
 BAD_REPLIES = [
-    (replying(200, b"<html>login</html>"), "not JSON: <html>login</html>"),
-    (replying(200, b"[" * 200_000), "not JSON"),
-    (replying(200, b"[]"), "not JSON"),
-    (replying(200, b""), "not JSON"),
+    (replying(200, b"<html>login</html>"), "no JSON; is that a Prometheus.*<html>login</html>"),
+    (replying(200, b"[" * 200_000), "no JSON"),
+    (replying(200, b"[]"), "no JSON"),
+    (replying(200, b""), "no JSON"),
     (replying(200, b'{"status":"error","errorType":"x","error":"too many samples"}'), "the error too many samples"),
     (replying(200, b'{"status":"success"}'), "without any result"),
     (replying(200, vector([], warnings=["store-2 did not answer"])), "may be partial, .*warnings.*store-2"),
@@ -388,11 +460,14 @@ BAD_REPLIES = [
     (replying(200, vector([(POD, "+Inf")])), r"answered \+Inf where a number must be"),
     (replying(200, vector([(POD, "many")])), "answered many where a number must be"),
     (replying(400, b'{"status":"error","error":"parse error"}'), "HTTP 400: parse error"),
-    (replying(401, b"who are you?\x00\n"), r"HTTP 401: who are you\?"),
+    (replying(401, b"who are you?\x00\n"), r"HTTP 401: who are you\?; look at the fleet's bearerTokenFile$"),
     (replying(503, b"x" * 1000, Retry_After="3600"), "HTTP 503: x{119}…$"),
     (replying(502, b"<html>\n<p>\n" * 100), "HTTP 502: (<html> <p> )+<html> <p…$"),
     (replying(204, b""), "HTTP 204"),
-    (replying(302, b"", Location="/elsewhere"), "redirects"),
+    (replying(404, b"404 page not found"), "HTTP 404: 404 page not found; is the fleet's url that of a Prometheus"),
+    (replying(302, b"", Location="/elsewhere"), r"redirects \(HTTP 302\); write the final address"),
+    (replying(307, b"", Location="https://sso.example.com/in?code=x"), r"redirects to https://sso.example.com \("),
+    (replying(301, b"", Location="http://[bad"), r"redirects \(HTTP 301"),
     (replying(300, b""), "redirects"),
     (replying(200, b'{"sta', Content_Length="500", Connection="close"), "no answer"),
     (replying(200, b"no gzip", Content_Encoding="gzip"), "no answer"),
@@ -400,7 +475,7 @@ BAD_REPLIES = [
 
 
 @pytest.mark.parametrize(("reply", "sentence"), BAD_REPLIES)
-@pytest.mark.parametrize("kind", ["started", "requests"])
+@pytest.mark.parametrize("kind", ["newest", "requests"])
 def test_bad_answer_to_any_question_refuses_the_read_and_says_what_and_where(
     prometheus: FakePrometheus, reply: Reply, sentence: str, kind: str
 ) -> None:
@@ -409,7 +484,7 @@ def test_bad_answer_to_any_question_refuses_the_read_and_says_what_and_where(
     with pytest.raises(MetricsUnavailableError, match=f"(?s)^tcm metrics .*: .*{sentence}") as caught:
         read(prometheus, (5,))
 
-    subject = {"started": "process starts", "requests": "request counts"}[kind]
+    subject = {"newest": "newest sample", "requests": "request counts"}[kind]
     assert subject in str(caught.value)
     assert "\n" not in str(caught.value)
     assert all(asked["path"] == "/api/v1/query" for asked in prometheus.asked)
@@ -428,27 +503,49 @@ def close_after(reply: Reply) -> Reply:
     ("kind", "rows", "sentence"),
     [
         ("requests", [({**SHOP, "response_code": "200"}, "1")], "has no label 'pod'"),
-        ("requests", [({"pod": ""}, "1")], "has no label 'pod'"),
-        ("requests", [({"pod": "a"}, "-1")], "answered -1.0 for the counter"),
-        ("requests", [({"pod": "a"}, "1"), ({"pod": "a"}, "2")], "same series twice"),
-        ("buckets", [({"pod": "a", "le": "5"}, "1"), ({"pod": "a", "le": "5"}, "2")], "same series twice"),
-        ("buckets", [({"pod": "a", "le": "5"}, "-3")], "answered -3.0 for the counter"),
-        ("requests", [({"pod": "a"}, "1.1e15")], "istio_requests_total is at 1.1e+15, which no counter reaches"),
-        ("requests", [({"pod": "a"}, "1.7e308")], "istio_requests_total is at 1.7e+308"),
+        ("requests", [({"pod": ""}, "1")], "has no label 'pod'; say in the fleet's labels what the pod is called"),
+        ("requests", [(ANSWERED, "-1")], "answered -1.0 for the counter"),
+        ("requests", [(ANSWERED, "1"), (ANSWERED, "2")], "same series twice"),
+        ("requests", [({"pod": "a", **SHOP}, "1")], "has no label 'response_code', so errors could not be told; say"),
+        ("requests", [({**ANSWERED, "response_code": "5xx"}, "1")], "response code '5xx'; errors are told by whole"),
         (
             "requests",
-            [({"pod": "a", **SHOP, "destination_service": f"{name}.shop.svc"}, "6e14") for name in ("web", "api")],
+            [({"pod": "a", "response_code": "200", "svc": "web.shop.svc.cluster.local"}, "1")],
+            "no series has the label 'destination_service' or 'destination_service_namespace'",
+        ),
+        ("buckets", [({"pod": "a", "le": "5"}, "1"), ({"pod": "a", "le": "5"}, "2")], "same series twice"),
+        ("buckets", [({"pod": "a", "le": "5"}, "-3")], "answered -3.0 for the counter"),
+        ("requests", [(ANSWERED, "1.1e15")], "istio_requests_total is at 1.1e+15, which no counter reaches"),
+        ("requests", [(ANSWERED, "1.7e308")], "istio_requests_total is at 1.7e+308"),
+        (
+            "requests",
+            [({**ANSWERED, "destination_service": f"{name}.shop.svc"}, "6e14") for name in ("web", "api")],
             "istio_requests_total is at 1.2e+15",
         ),
-        ("buckets", [({"pod": "a", "le": "5"}, "1e16")], "milliseconds_bucket is at 1e+16"),
+        (
+            "buckets",
+            [({"pod": "a", "le": edge}, "1e16") for edge in ("5", "+Inf")],
+            "milliseconds_bucket is at 1e+16",
+        ),
         ("buckets", [({"pod": "a", "le": "7"}, "1")], "bucket edge '7', which was not asked for"),
         ("buckets", [({"pod": "a", "le": "five"}, "1")], "bucket edge 'five'"),
         ("buckets", [({"pod": "a"}, "1")], "bucket edge ''"),
         ("buckets", [({"le": "5"}, "1")], "has no label 'pod'"),
-        ("sampled", [({"pod": "a"}, str(AT)), ({"pod": "a"}, str(AT))], "pod 'a' twice"),
+        ("sampled", [({"pod": "a"}, str(AT)), ({"pod": "a"}, str(AT))], "pod 'a' is there twice"),
         ("sampled", [({"pod": "a"}, str(AT + 60))], "no instant in the past"),
+        (
+            "sampled",
+            [({"pod": "all"}, str(AT))],
+            "requests are counted for all, but the pods that are up are a: the label 'pod' must name the gateway's pod",
+        ),
         ("started", [({"pod": "a"}, "-5")], "no instant in the past"),
         ("seen", [({}, str(AT))], "has no label 'pod'"),
+        (
+            "seen",
+            [({"pod": "a", "job": job, "node": "n1"}, str(AT)) for job in ("pods", "envoys")],
+            "pod 'a' is there twice, its requests would count twice (job is 'pods' and 'envoys'): add a matcher",
+        ),
+        ("newest", [({}, str(AT + 61))], "from the future: Prometheus' clock is ahead of shifter's"),
     ],
 )
 def test_data_that_cannot_be_right_refuses_the_read(
@@ -460,7 +557,125 @@ def test_data_that_cannot_be_right_refuses_the_read(
     assert sentence in refusal(prometheus)
 
 
+# --- clocks, and answers without a pod
+
+
+@pytest.mark.parametrize(("ahead_seconds", "shown"), [(61, "61 s from"), (238, "238 s or more from")])
+def test_samples_from_the_future_are_a_wrong_clock_and_no_evidence(
+    prometheus: FakePrometheus, ahead_seconds: float, shown: str
+) -> None:
+    prometheus.add_pod("a")
+    prometheus.rows["newest"] = [({}, str(AT + ahead_seconds))]
+    metrics = PrometheusMetrics(datasource(prometheus.url), 45, "tcm", clock=lambda: 0.0)
+
+    with pytest.raises(MetricsUnavailableError, match=rf"^tcm metrics .*: a sample is {shown} the future: .* set them"):
+        metrics.read(NOW, ())
+
+
+def test_clock_that_is_a_little_ahead_is_believed(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a", age_seconds=0)
+    prometheus.rows["newest"] = [({}, str(AT + 4))]
+
+    assert set(read(prometheus).pods) == {"a"}
+
+
+def test_scrape_that_came_while_the_read_was_under_way_is_not_from_the_future(prometheus: FakePrometheus) -> None:
+    times = iter([0.0, 0.0, *[9.0] * 50])
+    prometheus.add_pod("a")
+    prometheus.rows["newest"] = [({}, str(AT + 9))]
+    metrics = PrometheusMetrics(
+        datasource(prometheus.url, timeout=timedelta(seconds=30)), 45, "tcm", clock=lambda: next(times)
+    )
+
+    assert set(metrics.read(NOW, ()).pods) == {"a"}
+
+
+def why_absent(prometheus: FakePrometheus) -> str:
+    reading = PrometheusMetrics(datasource(prometheus.url), 45, "istio", clock=lambda: 0.0).read(NOW, ())
+    assert isinstance(reading, Absence)
+    assert not reading.pods
+    return reading.reason.removeprefix(f"istio metrics ({prometheus.url}): ")
+
+
+def test_answer_without_any_pod_says_what_was_looked_for(prometheus: FakePrometheus) -> None:
+    assert why_absent(prometheus) == (
+        'shows no gateway pod, neither envoy_server_uptime{app="gateway"} nor istio_requests_total{reporter="source",'
+        'source_workload="gateway"}: it is gone or not scraped, or podMatchers and matchers in the fleet are wrong'
+    )
+
+
+def test_answer_with_old_samples_only_says_how_old(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a", age_seconds=130)
+    prometheus.add_pod("b", age_seconds=140)
+
+    assert why_absent(prometheus) == (
+        "shows no gateway pod with a fresh sample: the newest of 2 pods is 130 s old, sampleMaxAge is 45 s; "
+        "it scrapes no more, or samples reach it late"
+    )
+
+
+@pytest.mark.parametrize("age_seconds", [130, None])
+def test_clock_that_is_behind_is_named_and_by_how_much(prometheus: FakePrometheus, age_seconds: float | None) -> None:
+    prometheus.rows["clock"] = [({}, str(AT - 120))]
+    if age_seconds is not None:
+        prometheus.add_pod("a", age_seconds=age_seconds)
+
+    assert why_absent(prometheus).endswith(
+        "; its clock is 120 s behind: Prometheus' clock is behind shifter's, or shifter's is ahead; set them right"
+    )
+    assert "time" not in prometheus.asked[-1]
+
+
+def test_clock_that_nobody_tells_leaves_the_samples_too_old(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a", age_seconds=130)
+    prometheus.replies["clock"] = replying(503, b"")
+
+    assert "the newest of 1 pods is 130 s old" in why_absent(prometheus)
+
+
+# --- what is told to whom
+
+
+def test_redirect_is_not_followed_and_no_token_leaves(prometheus: FakePrometheus, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    with running(FakePrometheus()) as elsewhere:
+        prometheus.reply = replying(307, b"", Location=f"{elsewhere.url}/api/v1/query?leaked=1")
+        said = refusal(prometheus, bearerTokenFile=str(token))
+
+    assert f"redirects to {elsewhere.url.rsplit(':', 1)[0]} (HTTP 307)" in said
+    assert "secret" not in said
+    assert prometheus.tokens == ["Bearer secret"]
+    assert elsewhere.asked == []
+
+
 # --- bounds
+
+
+@pytest.mark.parametrize(("coding", "layers"), [("gzip", 1), ("gzip, gzip", 2)])
+def test_small_body_that_unpacks_to_hundreds_of_megabytes_is_not_unpacked(
+    prometheus: FakePrometheus, coding: str, layers: int
+) -> None:
+    body = b" " * 200_000_000
+    for _ in range(layers):
+        body = gzip.compress(body, 1)
+    prometheus.reply = replying(200, body, Content_Encoding=coding)
+    tracemalloc.start()
+    said = refusal(prometheus)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert "answered more than 32 MiB" in said
+    assert most_bytes < 3 * transport.MAX_ANSWER_BYTES
+
+
+def test_body_of_very_many_values_is_not_parsed(prometheus: FakePrometheus) -> None:
+    prometheus.reply = replying(200, b"[" + b"[]," * 1_100_000 + b"[]]")
+    began = time.process_time()
+    said = refusal(prometheus)
+
+    assert "answered more than 2000000 values" in said
+    assert time.process_time() - began < 2
 
 
 def test_body_of_any_size_is_not_read(prometheus: FakePrometheus) -> None:
@@ -492,7 +707,7 @@ def test_silent_server_is_given_up_after_the_timeout(prometheus: FakePrometheus)
     took = time.monotonic() - began
     released.set()
 
-    assert text.endswith("process starts: no answer within 0.3 s")
+    assert text.endswith("newest sample: no answer within 0.3 s")
     assert 0.3 <= took < 1.2
 
 
@@ -549,7 +764,7 @@ def test_queries_together_get_twice_the_timeout(prometheus: FakePrometheus) -> N
         datasource(prometheus.url, timeout=timedelta(seconds=5)), 45, "tcm", clock=lambda: elapsed_seconds
     )
 
-    with pytest.raises(MetricsUnavailableError, match="sample times: no time left"):
+    with pytest.raises(MetricsUnavailableError, match="pods that are up: no time left"):
         metrics.read(NOW, ())
     assert len(prometheus.asked) == 2
 

@@ -12,6 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,9 +25,10 @@ from hypothesis import strategies as st
 
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.prometheus.promql import queries, quoted, selector
-from shifter.core.counters import Baselines, advance
+from shifter.core.counters import Absence, Baselines, advance
 from shifter.core.evidence import INFINITY_MS, UNKNOWN, Counts, Reading, Series
 from shifter.core.fleet import Datasource
+from shifter.errors import MetricsUnavailableError
 from shifter.lab.free_ports import reserve_ports
 from shifter.lab.processes import ProcessSpec, Supervisor
 from shifter.lab.tools import find_prometheus
@@ -42,6 +44,7 @@ class Exporter:
     """Serves whatever series a test sets, for one Prometheus. `dead` lines carry a time of their own, long ago."""
 
     url: str = ""
+    port: int = 0
     lines: list[str] = field(default_factory=list)
 
     def set(self, metric: str, labels: Mapping[str, str], value: float, age_seconds: float | None = None) -> None:
@@ -68,27 +71,38 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    folder = tmp_path_factory.mktemp("prometheus")
-    with reserve_ports(1, random.Random()) as reserved, Supervisor(folder, os.environ) as supervisor:  # noqa: S311 - only where to look first
-        exporter.url = f"http://127.0.0.1:{reserved.ports[0]}"
-        child = supervisor.start(prometheus_spec(folder, server.server_address[1], exporter.url))
-        child.wait_ready()
+    exporter.port = server.server_address[1]
+    with running(tmp_path_factory.mktemp("prometheus"), exporter.port) as url:
+        exporter.url = url
         yield exporter
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def prometheus_spec(folder: Path, exporter_port: int, url: str) -> ProcessSpec:
-    scrape = {
-        "job_name": "gateways",
+@contextmanager
+def running(folder: Path, exporter_port: int, jobs: tuple[str, ...] = ("gateways",), **more: object) -> Iterator[str]:
+    """Run a Prometheus without any history that scrapes the exporter with every job; yield its address."""
+    with reserve_ports(1, random.Random()) as reserved, Supervisor(folder, os.environ) as supervisor:  # noqa: S311 - only where to look first
+        url = f"http://127.0.0.1:{reserved.ports[0]}"
+        scrapes = [scrape(job, exporter_port) for job in jobs]
+        supervisor.start(prometheus_spec(folder, {"scrape_configs": scrapes, **more}, url)).wait_ready()
+        yield url
+
+
+def scrape(job: str, exporter_port: int) -> dict[str, object]:
+    return {
+        "job_name": job,
         "scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms",
         "scrape_timeout": f"{SCRAPE_SECONDS * 1000:.0f}ms",
         "honor_labels": True,
         "static_configs": [{"targets": [f"127.0.0.1:{exporter_port}"]}],
     }
+
+
+def prometheus_spec(folder: Path, configuration: Mapping[str, object], url: str) -> ProcessSpec:
     config = folder / "prometheus.json"
-    config.write_text(json.dumps({"scrape_configs": [scrape]}))
+    config.write_text(json.dumps(configuration))
     argv = (
         str(find_prometheus(os.environ)),
         f"--config.file={config}",
@@ -106,8 +120,12 @@ class Gateway:
         exporter.lines.clear()
         self.exporter = exporter
         self.workload = workload
-        matchers = {"reporter": "source", "source_workload": workload}
-        settings = {"url": exporter.url, "matchers": matchers, "podMatchers": {"app": workload}}
+        self.ask(exporter.url)
+
+    def ask(self, url: str) -> None:
+        """Ask this Prometheus from now on."""
+        matchers = {"reporter": "source", "source_workload": self.workload}
+        settings = {"url": url, "matchers": matchers, "podMatchers": {"app": self.workload}}
         self.metrics = PrometheusMetrics(Datasource.model_validate(settings), 45, "tcm")
 
     def count(self, pod: str, code: str, value: float, age_seconds: float | None = None, **labels: str) -> None:
@@ -118,8 +136,9 @@ class Gateway:
         mine = {"reporter": "source", "source_workload": self.workload, **SHOP, "response_code": "200"}
         self.exporter.set("istio_request_duration_milliseconds_bucket", {"pod": pod, "le": edge, **mine}, value)
 
-    def up(self, pod: str, uptime_seconds: float) -> None:
-        self.exporter.set("envoy_server_uptime", {"pod": pod, "app": self.workload}, uptime_seconds)
+    def up(self, pod: str, uptime_seconds: float, age_seconds: float | None = None) -> None:
+        labels = {"pod": pod, "app": self.workload}
+        self.exporter.set("envoy_server_uptime", labels, uptime_seconds, age_seconds)
 
     def when(self, condition: Callable[[Reading], bool], edges_ms: tuple[float, ...] = ()) -> Reading:
         """Read until the condition holds."""
@@ -130,6 +149,19 @@ class Gateway:
                 return reading
             assert time.monotonic() < deadline, f"never seen; the last reading was {reading}"
             time.sleep(SCRAPE_SECONDS / 2)
+
+    def refused(self, sentence: str, edges_ms: tuple[float, ...] = ()) -> str:
+        """Read until it is refused with this sentence."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        said = ""
+        while sentence not in said:
+            assert time.monotonic() < deadline, f"never said; the last was {said!r}"
+            time.sleep(SCRAPE_SECONDS / 2)
+            try:
+                said = str(self.metrics.read(datetime.now(UTC), edges_ms))
+            except MetricsUnavailableError as error:
+                said = str(error)
+        return said
 
 
 @pytest.fixture
@@ -223,6 +255,106 @@ def test_series_of_no_namespace_are_read_per_gateway(gateway: Gateway) -> None:
     assert reading.pods["gw-1"].counters == {Series(UNKNOWN, "503"): 4, Series("shop", "503"): 2}
 
 
+@pytest.mark.parametrize("ahead_seconds", [30, 120, 500])
+def test_samples_from_the_future_are_seen_although_they_are_not_asked_for(
+    gateway: Gateway, ahead_seconds: float
+) -> None:
+    gateway.up("gw-1", 500, age_seconds=-ahead_seconds)
+    gateway.count("gw-1", "200", 5, age_seconds=-ahead_seconds)
+    if ahead_seconds == 500:
+        gateway.up("gw-2", 500, age_seconds=-200)
+
+    said = gateway.refused("s from the future: Prometheus' clock is ahead of shifter's, or shifter's is behind")
+
+    ahead = float(said.partition("a sample is ")[2].partition(" s ")[0])
+    assert ahead == pytest.approx(min(ahead_seconds, 200), abs=6)
+
+
+def test_pods_that_are_up_now_are_not_from_the_future(gateway: Gateway) -> None:
+    gateway.up("gw-1", 500)
+    gateway.when(lambda reading: "gw-1" in reading.pods)
+    readings = [gateway.metrics.read(datetime.now(UTC), ()) for _ in range(10)]
+
+    assert all(set(reading.pods) == {"gw-1"} for reading in readings)
+
+
+def test_old_samples_only_are_an_absence_that_says_how_old(gateway: Gateway) -> None:
+    gateway.up("gw-1", 500, age_seconds=100)
+    gateway.count("gw-1", "200", 5, age_seconds=100)
+    gateway.count("gw-2", "200", 5, age_seconds=130)
+
+    reading = gateway.when(lambda reading: isinstance(reading, Absence) and "newest" in reading.reason)
+
+    assert isinstance(reading, Absence)
+    assert re.search(r"the newest of 2 pods is 10\d s old, sampleMaxAge is 45 s; it scrapes no more", reading.reason)
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="restarts with an empty write-ahead log",
+    does="holds until it has scraped; then counts on from where it was, nothing twice",
+    sees="hold `no signal`: tcm metrics (URL): shows no gateway pod (... it showed PODS)",
+    safe_within="one tick",
+)
+def test_prometheus_without_its_history_loses_and_invents_nothing(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.up("gw-1", 500)
+    gateway.count("gw-1", "200", 100)
+    before = gateway.when(lambda reading: bool(reading.pods) and bool(reading.pods["gw-1"].counters))
+    baselines, _, _ = advance(Baselines(), before, 30)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with running(empty, gateway.exporter.port, jobs=()) as url:
+        gateway.ask(url)
+        nothing = gateway.metrics.read(datetime.now(UTC), ())
+    baselines, none, _ = advance(baselines, nothing, 30)
+    gateway.exporter.lines.clear()
+    gateway.up("gw-1", 505)
+    gateway.count("gw-1", "200", 104)
+    gateway.count("gw-1", "503", 1)
+    again = tmp_path / "again"
+    again.mkdir()
+    with running(again, gateway.exporter.port) as url:
+        gateway.ask(url)
+        after = gateway.when(lambda reading: bool(reading.pods) and bool(reading.pods["gw-1"].counters))
+    _, counts, _ = advance(baselines, after, 30)
+
+    assert isinstance(nothing, Absence)
+    assert "shows no gateway pod, neither envoy_server_uptime{" in nothing.reason
+    assert none.by_namespace == {}
+    assert counts.by_namespace == {"shop": Counts(5, 1)}
+
+
+def test_pods_that_two_jobs_scrape_are_refused_by_the_jobs_names(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.up("gw-1", 500)
+    gateway.count("gw-1", "200", 100)
+    with running(tmp_path, gateway.exporter.port, jobs=("pods", "envoys")) as url:
+        gateway.ask(url)
+        said = gateway.refused("is there twice")
+
+    assert "pod 'gw-1' is there twice, its requests would count twice (job is 'envoys' and 'pods')" in said
+
+
+def test_remote_storage_that_does_not_answer_makes_the_answer_partial(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.up("gw-1", 500)
+    remote = [{"url": "http://127.0.0.1:1/read", "read_recent": True}]
+    with running(tmp_path, gateway.exporter.port, remote_read=remote) as url:
+        gateway.ask(url)
+        said = gateway.refused("may be partial, it came with warnings")
+
+    assert "remote_read" in said
+
+
+def test_histogram_with_other_edges_than_the_fleet_says_is_refused(gateway: Gateway) -> None:
+    gateway.up("gw-1", 500)
+    gateway.count("gw-1", "200", 10)
+    for edge, value in (("0.2", 1), ("500", 9), ("+Inf", 10)):
+        gateway.bucket("gw-1", edge, value)
+
+    said = gateway.refused("of pod 'gw-1' has no bucket at 100 ms", edges_ms=(100, 500))
+
+    assert said.endswith("write the edges it has into the fleet's edgesMs")
+
+
 def test_matcher_value_of_any_letters_still_matches(exporter: Exporter) -> None:
     gateway = Gateway(exporter, 'gate"way\\ {}网关=~".*"')
     gateway.count("gw-1", "200", 1)
@@ -259,7 +391,7 @@ def test_every_query_differs_only_in_the_quoted_value(exporter: Exporter, value:
     def parsed(text: str) -> list[str]:
         settings = {"url": exporter.url, "matchers": {"a": text}, "podMatchers": {"b": text}}
         made = queries(Datasource.model_validate(settings), (5, 500))
-        every = (made.started, made.seen, made.sampled, made.buckets, made.requests)
+        every = (made.newest, made.started, made.seen, made.sampled, made.buckets, made.requests)
         return [formatted(exporter.url, query) for query in every if query is not None]
 
     assert [skeleton(text) for text in parsed(value)] == [skeleton(text) for text in parsed("harmless")]

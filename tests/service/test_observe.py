@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
+from shifter.core.counters import Absence
 from shifter.core.evidence import Counts, PodReading, Reading, Series
 from shifter.core.journal import Call, Delivery
 from shifter.core.policy import ShiftPolicy
@@ -278,6 +279,82 @@ def test_a_target_without_pods_is_gone_only_while_the_source_is_seen() -> None:
     assert both_empty.problem
 
 
+def test_a_reading_that_says_why_it_is_empty_is_quoted() -> None:
+    why = "istio metrics (http://istio): the newest of 2 pods is 130 s old"
+    (counted,) = looks(Scripted(a_reading(0, "tcm", 9)), Scripted(Absence(NOON.timestamp(), {}, why)), 0)
+
+    assert (counted.problem, counted.target_unseen) == (why, True)
+
+
+def test_pods_that_were_there_before_are_named_when_none_is_left() -> None:
+    source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 9))
+    pods = {f"istio-{number}": PodReading(NOON.timestamp(), None, {}) for number in range(5)}
+    target = Scripted(Reading(NOON.timestamp(), pods), Reading((NOON + TICK).timestamp(), {}))
+    _, second = looks(source, target, 0, 1)
+
+    assert second.problem == (
+        "istio: Prometheus shows no gateway pod (within the last hour it showed istio-0, istio-1, istio-2 and 2 more)"
+    )
+
+
+def test_both_sides_without_any_pod_are_told_each_for_itself() -> None:
+    empty = Reading(NOON.timestamp(), {})
+    (counted,) = looks(Scripted(empty), Scripted(empty), 0)
+
+    assert counted.problem == "tcm: Prometheus shows no gateway pod; istio: Prometheus shows no gateway pod"
+
+
+def idle(ticks: float, pod: str) -> Reading:
+    at = (NOON + ticks * TICK).timestamp()
+    return Reading(at, {pod: PodReading(at, NOON.timestamp() - 3600, {})})
+
+
+def test_two_gateways_without_any_request_series_are_no_signal() -> None:
+    (counted,) = looks(Scripted(idle(0, "tcm")), Scripted(idle(0, "istio")), 0)
+
+    assert "neither side has any series of istio_requests_total: there is no traffic at all, or" in counted.problem
+    assert not counted.target_unseen
+
+
+def test_one_gateway_without_any_request_is_only_quiet() -> None:
+    source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 99))
+    _, second = looks(source, Scripted(idle(0, "istio"), idle(1, "istio")), 0, 1)
+
+    assert (second.problem, second.span_seconds) == ("", TICK.total_seconds())
+
+
+def test_counters_that_cannot_be_right_are_named_with_mesh_and_pod() -> None:
+    source = Scripted(a_reading(0, "tcm", 900), a_reading(1, "tcm", 400))
+    target = Scripted(a_reading(0, "istio", 100), a_reading(1, "istio", 140))
+    _, second = looks(source, target, 0, 1)
+
+    assert second.problem == (
+        "tcm: nothing can be counted of tcm: its counters fell although its process did not start anew"
+    )
+    assert (second.source, second.target) == (None, None)
+
+
+def test_one_pod_in_doubt_keeps_the_others_from_nothing() -> None:
+    def both(ticks: float, first: float, second: float) -> Reading:
+        pods = {**a_reading(ticks, "tcm-1", first).pods, **a_reading(ticks, "tcm-2", second).pods}
+        return Reading((NOON + ticks * TICK).timestamp(), pods)
+
+    source = Scripted(both(0, 900, 900), both(1, 400, 960))
+    target = Scripted(a_reading(0, "istio", 100), a_reading(1, "istio", 140))
+    _, second = looks(source, target, 0, 1)
+
+    assert second.problem == ""
+    assert second.source is not None
+    assert second.source.of(["shop"]).requests == 60
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="both datasources read the same pods",
+    does="holds; no climb",
+    sees="hold `no signal`: both sides count the same pods (PODS): mend the matchers",
+    safe_within="one tick",
+)
 def test_the_same_pods_on_both_sides_are_a_problem() -> None:
     (counted,) = looks(Scripted(a_reading(0, "gw", 900)), Scripted(a_reading(0, "gw", 900)), 0)
 
@@ -324,3 +401,26 @@ def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice(lanes: Lane
 
     assert problems == ["istio: Prometheus has not answered in time"] * 2
     assert hanging.reads == 1
+
+
+@pytest.mark.fault(
+    on="Prometheus",
+    fault="answers after the deadline",
+    does="holds; a late answer is not taken for a new one",
+    sees="hold `no signal`: istio: Prometheus has not answered in time",
+    safe_within="readDeadline",
+)
+def test_an_answer_that_was_asked_for_by_an_earlier_look_is_not_taken_for_this_ones(lanes: Lanes) -> None:
+    hanging = Hanging()
+    source = Scripted(*(a_reading(tick, "tcm", 9) for tick in range(3)))
+    observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON), lanes)
+    source_asked, target_asked = observer.ask([a_policy()], NOON)
+    wait([source_asked], timeout=DEADLINE_SECONDS)
+    wait(observer.ask([a_policy()], NOON + TICK), timeout=DEADLINE_SECONDS)
+    hanging.let_go.set()
+    wait([target_asked], timeout=DEADLINE_SECONDS)
+    late = observer.answer(NOON + TICK)
+    fresh = look_at_meshes(observer, [a_policy()], NOON + 2 * TICK)
+
+    assert late.problem == "istio: Prometheus has not answered in time"
+    assert (fresh.problem, hanging.reads) == ("", 2)

@@ -16,7 +16,13 @@ from shifter.core.fleet import Datasource
 
 EDGE_LABEL = "le"
 
-_EXPONENT_FROM = 1e6
+TARGET_LABELS = ("job", "instance")
+"""What Prometheus calls a scraped process by, whatever else the labels are."""
+
+AHEAD_SECONDS = 240
+"""So far beyond the time of a read its samples are looked for: where there is one, a clock is wrong."""
+
+_AHEAD_STEP_SECONDS = 5
 _PRINTABLE_ESCAPES = {"\\": "\\\\", '"': '\\"'}
 
 
@@ -24,11 +30,16 @@ _PRINTABLE_ESCAPES = {"\\": "\\\\", '"': '\\"'}
 class Queries:
     """One read of one datasource. `buckets` is None if no latency is read.
 
+    `newest` is asked as of `AHEAD_SECONDS` after the others: as of now, a server whose clock is ahead shows what
+    was true minutes ago, and it looks fresh. A subquery, since the server's own lookback may be shorter than that.
+    `seen` is not aggregated: a pod that is there twice can only be told by all its labels.
+
     The fields stand in the order in which they must be asked. A scrape may arrive in between: an old process
     start with new counters looks like a fall and is dropped, whereas a new process start with the old process's
     counters would count its whole life again.
     """
 
+    newest: str
     started: str
     seen: str
     sampled: str
@@ -48,10 +59,12 @@ def queries(datasource: Datasource, edges_ms: Iterable[float]) -> Queries:
     requests = selector(metrics.requests, datasource.matchers)
     buckets = selector(metrics.latency_buckets, datasource.matchers, f"{EDGE_LABEL}=~{quoted(edge_pattern(edges))}")
     uptime = selector(metrics.uptime, datasource.pod_matchers)
+    by_process = ", ".join(dict.fromkeys((labels.pod, *TARGET_LABELS)))
     return Queries(
+        newest=f"max(max_over_time(timestamp({uptime})[{AHEAD_SECONDS}s:{_AHEAD_STEP_SECONDS}s]))",
         started=f"max by ({labels.pod}) (timestamp({uptime}) - {uptime})",
-        seen=f"max by ({labels.pod}) (timestamp({uptime}))",
-        sampled=f"max by ({labels.pod}) (timestamp({requests}))",
+        seen=f"timestamp({uptime})",
+        sampled=f"max by ({by_process}) (timestamp({requests}))",
         buckets=f"sum by ({labels.pod}, {labels.service}, {labels.namespace}, {EDGE_LABEL}) ({buckets})"
         if edges
         else None,
@@ -90,11 +103,11 @@ def edge_pattern(edges_ms: Iterable[float]) -> str:
 def spellings(edge_ms: float) -> tuple[str, ...]:
     """Return the ways in which Prometheus writes a finite edge.
 
-    2.x keeps what the gateway wrote (Envoy: `500`); 3.x normalizes to OpenMetrics (`500.0`); from a million on,
-    Go's shortest form has an exponent (`1.8e+06`).
+    2.x keeps what the gateway wrote (Envoy: `500`); 3.x normalizes to OpenMetrics (`500.0`); Go's shortest form has
+    an exponent from a million on (`1.8e+06`), and other exporters write one for any number (`5e-01`).
     """
     edge = float(edge_ms)
     whole = f"{edge:.0f}" if edge.is_integer() else repr(edge)
     with_point = f"{whole}.0" if edge.is_integer() else whole
     exponent = next(text for digits in range(18) if float(text := f"{edge:.{digits}e}") == edge)
-    return tuple(dict.fromkeys((whole, with_point, exponent) if edge >= _EXPONENT_FROM else (whole, with_point)))
+    return tuple(dict.fromkeys((whole, with_point, exponent)))

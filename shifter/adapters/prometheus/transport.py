@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
@@ -32,9 +33,18 @@ from shifter.errors import MetricsUnavailableError
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """A cluster of 500 namespaces with 5 gateway pods answers some 3 MiB; far beyond that the query has no aggregation."""
 
+MAX_ANSWER_VALUES = 2_000_000
+"""More lists, objects and commas than `MAX_ANSWER_BYTES` of real rows have. 32 MiB of empty lists would take 700 MB
+and, parsed twice in one piece, keep every other thread waiting for seconds."""
+
 _CHUNK_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 200
 _OK = 200
+_HINTS = {
+    401: "; look at the fleet's bearerTokenFile",
+    403: "; look at the fleet's bearerTokenFile",
+    404: "; is the fleet's url that of a Prometheus?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Answer:
 class Connection:
     """A connection for the queries of one read; not for several threads. Close it, or use it as a context manager.
 
+    `where` is what people call the place it leads to.
+
     Args:
         datasource: where, and with which credentials; their files are read here, so that a rotated token works.
         name: what people call this datasource.
@@ -70,12 +82,12 @@ class Connection:
     """
 
     def __init__(self, datasource: Datasource, name: str, clock: Callable[[], float]) -> None:
-        self._where = f"{name} metrics ({datasource.url})"
+        self.where = f"{name} metrics ({datasource.url})"
         self._clock = clock
         self._timeout_seconds = datasource.timeout.total_seconds()
         # All queries together get twice the timeout of one: a server that is late each time is not up.
         self._deadline = clock() + 2 * self._timeout_seconds
-        self._answer = Answer(self._where)
+        self._answer = Answer(self.where)
         self._answer_deadline = self._deadline
         session = Session()
         session.trust_env = False
@@ -92,7 +104,7 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._connect.close()
 
-    def ask(self, subject: str, query: str, at: datetime) -> Answer:
+    def ask(self, subject: str, query: str, at: datetime | None) -> Answer:
         """Return the instant vector of a query.
 
         Takes at most three times the datasource's timeout (connecting, first byte, rest), and all calls on one
@@ -101,18 +113,20 @@ class Connection:
         Args:
             subject: what is asked, for people.
             query: PromQL.
-            at: evaluation time; part of the query, so that the answer can be had again.
+            at: evaluation time; part of the query, so that the answer can be had again. None: Prometheus' own now.
 
         Raises:
             MetricsUnavailableError: no answer, an error, partial data, or not a vector of finite numbers.
         """
-        self._answer = Answer(f"{self._where}, {subject}")
+        self._answer = Answer(f"{self.where}, {subject}")
         now = self._clock()
         left_seconds = min(self._timeout_seconds, self._deadline - now)
         if left_seconds <= 0:
             raise self._answer.refusal("no time left, the queries before it took too long")
         self._answer_deadline = now + left_seconds
-        params = {"time": f"{at.timestamp():.3f}", "timeout": f"{max(1, round(left_seconds * 1000))}ms"}
+        params = {"timeout": f"{max(1, round(left_seconds * 1000))}ms"}
+        if at is not None:
+            params["time"] = f"{at.timestamp():.3f}"
         try:
             rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
         except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
@@ -140,13 +154,19 @@ class Connection:
 
     def _judge(self, response: Response) -> None:
         if response.is_redirect or 300 <= response.status_code < 400:  # noqa: PLR2004 - the HTTP class
-            raise self._answer.refusal(f"redirects (HTTP {response.status_code}); write the final address in the fleet")
+            to = _host(response.headers.get("Location", ""))
+            raise self._answer.refusal(
+                f"redirects{to} (HTTP {response.status_code}); write the final address in the fleet"
+            )
+        if _values(response.content) > MAX_ANSWER_VALUES:
+            raise self._answer.refusal(f"answered more than {MAX_ANSWER_VALUES} values")
         envelope = _json_object(response.content)
         if response.status_code != _OK:
             said = _shown(str(envelope.get("error"))) if envelope else _foreign(response)
-            raise self._answer.refusal(f"answered HTTP {response.status_code}: {said}")
+            hint = _HINTS.get(response.status_code, "")
+            raise self._answer.refusal(f"answered HTTP {response.status_code}: {said}{hint}")
         if envelope is None:
-            raise self._answer.refusal(f"answered something that is not JSON: {_foreign(response)}")
+            raise self._answer.refusal(f"answered no JSON; is that a Prometheus? It begins: {_foreign(response)}")
         complaint = _complaint(envelope)
         if complaint:
             raise self._answer.refusal(complaint)
@@ -192,6 +212,21 @@ class _BoundedBody:
 
     def release_conn(self) -> None:
         self._raw.release_conn()
+
+
+def _host(location: str) -> str:
+    """Return where a redirect leads, for people: no path and no query, which may hold somebody's secret."""
+    try:
+        parts = urlsplit(location)
+        host = parts.hostname
+    except ValueError:
+        return ""
+    return f" to {plain(f'{parts.scheme}://{host}', LONGEST_FOREIGN_TEXT)}" if host else ""
+
+
+def _values(body: bytes) -> int:
+    """Return how many values a JSON text has at most."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
