@@ -35,21 +35,25 @@ class Fault(StrEnum):
 
     BUSY = "busy"
     """Refused as if another operation were running; nothing is done."""
+    QUOTA = "quota"
+    """Refused for good; nothing is done."""
     AMBIGUOUS_BEFORE = "ambiguous before"
-    """The answer is lost and the request was, too: nothing is done."""
+    """The answer is lost (or the connection reset) and the request was, too: nothing is done."""
     AMBIGUOUS_AFTER = "ambiguous after"
-    """The answer is lost, the request was not: the operation goes on, and nobody has its id."""
+    """The answer is lost (or the connection reset), the request was not: it goes on, and nobody has its id."""
     TASK_FAILS = "task fails"
     """Accepted; later it failed and changed nothing."""
     TASK_LIES = "task lies"
     """Accepted; later it claims success and changed nothing."""
     TASK_HALF = "task half"
     """Accepted; later it failed, with half of the members changed."""
+    TASK_ENDLESS = "task endless"
+    """Accepted; it runs for ever and changes nothing, and its domain is busy until `release_lock`."""
     UNREACHABLE = "unreachable"
     """Nobody answers; nothing is done."""
 
 
-_ACCEPTED = frozenset({Fault.AMBIGUOUS_AFTER, Fault.TASK_FAILS, Fault.TASK_LIES, Fault.TASK_HALF})
+_ACCEPTED = frozenset({Fault.AMBIGUOUS_AFTER, Fault.TASK_FAILS, Fault.TASK_LIES, Fault.TASK_HALF, Fault.TASK_ENDLESS})
 _FAILED = frozenset({Fault.TASK_FAILS, Fault.TASK_HALF})
 
 
@@ -183,9 +187,12 @@ class MemoryProvider:
             self._locked.add(domain)
 
     def release_lock(self, domain: str) -> None:
-        """End what `hold_lock` began; harmless if nothing did."""
+        """End what `hold_lock` or an endless task began; harmless if nothing did."""
         with self._lock:
             self._locked.discard(domain)
+            id_ = self._running.get(domain)
+            if id_ is not None and self._tasks[id_].fault is Fault.TASK_ENDLESS:
+                del self._running[domain]
 
     def put_rule(self, route: Route, rule: Rule) -> None:
         """Put a rule in place, new or instead of the old one."""
@@ -249,6 +256,8 @@ class MemoryProvider:
         self._reach(domain)
         self._refuse(changes)
         fault = self._take(domain, frozenset(Fault) - {Fault.UNREACHABLE})
+        if fault is Fault.QUOTA:
+            raise ProviderRefusedError("the quota of the account is exceeded")
         if fault is Fault.AMBIGUOUS_BEFORE:
             raise AmbiguousWriteError("the answer was lost; the write may have been carried out")
         if fault is Fault.BUSY or domain in self._locked or domain in self._running:
@@ -303,7 +312,7 @@ class MemoryProvider:
 
     def _finish_if_due(self, domain: str) -> None:
         task = self._tasks[self._running[domain]]
-        if task.looks > 0:
+        if task.looks > 0 or task.fault is Fault.TASK_ENDLESS:
             return
         del self._running[domain]
         state = OperationState(Progress.DONE)

@@ -374,7 +374,7 @@ def test_a_task_status_is_understood_as_a_number_and_as_text(status: object, pro
 def test_a_task_status_nobody_documented_is_no_answer() -> None:
     provider = ClbProvider(Told({"DescribeTaskStatus": {"Status": 3}}))
 
-    with pytest.raises(ProviderUnavailableError, match="status 3"):
+    with pytest.raises(ProviderUnavailableError, match="DescribeTaskStatus: status 3 of 1 means nothing"):
         provider.check(Operation(a_route().domain, "1"))
 
 

@@ -94,11 +94,11 @@ def test_a_member_whose_health_nobody_tells_is_unchecked() -> None:
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({"Weight": None}, "no readable Weight"),
-        ({"Weight": "much"}, "no readable Weight"),
-        ({"Weight": float("inf")}, "no readable Weight"),
-        ({"Port": None}, "no readable Port"),
-        ({"Type": "NAT", "PrivateIpAddresses": None}, "port 80 has no address"),
+        ({"Weight": None}, "it has no readable Weight"),
+        ({"Weight": "much"}, "it has no readable Weight"),
+        ({"Weight": float("inf")}, "it has no readable Weight"),
+        ({"Port": None}, "it has no readable Port"),
+        ({"Type": "NAT", "PrivateIpAddresses": None}, "the one on port 80 has no address"),
     ],
 )
 def test_a_member_that_cannot_be_read_makes_its_own_rule_unknown_and_no_other(facts: dict[str, Any], why: str) -> None:

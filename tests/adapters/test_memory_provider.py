@@ -70,23 +70,31 @@ def test_the_same_balancer_name_in_two_regions_is_two_domains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("fault", "error", "said"),
     [
-        (Fault.BUSY, ProviderUnavailableError),
-        (Fault.UNREACHABLE, ProviderUnavailableError),
-        (Fault.AMBIGUOUS_BEFORE, AmbiguousWriteError),
+        (Fault.BUSY, ProviderUnavailableError, f"another operation is running in {SHOP.domain}; try again later"),
+        (Fault.QUOTA, ProviderRefusedError, "the quota of the account is exceeded"),
+        (Fault.UNREACHABLE, ProviderUnavailableError, "nobody answers"),
+        (Fault.AMBIGUOUS_BEFORE, AmbiguousWriteError, "the answer was lost; the write may have been carried out"),
     ],
 )
-def test_a_fault_strikes_as_often_as_it_was_ordered_and_does_nothing(fault: Fault, error: type[Exception]) -> None:
+def test_a_fault_strikes_as_often_as_it_was_ordered_and_does_nothing(
+    fault: Fault, error: type[Exception], said: str
+) -> None:
     provider = a_provider(looks=0)
     provider.inject(fault, times=2)
 
     for _ in range(2):
-        with pytest.raises(error):
+        with pytest.raises(error, match=said):
             provider.submit([Change(SHOP, AFTER)])
     assert provider.writes == ()
     provider.submit([Change(SHOP, AFTER)])
     assert weights(provider) == AFTER
+
+
+def test_an_operation_that_nobody_started_is_refused() -> None:
+    with pytest.raises(ProviderRefusedError, match=f"there is no operation any in {SHOP.domain}"):
+        a_provider().check(Operation(SHOP.domain, "any"))
 
 
 def test_a_fault_of_one_domain_spares_the_others() -> None:
@@ -184,9 +192,33 @@ def test_a_rule_can_be_refused_warned_of_slow_and_removed() -> None:
 def test_a_persons_hand_cannot_touch_members_that_are_not_there(key: str) -> None:
     provider = a_provider()
 
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f" has no member {key}$"):
         provider.edit_weights(SHOP, {key: 1})
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f" has no member {key}$"):
         provider.set_health(SHOP, key, Health.DEAD)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f" has no member {key}$"):
         provider.remove_server(SHOP, key)
+
+
+def test_an_endless_task_runs_on_and_keeps_its_domain_busy_until_it_is_released() -> None:
+    provider = a_provider(looks=0)
+    provider.inject(Fault.TASK_ENDLESS)
+    operation = provider.submit([Change(SHOP, AFTER)])
+    for _ in range(5):
+        assert provider.check(operation).progress is Progress.RUNNING
+        with pytest.raises(ProviderUnavailableError):
+            provider.submit([Change(SHOP, AFTER)])
+
+    provider.release_lock(SHOP.domain)
+    provider.submit([Change(PAY, AFTER)])
+    assert provider.check(operation).progress is Progress.RUNNING
+    assert (weights(provider, SHOP), weights(provider, PAY)) == ({"old:1": 100, "new:2": 0}, AFTER)
+
+
+def test_releasing_a_lock_does_not_end_an_operation_under_way() -> None:
+    provider = a_provider(looks=3)
+    provider.submit([Change(SHOP, AFTER)])
+    provider.release_lock(SHOP.domain)
+
+    with pytest.raises(ProviderUnavailableError):
+        provider.submit([Change(PAY, AFTER)])

@@ -43,7 +43,7 @@ def test_only_so_many_calls_are_left_behind_and_those_that_end_make_room() -> No
         with pytest.raises(OverdueError):
             calls.run(released.wait, 0.01)
 
-    with pytest.raises(CrowdedError, match="2 earlier calls"):
+    with pytest.raises(CrowdedError, match="2 earlier calls have still not ended"):
         calls.run(lambda: 7, 5)
     released.set()
     assert answered_by(calls, time.monotonic() + 5) == 7

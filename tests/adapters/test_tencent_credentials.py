@@ -66,9 +66,47 @@ def test_a_pair_that_is_replaced_while_it_is_read_is_never_mixed(tmp_path: Path)
     assert credentials.get_credential_info() == ("id-2", "key-2", None)
 
 
+def test_a_pair_that_never_rests_is_refused_and_read_again_the_next_time(tmp_path: Path) -> None:
+    # As above, and each time the reader stops at a pipe, a new one takes its place.
+    write_pair(tmp_path, 1)
+    (tmp_path / "key").unlink()
+    os.mkfifo(tmp_path / "key")
+
+    def rotate() -> None:
+        for _ in range(3):
+            with (tmp_path / "key").open("w") as pipe:
+                os.mkfifo(tmp_path / "next")
+                (tmp_path / "next").rename(tmp_path / "key")
+                pipe.write("key-1")
+
+    rotation = threading.Thread(target=rotate)
+    rotation.start()
+    credentials = pair(tmp_path)
+    with pytest.raises(ProviderRefusedError, match="id keeps changing while it is read"):
+        credentials.refresh()
+    rotation.join()
+    (tmp_path / "key").unlink()
+    write_pair(tmp_path, 2)
+    credentials.refresh()
+
+    assert credentials.get_credential_info() == ("id-2", "key-2", None)
+
+
 @pytest.mark.parametrize("name", ["id", "key", "token"])
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"two canaries", b"\xff\xfe\x00canary", "canäry".encode()])
-def test_a_file_that_cannot_be_used_is_named_but_not_quoted(tmp_path: Path, name: str, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "must hold exactly one word"),
+        (b" \n", "must hold exactly one word"),
+        (b"two canaries", "must hold exactly one word"),
+        (b"\xff\xfe\x00canary", "is not plain text"),
+        ("canäry".encode(), "is not plain text"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_but_not_quoted(
+    tmp_path: Path, name: str, content: bytes | None, why: str
+) -> None:
     write_pair(tmp_path, 1)
     (tmp_path / name).unlink()
     if content is not None:
@@ -77,7 +115,7 @@ def test_a_file_that_cannot_be_used_is_named_but_not_quoted(tmp_path: Path, name
         pair(tmp_path, token=True).refresh()
     told = "".join(traceback.format_exception(caught.value))
 
-    assert str(tmp_path / name) in str(caught.value)
+    assert str(caught.value).startswith(f"credential file {tmp_path / name} {why}")
     assert "canar" not in told.replace(str(tmp_path), "")
 
 

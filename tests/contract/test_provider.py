@@ -59,6 +59,8 @@ class Bench(Protocol):
 
     def goes_wrong(self, how: str) -> None: ...
 
+    def somebody_releases(self) -> None: ...
+
 
 class MemoryBench:
     FAULTS = {  # noqa: RUF012 - a table
@@ -68,6 +70,10 @@ class MemoryBench:
         "task fails": memory.Fault.TASK_FAILS,
         "task lies": memory.Fault.TASK_LIES,
         "task half": memory.Fault.TASK_HALF,
+        "task endless": memory.Fault.TASK_ENDLESS,
+        "reset on the way": memory.Fault.AMBIGUOUS_BEFORE,
+        "reset on the way back": memory.Fault.AMBIGUOUS_AFTER,
+        "quota": memory.Fault.QUOTA,
     }
 
     def __init__(self) -> None:
@@ -101,6 +107,9 @@ class MemoryBench:
     def goes_wrong(self, how: str) -> None:
         self.memory.inject(self.FAULTS[how])
 
+    def somebody_releases(self) -> None:
+        self.memory.release_lock(SHOP.domain)
+
 
 class ClbBench:
     FAULTS = {  # noqa: RUF012 - a table
@@ -110,6 +119,10 @@ class ClbBench:
         "task fails": ("BatchModifyTargetWeight", lab.FaultKind.TASK_FAILS),
         "task lies": ("BatchModifyTargetWeight", lab.FaultKind.TASK_LIES),
         "task half": ("BatchModifyTargetWeight", lab.FaultKind.TASK_HALF),
+        "task endless": ("BatchModifyTargetWeight", lab.FaultKind.TASK_ENDLESS),
+        "reset on the way": ("BatchModifyTargetWeight", lab.FaultKind.RESET_BEFORE),
+        "reset on the way back": ("BatchModifyTargetWeight", lab.FaultKind.RESET_AFTER),
+        "quota": ("BatchModifyTargetWeight", lab.FaultKind.QUOTA),
     }
     LOCATIONS = {SHOP.id: "loc-shop0001", PAY.id: "loc-pay00001"}  # noqa: RUF012 - a table
     WORK_SECONDS = 0.5
@@ -178,7 +191,11 @@ class ClbBench:
 
     def goes_wrong(self, how: str) -> None:
         action, kind = self.FAULTS[how]
-        self.emulator.inject(lab.Fault(action=action, kind=kind))
+        # Longer than any test takes: what holds a lock holds it until it is released.
+        self.emulator.inject(lab.Fault(action=action, kind=kind, seconds=60))
+
+    def somebody_releases(self) -> None:
+        self.emulator.release_lock(BALANCER)
 
     @staticmethod
     def _target(key: str) -> lab.TargetKey:
@@ -292,8 +309,9 @@ def test_a_domain_busy_with_somebody_elses_operation_refuses_and_accepts_later(b
     assert seen(bench).weights == AFTER
 
 
-def test_an_ambiguous_write_that_never_arrived_is_told_by_reading_back(bench: Bench) -> None:
-    bench.goes_wrong("lost on the way")
+@pytest.mark.parametrize("how", ["lost on the way", "reset on the way"])
+def test_an_ambiguous_write_that_never_arrived_is_told_by_reading_back(bench: Bench, how: str) -> None:
+    bench.goes_wrong(how)
 
     with pytest.raises(AmbiguousWriteError):
         bench.provider.submit([Change(SHOP, AFTER)])
@@ -302,8 +320,9 @@ def test_an_ambiguous_write_that_never_arrived_is_told_by_reading_back(bench: Be
     assert seen(bench).weights == BEFORE
 
 
-def test_an_ambiguous_write_that_did_arrive_is_told_by_reading_back(bench: Bench) -> None:
-    bench.goes_wrong("lost on the way back")
+@pytest.mark.parametrize("how", ["lost on the way back", "reset on the way back"])
+def test_an_ambiguous_write_that_did_arrive_is_told_by_reading_back(bench: Bench, how: str) -> None:
+    bench.goes_wrong(how)
 
     with pytest.raises(AmbiguousWriteError):
         bench.provider.submit([Change(SHOP, AFTER)])
@@ -334,6 +353,27 @@ def test_a_half_applied_operation_is_seen_by_reading_back(bench: Bench) -> None:
     assert state.progress is Progress.FAILED
     assert seen(bench).weights not in (BEFORE, AFTER)
     assert all(weight in {BEFORE[key], AFTER[key]} for key, weight in seen(bench).weights.items())
+
+
+def test_an_endless_operation_keeps_its_domain_busy_until_it_is_released(bench: Bench) -> None:
+    bench.goes_wrong("task endless")
+    operation = bench.provider.submit([Change(SHOP, AFTER)])
+
+    for _ in range(3):
+        assert bench.provider.check(operation).progress is Progress.RUNNING
+        with pytest.raises(ProviderUnavailableError):
+            bench.provider.submit([Change(PAY, AFTER)])
+    bench.somebody_releases()
+    finished(bench, bench.provider.submit([Change(PAY, AFTER)]))
+    assert (seen(bench).weights, seen(bench, PAY).weights) == (BEFORE, AFTER)
+
+
+def test_an_exhausted_quota_is_a_refusal_that_changes_nothing(bench: Bench) -> None:
+    bench.goes_wrong("quota")
+
+    with pytest.raises(ProviderRefusedError, match="quota"):
+        bench.provider.submit([Change(SHOP, AFTER)])
+    assert seen(bench).weights == BEFORE
 
 
 def test_an_unanswered_read_is_unavailable_and_passes(bench: Bench) -> None:
@@ -378,18 +418,18 @@ def test_a_change_that_cannot_be_right_is_refused_and_changes_nothing(bench: Ben
 
 
 def test_a_route_given_twice_in_one_submit_is_refused(bench: Bench) -> None:
-    with pytest.raises(ProviderRefusedError, match="twice"):
+    with pytest.raises(ProviderRefusedError, match="a route is changed twice in one batch"):
         bench.provider.submit([Change(SHOP, AFTER), Change(SHOP, BEFORE)])
 
 
 def test_several_domains_in_one_call_are_our_own_bug(bench: Bench) -> None:
     elsewhere = Route(REGION, "lb-other", LISTENER, "shop.example.com", "/", SHOP.source, SHOP.target)
 
-    with pytest.raises(InvariantError):
+    with pytest.raises(InvariantError, match="routes of several lock domains in one call"):
         bench.provider.observe([SHOP, elsewhere])
-    with pytest.raises(InvariantError):
+    with pytest.raises(InvariantError, match="routes of several lock domains in one call"):
         bench.provider.submit([Change(SHOP, AFTER), Change(elsewhere, AFTER)])
-    with pytest.raises(InvariantError):
+    with pytest.raises(InvariantError, match="an empty batch of changes was submitted"):
         bench.provider.submit([])
 
 

@@ -23,7 +23,6 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from shifter.lab.emulator import Emulator, Health, Listener, LoadBalancer, Rule, Target, TargetGroup, TargetKind
 from shifter.lab.emulator.api import Admitted
 from shifter.lab.emulator.envelope import Reply
-from shifter.lab.emulator.faults import Fault
 from shifter.lab.emulator.server import LoopbackServer, Web
 from shifter.lab.emulator.signing import HttpRequest
 
@@ -139,8 +138,8 @@ class Switch:
     def perform(self, admitted: Admitted) -> Reply:
         return self.present.perform(admitted)
 
-    def inject(self, fault: Fault) -> None:
-        self.present.inject(fault)
+    def control(self, name: str, order: object) -> Mapping[str, Any]:
+        return self.present.control(name, order)
 
     def state(self) -> Mapping[str, Any]:
         return self.present.state()

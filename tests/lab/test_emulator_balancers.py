@@ -38,6 +38,10 @@ def a_rule(*targets: tuple[int, Health], check: bool = True) -> Rule:
     )
 
 
+def a_listener(protocol: str, *rules: Rule) -> Listener:
+    return Listener(listener_id="lbl-1", protocol=protocol, port=80, rules=rules)
+
+
 def served(rule: Rule) -> list[int]:
     """The effective weight of each target, 0 for those that get nothing."""
     weights = serving(rule)
@@ -82,19 +86,29 @@ def test_a_rule_without_targets_is_not_dark() -> None:
 
 
 @pytest.mark.parametrize(
-    "build",
+    ("build", "why"),
     [
-        lambda: Target(kind=TargetKind.CVM, ip="10.0.0.1", port=80),
-        lambda: Target(kind=TargetKind.ENI, ip="10.0.0.1", port=80, weight=101),
-        lambda: Rule(location_id="loc-1", targets=(a_rule((1, ALIVE)).targets[0],) * 2),
-        lambda: Listener(listener_id="lbl-1", protocol="TCP", port=80, rules=()),
-        lambda: Listener(listener_id="lbl-1", protocol="HTTP", port=80, rules=(a_rule(),)),
-        lambda: Listener(listener_id="lbl-1", protocol="QUIC", port=443, rules=(a_rule(), a_rule())),
-        lambda: Listener(listener_id="lbl-1", protocol="SCTP", port=80, rules=(a_rule(),)),
+        (
+            lambda: Target(kind=TargetKind.CVM, ip="10.0.0.1", port=80),
+            r"the CVM target 10\.0\.0\.1:80 needs an instance id",
+        ),
+        (
+            lambda: Target(kind=TargetKind.ENI, ip="10.0.0.1", port=80, weight=101),
+            r"weight 101 of 10\.0\.0\.1:80 is not in 0\.\.100",
+        ),
+        (
+            lambda: Rule(location_id="loc-1", targets=(a_rule((1, ALIVE)).targets[0],) * 2),
+            "two targets of loc-1 have the same address and port",
+        ),
+        (lambda: a_rule(*[(1, ALIVE)] * 201), "loc-1 has 201 targets; the quota is 200"),
+        (lambda: a_listener("TCP"), "a layer-4 listener has exactly one rule, without a domain"),
+        (lambda: a_listener("QUIC", a_rule(), a_rule()), "a layer-4 listener has exactly one rule, without a domain"),
+        (lambda: a_listener("HTTP", a_rule()), "every rule of a layer-7 listener has a domain and a URL"),
+        (lambda: a_listener("SCTP", a_rule()), "lbl-1: no such protocol: SCTP"),
     ],
 )
-def test_a_balancer_that_cannot_exist_cannot_be_built(build: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match=r"."):
+def test_a_balancer_that_cannot_exist_cannot_be_built(build: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         build()
 
 
@@ -286,7 +300,7 @@ def test_a_taken_port_is_an_os_error_and_an_emulator_starts_once() -> None:
         port = first.start()
         with pytest.raises(OSError, match="in use"):
             second.start(port)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="this emulator was started before; make a new one"):
             first.start()
     finally:
         first.stop()

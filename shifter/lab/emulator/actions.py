@@ -5,6 +5,7 @@ emulator does not act on are refused with UnsupportedOperation rather than ignor
 too much and look right. Order of a write: shape, existence, state of the balancer, lock; then a task.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,15 +13,21 @@ from types import MappingProxyType
 from typing import Any
 
 from shifter.lab.emulator import shapes
-from shifter.lab.emulator.balancers import MAX_WEIGHT, PROTOCOLS, Listener, LoadBalancer, Rule
+from shifter.lab.emulator.balancers import MAX_TARGETS, MAX_WEIGHT, PROTOCOLS, Listener, LoadBalancer, Rule
 from shifter.lab.emulator.cloud import Cloud, Fate, Task
 from shifter.lab.emulator.envelope import ApiError
-from shifter.lab.emulator.faults import TASK_FATES, TASK_KINDS, Faults
+from shifter.lab.emulator.faults import TASK_FATES, TASK_KINDS, Fault, Faults
 from shifter.lab.emulator.parameters import Many, Structure, Text, Whole
-from shifter.lab.emulator.writes import changes_of, find_listener
+from shifter.lab.emulator.writes import Changes, changes_of, find_listener
 
 Json = Mapping[str, Any]
 _BATCH_TARGETS_AT_MOST = 500
+
+_BUSY = (
+    "Loadbalancer({}) is not in normal desState, maybe some tasks are being processed, please try later.",
+    "Your task is working (DelQLBL4ListenerDevice). Pls wait for the task to complete and try again.",
+)
+"""How the real API words one and the same code, as other people's controllers have met it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,22 +192,27 @@ def _write(call: Call, items: list[Json]) -> Json:
     if not balancer.running or balancer.isolated:
         raise ApiError("FailedOperation.InvalidLBStatus", f"The status of {lb_id} does not allow this.")
     if call.cloud.is_locked(lb_id, call.now):
-        raise ApiError(
-            "FailedOperation.ResourceInOperating",
-            f"Loadbalancer({lb_id}) is not in normal desState, maybe some tasks are being processed, please try later.",
-        )
+        raise ApiError("FailedOperation.ResourceInOperating", call.rng.choice(_BUSY).format(lb_id))
     fault = call.faults.take(call.action, {lb_id}, TASK_KINDS)
+    _submit(call, lb_id, changes, fault)
+    return {}
+
+
+def _submit(call: Call, lb_id: str, changes: Changes, fault: Fault | None) -> None:
+    fate = Fate.SUCCEED if fault is None else TASK_FATES[fault.kind]
     due_at = call.now + call.rng.uniform(*call.pace.delay_seconds)
+    locked_until = due_at + call.pace.lock_linger_seconds
+    if fault is not None and fate is Fate.ENDLESS:
+        due_at, locked_until = math.inf, call.now + fault.seconds
     task = Task(
         task_id=call.request_id,
         lb_id=lb_id,
         action=call.action,
         changes=changes,
         due_at=due_at,
-        fate=Fate.SUCCEED if fault is None else TASK_FATES[fault.kind],
+        fate=fate,
     )
-    call.cloud.submit(task, locked_until=due_at + call.pace.lock_linger_seconds)
-    return {}
+    call.cloud.submit(task, locked_until=locked_until)
 
 
 def _balancer(call: Call) -> LoadBalancer:
@@ -316,8 +328,8 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
                 members={
                     "LoadBalancerId": _ID,
                     **_RULE,
-                    # No limit is documented here; a rule holds at most 200 targets.
-                    "Targets": Many(of=_TARGET, at_least=1, at_most=200, required=True),
+                    # No limit is documented here; a rule holds no more.
+                    "Targets": Many(of=_TARGET, at_least=1, at_most=MAX_TARGETS, required=True),
                 }
             ),
             handle=_modify_target_weight,

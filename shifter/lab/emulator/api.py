@@ -11,13 +11,14 @@ import json
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shifter.lab.emulator.actions import ACTIONS, Call, Pace
 from shifter.lab.emulator.cloud import Cloud
-from shifter.lab.emulator.envelope import JSON_TYPE, ApiError, Reply, bad_gateway, refusal, success
+from shifter.lab.emulator.envelope import JSON_TYPE, ApiError, Ending, Reply, bad_gateway, refusal, success
 from shifter.lab.emulator.faults import CALL_KINDS, Fault, FaultKind, Faults
+from shifter.lab.emulator.nulls import with_nulls
 from shifter.lab.emulator.parameters import check
 from shifter.lab.emulator.signing import HttpRequest, Keys, verify
 
@@ -45,6 +46,13 @@ REGIONS = frozenset(
     }
 )
 _INTERNAL_ERROR = ApiError("InternalError", "An internal error has occurred. Retry your request.")
+_QUOTA = ApiError("LimitExceeded", "The quota of your account is exceeded.")
+_WITH_CHARSET = f"{JSON_TYPE}; charset=utf-8"
+_ENDINGS = {
+    FaultKind.LOST_REPLY: Ending.LOST,
+    FaultKind.RESET_AFTER: Ending.RESET,
+    FaultKind.TRUNCATED: Ending.TRUNCATED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,19 +105,16 @@ class Api:
         except ApiError as error:
             return refusal(error, request_id)
         fault = self._faults.take(action, self._balancers_named(parameters), CALL_KINDS)
-        match fault.kind if fault is not None else None:
-            case FaultKind.THROTTLE:
-                return refusal(_too_fast(CALLS_PER_SECOND + 1), request_id)
-            case FaultKind.ERROR_BEFORE:
-                return refusal(_INTERNAL_ERROR, request_id)
-            case FaultKind.WRONG_CONTENT_TYPE:
-                return refusal(_INTERNAL_ERROR, request_id, content_type=f"{JSON_TYPE}; charset=utf-8")
-            case FaultKind.HTML_502:
-                return bad_gateway(502)
+        if fault is not None and (spoilt := _before(fault.kind, request_id)) is not None:
+            return spoilt
         return Admitted(action=action, parameters=parameters, request_id=request_id, region=region, fault=fault)
 
     def perform(self, admitted: Admitted, now: float) -> Reply:
         """Work on an admitted call; `now` is seconds since the epoch, after any wait."""
+        kind = admitted.fault.kind if admitted.fault is not None else None
+        if admitted.fault is not None and kind is FaultKind.LOCKED:
+            for lb_id in self._balancers_named(admitted.parameters):
+                self._cloud.hold_lock(lb_id, now + admitted.fault.seconds)
         call = Call(
             action=admitted.action,
             parameters=admitted.parameters,
@@ -122,15 +127,17 @@ class Api:
             pace=self._pace,
         )
         try:
-            reply = success(ACTIONS[admitted.action].handle(call), admitted.request_id)
+            answer = ACTIONS[admitted.action].handle(call)
         except ApiError as error:
             reply = refusal(error, admitted.request_id)
-        match admitted.fault.kind if admitted.fault is not None else None:
-            case FaultKind.ERROR_AFTER:
-                return refusal(_INTERNAL_ERROR, admitted.request_id)
-            case FaultKind.LOST_REPLY:
-                return Reply(reply.body, lost=True)
-        return reply
+        else:
+            if kind is FaultKind.NULLS:
+                answer = with_nulls(admitted.action, answer, self._rng)
+            after = kind is FaultKind.WRONG_CONTENT_TYPE_AFTER
+            reply = success(answer, admitted.request_id, content_type=_WITH_CHARSET if after else JSON_TYPE)
+        if kind is FaultKind.ERROR_AFTER:
+            return refusal(_INTERNAL_ERROR, admitted.request_id)
+        return reply if kind is None else replace(reply, ending=_ENDINGS.get(kind, Ending.SENT))
 
     def _identify(self, request: HttpRequest, now: float) -> tuple[str, str]:
         """Return the action and region of a request that is signed, known, and not too frequent."""
@@ -161,6 +168,22 @@ class Api:
         task = self._cloud.task(parameters.get("TaskId", ""))
         named = {parameters.get("LoadBalancerId"), task.lb_id if task is not None else None}
         return frozenset({one for one in named if one}) | frozenset(parameters.get("LoadBalancerIds", ()))
+
+
+def _before(kind: FaultKind, request_id: str) -> Reply | None:
+    """Return what a call hears that is not worked on at all; None if it is."""
+    refusals = {
+        FaultKind.THROTTLE: _too_fast(CALLS_PER_SECOND + 1),
+        FaultKind.QUOTA: _QUOTA,
+        FaultKind.ERROR_BEFORE: _INTERNAL_ERROR,
+    }
+    if kind in refusals:
+        return refusal(refusals[kind], request_id)
+    if kind is FaultKind.WRONG_CONTENT_TYPE:
+        return refusal(_INTERNAL_ERROR, request_id, content_type=_WITH_CHARSET)
+    if kind is FaultKind.RESET_BEFORE:
+        return Reply(b"", ending=Ending.RESET)
+    return bad_gateway(502) if kind is FaultKind.HTML_502 else None
 
 
 def _header(request: HttpRequest, name: str) -> str:

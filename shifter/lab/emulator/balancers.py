@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 DEFAULT_WEIGHT = 10
 MAX_WEIGHT = 100
+MAX_TARGETS = 200
+"""The account's quota of targets per rule, as TKE's documents have it; product document 214/6187 says 100."""
 # Not QUIC: the SDK's models give rules to HTTP and HTTPS listeners only, and QUIC a health check of its own.
 L7_PROTOCOLS = frozenset({"HTTP", "HTTPS"})
 PROTOCOLS = L7_PROTOCOLS | {"TCP", "UDP", "TCP_SSL", "QUIC"}
@@ -104,6 +106,8 @@ class Rule:
     def __post_init__(self) -> None:
         if len({target.key for target in self.targets}) != len(self.targets):
             raise ValueError(f"two targets of {self.location_id} have the same address and port")
+        if len(self.targets) > MAX_TARGETS:
+            raise ValueError(f"{self.location_id} has {len(self.targets)} targets; the quota is {MAX_TARGETS}")
 
     @property
     def weights(self) -> Mapping[TargetKey, int]:

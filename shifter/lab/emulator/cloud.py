@@ -5,6 +5,7 @@ then do the weights change. Nothing here reads a clock; every method that depend
 `settle` must be called before asking anything. Not thread-safe: the emulator owns the one lock around it.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ class Fate(StrEnum):
     FAIL = "fail"
     LIE = "lie"
     HALF = "half"
+    ENDLESS = "endless"
 
 
 class Outcome(StrEnum):
@@ -47,7 +49,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An accepted write. Its id is the RequestId its caller was given; `due_at` is seconds since the epoch."""
+    """An accepted write. Its id is the RequestId its caller was given.
+
+    `due_at` is seconds since the epoch; one that never ends is due at infinity.
+    """
 
     task_id: str
     lb_id: str
@@ -121,16 +126,26 @@ class Cloud:
 
     def is_locked(self, lb_id: str, now: float) -> bool:
         """Tell whether an operation on this balancer is under way."""
-        return now < self._locked_until.get(lb_id, 0.0)
+        return now < self.locked_until(lb_id)
+
+    def locked_until(self, lb_id: str) -> float:
+        """Return when the last lock ends that this balancer had, in seconds since the epoch; 0 if it had none."""
+        return self._locked_until.get(lb_id, 0.0)
 
     def hold_lock(self, lb_id: str, until: float) -> None:
         """Lock the balancer, as another actor's operation would; never shortens a lock already held."""
-        self._locked_until[lb_id] = max(until, self._locked_until.get(lb_id, 0.0))
+        self._locked_until[lb_id] = max(until, self.locked_until(lb_id))
+
+    def release_lock(self, lb_id: str) -> None:
+        """End every lock that no task still needs: another actor's, and that of a task which never ends."""
+        needed = [task.due_at for task in self._running if task.lb_id == lb_id]
+        self._locked_until[lb_id] = min(self.locked_until(lb_id), max(needed, default=0.0))
 
     def submit(self, task: Task, locked_until: float) -> None:
         """Remember a write and lock its balancer. The caller has checked that it is not locked."""
         self._tasks[task.task_id] = task
-        self._running.append(task)
+        if task.due_at < math.inf:
+            self._running.append(task)
         self.hold_lock(task.lb_id, locked_until)
         while len(self._tasks) > MAX_TASKS:
             del self._tasks[next(iter(self._tasks))]

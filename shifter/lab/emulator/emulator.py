@@ -1,43 +1,33 @@
-"""The emulator as the lab holds it: one object, thread-safe, that owns the clock, the dice and the one lock.
+"""The emulator as the lab holds it: one object, thread-safe, with the API, its server and the ticking of tasks.
 
-Requests, the lab's own calls and the ticking of tasks all go through `_settled`, which first lets everything due
-happen and only then shows the cloud. Listeners of `on_change` are called from the ticking thread alone, outside
-the lock, so they may call back in.
+What others do to the balancers is in `neighbours`, which also owns the lock. Listeners of `on_change` are called
+from the ticking thread alone, outside the lock, so they may call back in.
 """
 
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from shifter.lab.emulator.actions import ACTIONS, Pace
 from shifter.lab.emulator.api import Admitted, Api
-from shifter.lab.emulator.balancers import (
-    Health,
-    LoadBalancer,
-    Rule,
-    RuleKey,
-    Target,
-    TargetKey,
-    serving,
-    with_weights,
-)
-from shifter.lab.emulator.cloud import Cloud, WriteRecord
+from shifter.lab.emulator.balancers import LoadBalancer
+from shifter.lab.emulator.cloud import Cloud
+from shifter.lab.emulator.controls import control
 from shifter.lab.emulator.envelope import Reply
 from shifter.lab.emulator.faults import Fault, Faults
-from shifter.lab.emulator.server import LoopbackServer, Web, fault_view
+from shifter.lab.emulator.neighbours import Neighbours
+from shifter.lab.emulator.server import LoopbackServer, Web
 from shifter.lab.emulator.signing import HttpRequest, Keys
-from shifter.lab.emulator.views import balancer_view, task_view
+from shifter.lab.emulator.views import balancer_view, declaration_view, fault_view, task_view
 
 _TICK_SECONDS = 0.02
 _JOIN_SECONDS = 10.0
 _TASKS_SHOWN = 50
 
 
-class Emulator:
+class Emulator(Neighbours):
     """Tencent Cloud's CLB API over balancers that exist only here.
 
     Args:
@@ -76,11 +66,11 @@ class Emulator:
         self.faults = Faults(
             reads=[name for name, action in ACTIONS.items() if not action.writes],
             writes=[name for name, action in ACTIONS.items() if action.writes],
+            clock=clock,
         )
-        self._clock = clock
+        super().__init__(Cloud(balancers, rng), clock, lock_seconds=task_delay_seconds[1])
         self._on_change = on_change
         self._lost_reply_seconds = lost_reply_seconds
-        self._cloud = Cloud(balancers, rng)
         self._api = Api(
             cloud=self._cloud,
             faults=self.faults,
@@ -89,7 +79,6 @@ class Emulator:
             pace=Pace(delay_seconds=task_delay_seconds, lock_linger_seconds=lock_linger_seconds),
             rng=rng,
         )
-        self._wake = threading.Condition()
         self._stopping = threading.Event()
         self._server: LoopbackServer | None = None
         self._ticker: threading.Thread | None = None
@@ -120,117 +109,8 @@ class Emulator:
         if self._ticker is not None:
             self._ticker.join(_JOIN_SECONDS)
 
-    @property
-    def log(self) -> list[WriteRecord]:
-        """What really happened to weights, oldest first: the checkers' source of truth."""
-        with self._settled() as (cloud, _):
-            return cloud.log
-
-    def balancer(self, lb_id: str) -> LoadBalancer:
-        """Return one balancer as it is now.
-
-        Raises:
-            KeyError: there is none of that id.
-        """
-        with self._settled() as (cloud, _):
-            balancer = cloud.balancer(lb_id)
-        if balancer is None:
-            raise KeyError(lb_id)
-        return balancer
-
-    def serving(self, lb_id: str, listener_id: str, location_id: str | None) -> Mapping[TargetKey, int]:
-        """Return who gets new traffic of a rule, and by which weight; see `balancers.serving`.
-
-        Args:
-            lb_id: the load balancer.
-            listener_id: its listener.
-            location_id: the rule of a layer-7 listener, None on layer 4.
-
-        Raises:
-            KeyError: there is no such rule.
-        """
-        return serving(self.balancer(lb_id).rule(RuleKey(listener_id, location_id)))
-
-    def edit_weights(
-        self, lb_id: str, listener_id: str, location_id: str | None, weights: Mapping[TargetKey, int]
-    ) -> None:
-        """Set weights (0..100) at once and past any lock, as a person in the console would.
-
-        Raises:
-            KeyError: there is no such rule or target.
-            ValueError: a weight is out of range.
-        """
-        key = RuleKey(listener_id, location_id)
-        self._change(lb_id, key, "ConsoleEdit", lambda rule: with_weights(rule, weights))
-
-    def set_health(
-        self,
-        lb_id: str,
-        listener_id: str,
-        location_id: str | None,
-        target: TargetKey,
-        health: Health,
-        *,
-        detail: Health | None = None,
-    ) -> None:
-        """Let the health check come to another opinion of one target.
-
-        Args:
-            lb_id: the load balancer.
-            listener_id: its listener.
-            location_id: the rule of a layer-7 listener, None on layer 4.
-            target: which of its targets.
-            health: only `Health.ALIVE` gets traffic.
-            detail: a HealthStatusDetail to report in contradiction to it.
-
-        Raises:
-            KeyError: there is no such rule or target.
-        """
-
-        def changed(rule: Rule) -> Rule:
-            if target not in rule.weights:
-                raise KeyError(f"{rule.location_id} has no target {target}")
-            targets = (replace(one, health=health, detail=detail) if one.key == target else one for one in rule.targets)
-            return replace(rule, targets=tuple(targets))
-
-        self._change(lb_id, RuleKey(listener_id, location_id), "SetHealth", changed)
-
-    def add_target(self, lb_id: str, listener_id: str, location_id: str | None, target: Target) -> None:
-        """Bind one more target, as an autoscaler would.
-
-        Raises:
-            KeyError: there is no such rule.
-            ValueError: its address and port are bound already.
-        """
-        key = RuleKey(listener_id, location_id)
-        self._change(lb_id, key, "AddTarget", lambda rule: replace(rule, targets=(*rule.targets, target)))
-
-    def remove_target(self, lb_id: str, listener_id: str, location_id: str | None, target: TargetKey) -> None:
-        """Unbind one target.
-
-        Raises:
-            KeyError: there is no such rule or target.
-        """
-
-        def changed(rule: Rule) -> Rule:
-            if target not in rule.weights:
-                raise KeyError(f"{rule.location_id} has no target {target}")
-            return replace(rule, targets=tuple(one for one in rule.targets if one.key != target))
-
-        self._change(lb_id, RuleKey(listener_id, location_id), "RemoveTarget", changed)
-
-    def hold_lock(self, lb_id: str, seconds: float) -> None:
-        """Lock a balancer from now on for a while, as another actor's operation would.
-
-        Raises:
-            KeyError: there is no such balancer.
-        """
-        self.balancer(lb_id)
-        with self._settled() as (cloud, now):
-            cloud.hold_lock(lb_id, now + seconds)
-
     def state(self) -> Mapping[str, Any]:
-        """Return balancers, tasks and waiting faults as JSON values."""
+        """Return balancers, tasks, waiting faults and what TKE declares, as JSON values."""
         with self._settled() as (cloud, now):
             return {
                 "now": now,
@@ -240,12 +120,21 @@ class Emulator:
                 ],
                 "tasks": [task_view(task) for task in cloud.tasks[-_TASKS_SHOWN:]],
                 "faults": [fault_view(fault) for fault in self.faults.waiting],
+                "declared": [declaration_view(one) for one in self._tke.declarations],
                 "writes": len(cloud.log),
             }
 
     def inject(self, fault: Fault) -> None:
         """Let a fault wait for its calls; short for `faults.inject`."""
         self.faults.inject(fault)
+
+    def clear_faults(self) -> None:
+        """Forget every waiting fault; short for `faults.clear`."""
+        self.faults.clear()
+
+    def control(self, name: str, order: object) -> Mapping[str, Any]:
+        """Carry out one of the controls under `/lab/`; see `controls.control`."""
+        return control(self, name, order)
 
     def admit(self, request: HttpRequest) -> Admitted | Reply:
         """Take a request of the API in; for the server."""
@@ -257,32 +146,15 @@ class Emulator:
         with self._settled() as (_, now):
             return self._api.perform(admitted, now)
 
-    def _change(self, lb_id: str, key: RuleKey, action: str, changed: Callable[[Rule], Rule]) -> None:
-        with self._settled() as (cloud, now):
-            balancer = cloud.balancer(lb_id)
-            if balancer is None:
-                raise KeyError(lb_id)
-            cloud.put_rule(lb_id, key, changed(balancer.rule(key)), action=action, now=now)
-
-    @contextmanager
-    def _settled(self) -> Iterator[tuple[Cloud, float]]:
-        """Lock, let everything due happen, and hand out the cloud together with the time it is at."""
-        with self._wake:
-            now = self._clock()
-            self._cloud.settle(now)
-            try:
-                yield self._cloud, now
-            finally:
-                self._wake.notify_all()
-
     def _tick(self) -> None:
         while not self._stopping.is_set():
             with self._wake:
-                self._cloud.settle(self._clock())
+                self._settle(self._clock())
                 changed = self._cloud.take_changed()
                 if not changed:
-                    # The clock may be a test's own, so its distance to the next task says nothing about ours.
-                    self._wake.wait(None if self._cloud.next_due() is None else _TICK_SECONDS)
+                    # The clock may be a test's own, so its distance to what is next says nothing about ours.
+                    idle = self._cloud.next_due() is None and self._agenda.next_due() is None
+                    self._wake.wait(None if idle else _TICK_SECONDS)
             for lb_id in sorted(changed):
                 self._announce(lb_id)
 

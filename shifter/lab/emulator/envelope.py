@@ -8,6 +8,7 @@ That is why nothing else in this package builds an envelope.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 JSON_TYPE = "application/json"
@@ -23,22 +24,31 @@ class ApiError(Exception):
         self.message = message
 
 
+class Ending(StrEnum):
+    """What becomes of an answer on its way to the client."""
+
+    SENT = "sent"
+    LOST = "lost"
+    """It never comes, and the connection stays open."""
+    RESET = "reset"
+    """It never comes, and the connection is reset."""
+    TRUNCATED = "truncated"
+    """Half of it comes, then the connection is closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer.
-
-    `lost` means that the work was done and the answer must not reach the client.
-    """
+    """One HTTP answer, and whether the client gets to see it."""
 
     body: bytes
     status: int = 200
     content_type: str = JSON_TYPE
-    lost: bool = False
+    ending: Ending = Ending.SENT
 
 
-def success(fields: Mapping[str, Any], request_id: str) -> Reply:
+def success(fields: Mapping[str, Any], request_id: str, content_type: str = JSON_TYPE) -> Reply:
     """Wrap the fields of an action's answer."""
-    return Reply(_encode({**fields, "RequestId": request_id}))
+    return Reply(_encode({**fields, "RequestId": request_id}), content_type=content_type)
 
 
 def refusal(error: ApiError, request_id: str, content_type: str = JSON_TYPE) -> Reply:

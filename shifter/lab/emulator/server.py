@@ -5,11 +5,11 @@ are ordinary REST for curl, unsigned, and therefore never bound to anything but 
 """
 
 import asyncio
+import json
 import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import uvicorn
@@ -19,14 +19,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shifter.lab.emulator.api import MAX_BODY_BYTES, Admitted
-from shifter.lab.emulator.envelope import Reply, bad_gateway
-from shifter.lab.emulator.faults import Fault, FaultKind
+from shifter.lab.emulator.controls import listing
+from shifter.lab.emulator.envelope import Ending, Reply, bad_gateway
 from shifter.lab.emulator.signing import HttpRequest
+from shifter.lab.emulator.wire import CuttableProtocol, cut
 
 _POLL_SECONDS = 0.02
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
-_FAULT_FIELDS = frozenset({"action", "kind", "times", "seconds", "lb_id"})
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -39,8 +39,8 @@ class Backend(Protocol):
     def perform(self, admitted: Admitted) -> Reply:
         """Work on an admitted call."""
 
-    def inject(self, fault: Fault) -> None:
-        """Let a fault wait for its calls, or raise ValueError."""
+    def control(self, name: str, order: object) -> Mapping[str, Any]:
+        """Carry out a person's order, or raise ValueError, or LookupError if there is no such control."""
 
     def state(self) -> Mapping[str, Any]:
         """Return everything there is to see, as JSON values."""
@@ -65,8 +65,9 @@ class Web:
         return Starlette(
             routes=[
                 Route("/", self._call, methods=_METHODS),
-                Route("/lab/faults", self._faults, methods=["POST"]),
+                Route("/lab/", self._listing, methods=["GET"]),
                 Route("/lab/state", self._state, methods=["GET"]),
+                Route("/lab/{name}", self._control, methods=["POST"]),
             ]
         )
 
@@ -77,22 +78,37 @@ class Web:
             # Nobody reads this; the framework wants an answer all the same.
             return Response(status_code=400)
         if isinstance(admitted, Reply):
-            return _response(admitted)
+            return await self._ended(request, admitted)
         await self._hold(admitted.wait_seconds)
         if self._stopping.is_set():
             return _response(bad_gateway(502))
-        reply = self._backend.perform(admitted)
-        if not reply.lost:
-            return _response(reply)
-        await self._hold(self._lost_reply_seconds)
-        return _response(bad_gateway(504))
+        return await self._ended(request, self._backend.perform(admitted))
 
-    async def _faults(self, request: Request) -> Response:
+    async def _ended(self, request: Request, reply: Reply) -> Response:
+        """Let an answer go its way, or not."""
+        if reply.ending is Ending.LOST:
+            await self._hold(self._lost_reply_seconds)
+            return _response(bad_gateway(504))
+        if reply.ending is not Ending.SENT:
+            await cut(request.scope, reply)
+        return _response(reply)
+
+    async def _control(self, request: Request) -> Response:
         try:
-            self._backend.inject(_fault(await request.json()))
-        except (TypeError, ValueError) as error:
+            body = (await _received(request)).body
+            done = self._backend.control(request.path_params["name"], json.loads(body) if body.strip() else {})
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except RecursionError:
+            return JSONResponse({"error": "that is nested too deeply"}, status_code=400)
+        except ValueError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse({"faults": self._backend.state()["faults"]})
+        except LookupError as error:
+            return JSONResponse({"error": str(error)}, status_code=404)
+        return JSONResponse({**done, "faults": self._backend.state()["faults"]})
+
+    async def _listing(self, _: Request) -> Response:
+        return JSONResponse({"post": listing(), "get": {"/lab/state": "everything there is to see"}})
 
     async def _state(self, _: Request) -> Response:
         return JSONResponse(self._backend.state())
@@ -108,12 +124,17 @@ class Web:
 
 
 class LoopbackServer:
-    """Serves one application from a thread of its own, on 127.0.0.1 only."""
+    """Serves one application from a thread of its own, on 127.0.0.1 only.
 
-    def __init__(self, app: Starlette) -> None:
+    Args:
+        app: what to serve.
+        stop_seconds: how long its thread may take to end.
+    """
+
+    def __init__(self, app: Starlette, stop_seconds: float = _STOP_SECONDS) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=CuttableProtocol,
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -123,6 +144,7 @@ class LoopbackServer:
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
+        self._stop_seconds = stop_seconds
         self._thread: threading.Thread | None = None
 
     def start(self, port: int) -> int:
@@ -130,7 +152,7 @@ class LoopbackServer:
 
         Raises:
             OSError: the port is taken.
-            TimeoutError: the server did not come up within 10 s.
+            TimeoutError: the server did not come up within 10 s, or not at all.
         """
         # Bound here and not by uvicorn, so that the port is known, or refused, before any thread exists.
         # Named TCP, because asyncio sends small answers at once only on sockets that say so; else each costs 40 ms.
@@ -149,7 +171,10 @@ class LoopbackServer:
         deadline = time.monotonic() + _START_SECONDS
         while not self._server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
-                self.stop()
+                try:
+                    self.stop()
+                finally:
+                    listening.close()
                 raise TimeoutError(f"the emulator did not come up on 127.0.0.1:{chosen}")
             time.sleep(_POLL_SECONDS / 4)
         return chosen
@@ -158,12 +183,12 @@ class LoopbackServer:
         """Close every connection and wait until the thread is gone.
 
         Raises:
-            TimeoutError: it is not gone after 10 s.
+            TimeoutError: it is not gone in time.
         """
         self._server.should_exit = True
         if self._thread is None:
             return
-        self._thread.join(_STOP_SECONDS)
+        self._thread.join(self._stop_seconds)
         if self._thread.is_alive():
             raise TimeoutError("the emulator did not stop")
 
@@ -185,23 +210,3 @@ async def _received(request: Request) -> HttpRequest:
 def _response(reply: Reply) -> Response:
     # Set as a raw header: Starlette would add a charset to a text type on its own.
     return Response(reply.body, status_code=reply.status, headers={"content-type": reply.content_type})
-
-
-def _fault(order: object) -> Fault:
-    if not isinstance(order, dict) or not {"action", "kind"} <= order.keys() <= _FAULT_FIELDS:
-        raise ValueError(f"give a JSON object with action, kind and optionally {sorted(_FAULT_FIELDS)[2:]}")
-    times, seconds, lb_id = order.get("times", 1), order.get("seconds", 1.0), order.get("lb_id")
-    if isinstance(times, bool) or not isinstance(times, int):
-        raise TypeError(f"times must be a whole number, not {times!r}")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"seconds must be a number, not {seconds!r}")
-    if lb_id is not None and not isinstance(lb_id, str):
-        raise TypeError(f"lb_id must be a string, not {lb_id!r}")
-    return Fault(
-        action=str(order["action"]), kind=FaultKind(order["kind"]), times=times, lb_id=lb_id, seconds=float(seconds)
-    )
-
-
-def fault_view(fault: Fault) -> Mapping[str, Any]:
-    """Return a fault as the controls print it."""
-    return asdict(fault)
