@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from shifter.core.journal import Call, Delivery
-from shifter.core.orders import OrderAnswer, Verb
+from shifter.core.orders import FLEET, OrderAnswer, Verb
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route
 from shifter.core.state import Direction, Intent, ShiftState
@@ -28,7 +28,7 @@ from shifter.ports import Change, Leadership, Operation, OperationState, Progres
 from shifter.service.lanes import CallLanes, Priority
 from shifter.service.telemetry import Telemetry
 
-_STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK})
+_STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.FREEZE})
 """Orders that forbid a climb which was saved but not sent yet."""
 
 
@@ -169,7 +169,7 @@ class Courier:
     def trouble(self, shift: str, intent: Intent) -> str:
         """Return what the provider last said against an intent's calls, and how often they were sent; for people."""
         errands = self._errands.get(shift, {}).get(intent.sequence, {})
-        said = [errand.call.message for errand in errands.values() if errand.call.message]
+        said = [_said(errand.call) for errand in errands.values() if _said(errand.call)]
         return f"{'; '.join(said)} (sent {max(errand.sent for errand in errands.values())} times)" if said else ""
 
     def forget(self, shift: str, keep_sequence: int) -> None:
@@ -198,7 +198,9 @@ class Courier:
             # order or a lost lease since the decision stops a climb.
             if intent.sequence not in self._errands.get(shift, {}):
                 raise _WithheldError("superseded")
-            if intent.direction is not Direction.RETREAT and (why := errand.forbidden or self._forbidden(shift)):
+            if errand.forbidden:
+                raise _WithheldError(errand.forbidden)
+            if intent.direction is not Direction.RETREAT and (why := self._forbidden(shift)):
                 raise _WithheldError(why)
             return self._provider.submit(changes)
 
@@ -213,7 +215,8 @@ class Courier:
             orders = self._store.open_orders()
         except ShifterError as error:
             return f"orders cannot be read ({error})"
-        stopping = [order for order in orders if order.request.shift == shift and order.request.verb in _STOPPING_VERBS]
+        mine = [order for order in orders if order.request.shift in {shift, FLEET}]
+        stopping = [order for order in mine if order.request.verb in _STOPPING_VERBS]
         return f"{stopping[0].request.by} ordered {stopping[0].request.verb}" if stopping else ""
 
     def _inherited(self, intent: Intent, domain: str) -> _Errand:
@@ -234,6 +237,11 @@ class Courier:
             errand.checked = self._lanes.run(domain, Priority.READ, lambda: self._provider.check(operation))
         if errand.checked.done():
             _take_check(errand)
+
+
+def _said(call: Call) -> str:
+    """A task that does not end says nothing; people must still read what is waited for."""
+    return call.message or ("the cloud still calls it running" if call.delivery is Delivery.RUNNING else "")
 
 
 class _WithheldError(Exception):

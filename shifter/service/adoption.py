@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 
+from shifter.core.overlaps import common_members
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import SERVICE, NewRecord, What
@@ -27,7 +28,7 @@ class Adoption:
     def __init__(self, folder: PolicyFolder, telemetry: Telemetry) -> None:
         self._folder = folder
         self._telemetry = telemetry
-        self._told: tuple[Problem, ...] = ()
+        self._told: frozenset[Problem] = frozenset()
 
     def reload(self, shifts: MutableMapping[str, Shift], now: datetime) -> None:
         """Read the folder and bring every shift's policy up to date, adding shifts for new files."""
@@ -52,11 +53,10 @@ class Adoption:
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
 
     def _tell_problems(self, found: PolicySet) -> None:
-        """Log what is wrong with the files, once per change."""
-        if found.problems != self._told:
-            self._told = found.problems
-            for problem in found.problems:
-                self._telemetry.warn("policy.problem", file=problem.file, reason=str(problem))
+        """Log what is wrong with the files, each problem when it comes up, and none again while it stays."""
+        told, self._told = self._told, frozenset(found.problems)
+        for problem in sorted(self._told - told):
+            self._telemetry.warn("policy.problem", file=problem.file, reason=str(problem))
 
 
 def _stale_reason(found: PolicySet, name: str) -> str:
@@ -93,6 +93,9 @@ def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:
     if policy == state.policy:
         return
     if policy.identity != state.policy.identity:
+        if state.verified_at is not None and (route := _swapped_on(state.policy, policy)):
+            shift.policy_problem = f"source and target changed places on {route}: an edit never does that; undo it"
+            return
         if state.share > 0 or state.intent is not None or state.phase not in {Phase.WAITING, Phase.ROLLED_BACK}:
             shift.policy_problem = "namespaces, routes or selectors were edited: the edit waits for 0 %"
             return
@@ -102,3 +105,16 @@ def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:
         place.state = state.model_copy(update={"policy": policy})
     if place.version > 0:
         place.records.append(NewRecord(now, state.name, What.POLICY, SERVICE, "an edited policy is in force"))
+
+
+def _swapped_on(before: ShiftPolicy, after: ShiftPolicy) -> str:
+    """Return a route on which one side now selects what the other did; empty if there is none.
+
+    Even at 0 % that is no edit to take over: from then on a rollback would send everything to Istio.
+    """
+    were = {route.id: route for route in before.routes}
+    for route in after.routes:
+        was = were.get(route.id)
+        if was and (common_members(was.source, route.target) or common_members(was.target, route.source)):
+            return route.id
+    return ""

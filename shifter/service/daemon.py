@@ -1,90 +1,143 @@
 """The running service: the only module that reads a clock, starts the waker, and listens to signals.
 
-APScheduler wakes the ticker and nothing else: a lost or late wake costs time, never a place. It is a
-wall-clock scheduler, so a clock that jumps back an hour would silence it for an hour; the main thread watches
-on the monotonic clock and re-arms it. SIGTERM drains: no new climbs, calls under way are waited for (bounded),
-the lease goes last.
+APScheduler wakes the ticker and nothing else: a lost or late wake costs time, never a place. It is a wall-clock
+scheduler, and its threads can die like any other, so the main thread watches on the monotonic clock: it re-arms a
+scheduler that fell silent, replaces one that stays silent, and looks after the lanes and the web side. A tick that
+never ends is beyond help from within: then the process ends with an error, for whoever supervises it to start anew.
+
+SIGTERM and SIGINT drain: no new climbs, calls under way are waited for (bounded), the lease goes last. A second
+one does not wait. SIGHUP is ignored: policies are read in every tick, and a closed terminal must not leave users
+on a mesh that nobody watches.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import Final
 
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-
-from shifter.errors import ShifterError
+from shifter.errors import InvariantError, ShifterError
 from shifter.ports import Store
+from shifter.service.clockwork import LeapClock, Wakes
 from shifter.service.telemetry import Telemetry
 from shifter.service.tick import Parts, Ticker
-from shifter.service.web import application, served
+from shifter.service.web import Served, application, served
 
 _LONGEST_WAKE = timedelta(seconds=1)
 _HOUSEKEEPING = timedelta(hours=6)
 _DRAIN_SECONDS = 15.0
+_CLOSE_SECONDS = 2.0
 _WATCH_SECONDS = 0.5
 _STUCK_TICKS = 4
-WAKE_JOB: Final = "wake"
-"""The scheduler's name for the job that wakes the ticker."""
+_HOPELESS_TIMES = 10
 
 
 class Waker:
-    """Wakes the ticker from a scheduler thread, one wake at a time, and knows when it last did."""
+    """Wakes the ticker from a scheduler thread, one wake at a time, and knows when it last did.
 
-    def __init__(self, ticker: Ticker, telemetry: Telemetry, tick: timedelta) -> None:
+    Args:
+        ticker: what to wake.
+        telemetry: told what a wake raised; no wake ever raises.
+        tick: how often the ticker looks.
+        wall: the wall clock.
+        monotonic: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        telemetry: Telemetry,
+        tick: timedelta,
+        *,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ticker = ticker
         self._telemetry = telemetry
         self._one = threading.Lock()
         self._draining = threading.Event()
+        self._monotonic = monotonic
+        self._clock = LeapClock(wall, monotonic, patience_seconds=_HOPELESS_TIMES * tick.total_seconds())
+        self._bug = ""
         self.stuck_after_seconds = max(10.0, _STUCK_TICKS * tick.total_seconds())
-        self.last_wake = time.monotonic()
+        self.last_wake = self._last_good = monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a wake is under way."""
+        return self._one.locked()
+
+    def silent_seconds(self) -> float:
+        """Return how long ago the last wake ended."""
+        return self._monotonic() - self.last_wake
 
     def wake(self) -> None:
         """Wake the ticker; a second caller at the same time is not needed and returns at once."""
         if self._draining.is_set() or not self._one.acquire(blocking=False):
             return
         try:
-            self._ticker.wake(datetime.now(UTC))
-        except ShifterError as error:
-            self._telemetry.error("", error, bug=False)
-        except Exception as error:  # noqa: BLE001 - the scheduler would swallow it without a trace
-            self._telemetry.error("", error, bug=True)
+            self._wake()
         finally:
-            self.last_wake = time.monotonic()
+            self.last_wake = self._monotonic()
             self._one.release()
 
     def problem(self) -> str:
         """Return why the loop does not count as alive; empty if it does."""
-        silent = time.monotonic() - self.last_wake
-        return f"no tick for {silent:.0f} s" if silent > self.stuck_after_seconds else ""
+        silent = self.silent_seconds()
+        if silent > self.stuck_after_seconds:
+            return f"no tick for {silent:.0f} s"
+        failing = self.last_wake - self._last_good
+        return f"every tick for {failing:.0f} s has failed: {self._bug}" if failing > self.stuck_after_seconds else ""
+
+    def must_not_be_hung(self) -> None:
+        """Raise if the wake under way has not ended for so long that it never will.
+
+        Raises:
+            InvariantError: only a new process can help.
+        """
+        silent = self.silent_seconds()
+        if self.busy and silent > _HOPELESS_TIMES * self.stuck_after_seconds:
+            raise InvariantError(f"a tick has not ended for {silent:.0f} s; start shifter again, it goes on from there")
 
     def drain(self) -> None:
         """Take no new wake, and let the one under way and its calls come back, for a bounded time."""
         self._draining.set()
         self._ticker.drain()
-        deadline = time.monotonic() + _DRAIN_SECONDS
+        deadline = self._monotonic() + _DRAIN_SECONDS
         got = self._one.acquire(timeout=_DRAIN_SECONDS)
-        while not self._ticker.idle() and time.monotonic() < deadline:
+        while not self._ticker.idle() and self._monotonic() < deadline:
             time.sleep(_WATCH_SECONDS / 5)
         if got:
             # One last look at what came back, so that it is in the journal and not only in the cloud.
-            with _reported(self._telemetry):
-                self._ticker.wake(datetime.now(UTC))
+            self._wake()
 
+    def _wake(self) -> None:
+        try:
+            self._ticker.wake(self._now())
+        except ShifterError as error:
+            # Somebody did not answer: that the loop goes on is all that it can do about it.
+            self._last_good = self._monotonic()
+            self._telemetry.error("", error, bug=False)
+        except BaseException as error:  # noqa: BLE001 - not even SystemExit may end the watch over people's traffic
+            self._bug = f"{type(error).__name__}: {error}"
+            with suppress(Exception):  # without memory, it may not even be told
+                self._telemetry.error("", error, bug=True)
+        else:
+            self._last_good = self._monotonic()
 
-@contextmanager
-def _reported(telemetry: Telemetry) -> Iterator[None]:
-    try:
-        yield
-    except ShifterError as error:
-        telemetry.error("", error, bug=False)
+    def _now(self) -> datetime:
+        writing = any(shift.place.state.intent is not None for shift in self._ticker.shifts.values())
+        now, leapt_seconds = self._clock.now(keep=writing)
+        if leapt_seconds:
+            self._telemetry.warn("service.clock", reason=f"the wall clock was set by {leapt_seconds:+.1f} s")
+        return now
 
 
 def run(parts: Parts, host: str, port: int) -> None:
@@ -92,66 +145,125 @@ def run(parts: Parts, host: str, port: int) -> None:
 
     Raises:
         ShifterError: the state cannot be loaded, or the address cannot be bound.
+        InvariantError: a tick never ended; the state is safe, and a new process goes on from it.
     """
     # A queue and no event: a handler may interrupt the very wait for it, and only `SimpleQueue.put` is re-entrant.
-    stop: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop.put(received))
+    told: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: told.put(received))
     ticker = Ticker(parts)
-    tick = parts.fleet.spec.timing.tick
     telemetry = parts.telemetry
-    waker = Waker(ticker, telemetry, tick)
+    waker = Waker(ticker, telemetry, parts.fleet.spec.timing.tick)
     app = application(waker.problem, lambda: "" if ticker.ready else "state is not loaded", telemetry.registry)
     try:
         ticker.load()
-        with served(app, host, port) as bound:
-            telemetry.event("service.started", port=bound, mode=parts.mode, epoch=parts.leadership.epoch)
-            _wake_until(stop, waker, parts, min(tick / 4, _LONGEST_WAKE))
+        with served(app, host, port) as web:
+            telemetry.event("service.started", port=web.port, mode=parts.mode, epoch=parts.leadership.epoch)
+            _wake_until(told, waker, parts, web)
             telemetry.event("service.draining")
-            waker.drain()
+            _drain(told, waker, telemetry)
     finally:
         parts.lanes.stop(_WATCH_SECONDS)
-        parts.store.close()
+        _within(_CLOSE_SECONDS, parts.store.close)
         parts.leadership.release()
         telemetry.event("service.stopped")
 
 
-def _wake_until(stop: SimpleQueue[int], waker: Waker, parts: Parts, every: timedelta) -> None:
-    scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(2)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone=UTC,
-    )
-    scheduler.add_job(
-        waker.wake, "interval", seconds=every.total_seconds(), id=WAKE_JOB, next_run_time=datetime.now(UTC)
-    )
-    scheduler.add_job(
-        _prune,
-        "interval",
-        seconds=_HOUSEKEEPING.total_seconds(),
-        next_run_time=datetime.now(UTC),
-        args=[parts.store, parts.fleet.spec.retention, parts.telemetry],
-    )
-    scheduler.start()
+def _wake_until(told: SimpleQueue[int], waker: Waker, parts: Parts, web: Served) -> None:
+    every = min(parts.fleet.spec.timing.tick / 4, _LONGEST_WAKE)
+    wakes = Wakes(waker.wake, every)
+    wakes.also(lambda: _prune(parts.store, parts.fleet.spec.retention, parts.telemetry), _HOUSEKEEPING)
+    watch = Watch(waker, parts, wakes, web)
     try:
-        while not _told(stop, _WATCH_SECONDS):
-            rearm_if_silent(scheduler, waker, max(3 * every.total_seconds(), 5.0))
+        while not _stop(told, _WATCH_SECONDS, parts.telemetry):
+            watch.look()
     finally:
-        scheduler.shutdown(wait=False)
+        wakes.stop()
 
 
-def _told(stop: SimpleQueue[int], within_seconds: float) -> bool:
+class Watch:
+    """What the main thread does while others work: notice what died, and have it replaced."""
+
+    def __init__(self, waker: Waker, parts: Parts, wakes: Wakes, web: Served) -> None:
+        self._waker = waker
+        self._lanes = parts.lanes
+        self._telemetry = parts.telemetry
+        self._wakes = wakes
+        self._web = web
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Look after everything once.
+
+        Raises:
+            InvariantError: nothing but a new process can help.
+        """
+        self._waker.must_not_be_hung()
+        with _reported(self._telemetry):
+            self._tell_trouble(out_of_descriptors())
+        with _reported(self._telemetry):
+            for domain in self._lanes.tend():
+                self._telemetry.warn("service.thread", reason=f"the thread of the lane {domain} died; it gets another")
+        with _reported(self._telemetry):
+            if not self._waker.busy and (happened := self._wakes.tend(self._waker.silent_seconds())):
+                self._telemetry.warn("service.thread", reason=happened)
+        with _reported(self._telemetry):
+            if happened := self._web.tend():
+                self._telemetry.warn("service.thread", reason=f"web: {happened}")
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._telemetry.warn("service.problem", reason=trouble or "there are file descriptors again")
+
+
+def out_of_descriptors() -> str:
+    """Return what to do about the process having no file descriptor left; empty if it has one."""
     try:
-        stop.get(timeout=within_seconds)
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            return ""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return f"too many open files (at most {most}): nobody can be asked; raise the limit (ulimit -n)"
+    return ""
+
+
+def _stop(told: SimpleQueue[int], within_seconds: float, telemetry: Telemetry) -> bool:
+    """Wait for a signal; return whether it was one to stop at."""
+    try:
+        number = told.get(timeout=within_seconds)
     except Empty:
         return False
-    return True
+    if number == signal.SIGHUP:
+        telemetry.event("service.hangup", reason="SIGHUP changes nothing: policies are read in every tick")
+    return number != signal.SIGHUP
 
 
-def rearm_if_silent(scheduler: BackgroundScheduler, waker: Waker, silent_seconds: float) -> None:
-    """Have the waker woken now if it was not for `silent_seconds`: a clock was set back, and the scheduler waits."""
-    if time.monotonic() - waker.last_wake > silent_seconds:
-        scheduler.modify_job(WAKE_JOB, next_run_time=datetime.now(UTC))
+def _drain(told: SimpleQueue[int], waker: Waker, telemetry: Telemetry) -> None:
+    """Drain in a thread of its own, so that a second signal is heard; it ends the waiting."""
+    draining = threading.Thread(target=waker.drain, name="drain", daemon=True)
+    draining.start()
+    deadline = time.monotonic() + 2 * _DRAIN_SECONDS
+    while draining.is_alive() and time.monotonic() < deadline:
+        if _stop(told, _WATCH_SECONDS / 5, telemetry):
+            telemetry.event("service.hurried", reason="told twice: calls under way are read back at the next start")
+            return
+
+
+def _within(seconds: float, call: Callable[[], None]) -> None:
+    """Make a call that may hang, as the last thing: then it is left behind with its thread."""
+    thread = threading.Thread(target=call, name="closing", daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+@contextmanager
+def _reported(telemetry: Telemetry) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - of a chore: it is told, and tried again later
+        telemetry.error("", error, bug=not isinstance(error, ShifterError | OSError))
 
 
 def _prune(store: Store, retention: timedelta, telemetry: Telemetry) -> None:

@@ -17,6 +17,7 @@ from shifter.core.policy import ShiftPolicy, conflicts
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import raw_bytes, value_of
 from shifter.files.located_yaml import Document, document_of
+from shifter.files.rules import Rule
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 FLEET: Final = "Fleet"
@@ -101,7 +102,7 @@ class PolicyFolder:
 
     def _trouble(self, message: str) -> Problem:
         hint = "pass the directory of the ShiftPolicy files"
-        return Problem(str(self._directory), 0, 0, "", message, hint)
+        return Problem(str(self._directory), 0, 0, "", message, hint, rule=Rule.UNREADABLE)
 
     def _without_files(self, problem: Problem) -> PolicySet:
         if self._last is None:
@@ -166,7 +167,7 @@ class PolicyFolder:
             if good is not None or known.document.kind != FLEET:
                 problems += known.problems
         while clash := next(iter(conflicts({file: claim.policy for file, claim in claims.items()})), None):
-            problems.append(self._known[clash.file].document.problem(clash.path, clash.reason))
+            problems.append(self._known[clash.file].document.problem(clash.path, clash.reason, rule=Rule.CONFLICT))
             del claims[clash.file]
             if clash.file in self._in_force:
                 # To the front: what was in force together agrees, so only what changed can lose against it.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from shifter.core.decide import Decision
+from shifter.core.decision import Decision
 from shifter.core.evidence import Counts, Evidence, Ledger
+from shifter.core.fleet import Timing
 from shifter.core.holds import pages
-from shifter.core.orders import Answer, Order
+from shifter.core.orders import Order, OrderAnswer, words_of
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.settling import observed_share, soaked_seconds
@@ -18,9 +19,12 @@ from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftS
 
 _DIGITS = 4
 
+SILENT_REPORTS = 3
+"""So many reports may be missed before people are told that no service is running."""
 
-def report(decision: Decision, evidence: Evidence, mode: str, silent_after: timedelta, now: datetime) -> Report:
-    """Return the explanation of one shift as of `now`; older than `silent_after`, it means that nobody is looking."""
+
+def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, now: datetime) -> Report:
+    """Return the explanation of one shift as of `now`."""
     ledger, views = evidence.ledger, evidence.views
     state = decision.state
     spec = state.policy.spec
@@ -59,7 +63,13 @@ def report(decision: Decision, evidence: Evidence, mode: str, silent_after: time
         sequence=state.sequence,
         failure="" if state.failure is None else state.failure.reason,
         page=pages(state, decision.holds, decision.assessment, left),
-        silent_after_seconds=silent_after.total_seconds(),
+        silent_after_seconds=(SILENT_REPORTS * timing.report_every).total_seconds(),
+        requests_per_second=_per_second(ledger),
+        tick_seconds=timing.tick.total_seconds(),
+        sample_max_age_seconds=timing.sample_max_age.total_seconds(),
+        read_deadline_seconds=timing.read_deadline.total_seconds(),
+        operation_timeout_seconds=timing.operation_timeout.total_seconds(),
+        settle_seconds=None if not views else max(view.settle_seconds for view in views.values()),
     )
 
 
@@ -78,28 +88,14 @@ def evidence_of(decision: Decision, ledger: Ledger) -> dict[str, object]:
 
 def records_of_orders(decision: Decision, orders: Mapping[int, Order]) -> list[NewRecord]:
     """Return one record per order the decision answered, in the name of who gave it."""
-    return [
-        NewRecord(
-            answer.at,
-            decision.state.name,
-            What.ORDER,
-            orders[answer.order_id].request.by,
-            _order_sentence(orders[answer.order_id], answer.answer, answer.text),
-            evidence={
-                "order": answer.order_id,
-                "answer": str(answer.answer),
-                "givenAt": orders[answer.order_id].at.isoformat(),
-            },
-        )
-        for answer in decision.answers
-    ]
+    return [record_of_order(decision.state.name, orders[answer.order_id], answer) for answer in decision.answers]
 
 
-def _order_sentence(order: Order, answer: Answer, text: str) -> str:
-    asked = order.request
-    why = f" ({asked.reason})" if asked.reason else ""
-    flags = (" --full" if asked.full else "") + (" --override" if asked.override else "")
-    return f"{asked.verb}{flags}{why}: {answer}: {text}"
+def record_of_order(shift: str, order: Order, answer: OrderAnswer) -> NewRecord:
+    """Return the record of one order that was answered. `shift` is whose history it belongs to."""
+    told = {"order": order.id, "answer": str(answer.answer), "givenAt": order.at.isoformat()}
+    said = f"{words_of(order.request)}: {answer.answer}: {answer.text}"
+    return NewRecord(answer.at, shift, What.ORDER, order.request.by, said, evidence=told)
 
 
 def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> list[NewRecord]:
@@ -111,6 +107,12 @@ def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> 
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
     return found
+
+
+def record_of_adoption(state: ShiftState, reason: str, by: str, now: datetime) -> NewRecord:
+    """Return the record of a live split that a person had taken over as the verified one."""
+    taken = {"share": state.share, "weights": {route: dict(weights) for route, weights in state.weights.items()}}
+    return NewRecord(now, state.name, What.ADOPTED, by, reason, evidence=taken)
 
 
 def record_of_phase(before: Phase, state: ShiftState, reason: str, now: datetime) -> NewRecord:
@@ -140,6 +142,13 @@ def _soaked(state: ShiftState, ledger: Ledger, settled_at: datetime | None) -> f
     if state.intent is not None or settled_at is None:
         return 0.0
     return round(soaked_seconds(ledger, settled_at), 1)
+
+
+def _per_second(ledger: Ledger) -> float | None:
+    """The rate of both sides' requests at this share; right after a change of the share, the one before it."""
+    seconds = sum(tick.span_seconds for tick in ledger.ticks)
+    requests = sum(tick.source.requests + tick.target.requests for tick in ledger.ticks)
+    return _rounded(requests / seconds if seconds > 0 else ledger.usual_per_second)
 
 
 def _written(views: Mapping[str, RouteView] | None) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shifter.core.fleet import Fleet
-from shifter.core.orders import Order
+from shifter.core.orders import FLEET, Order
 from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView, Side
 from shifter.core.state import Report, ShiftState
@@ -20,6 +20,7 @@ from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Store, TrafficProvider
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.adoption import Adoption
+from shifter.service.freezing import Freezer
 from shifter.service.lanes import CallLanes
 from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
 from shifter.service.policy_files import PolicyFolder
@@ -64,6 +65,7 @@ class Ticker:
         self._routes = RouteObserver(parts.provider, parts.lanes)
         self._meshes = MeshObserver(parts.metrics, parts.fleet, parts.lanes)
         self._adoption = Adoption(parts.folder, parts.telemetry)
+        self._freezer = Freezer(parts.store, parts.mode, parts.telemetry)
         self._shifts: dict[str, Shift] = {}
         self._looked_at: datetime | None = None
         self._signal_problem = "the meshes have not been looked at yet"
@@ -86,7 +88,9 @@ class Ticker:
 
         Raises:
             StoreUnavailableError: the store does not answer.
+            RefusedError: what is saved is not understood.
         """
+        self._freezer.load()
         for name, saved in self._parts.store.load().items():
             self._shifts[name] = Shift(Place(saved.state, saved.version, saved=saved.state))
         self._loaded = True
@@ -116,7 +120,7 @@ class Ticker:
         return self._looked_at is None or not self._looked_at <= now < self._looked_at + self._timing.tick
 
     def _open_orders(self) -> Sequence[Order]:
-        """Return the open orders of the shifts known here; any other waits for its shift to appear."""
+        """Return the open orders of the fleet and the shifts known here; any other waits for its shift to appear."""
         try:
             orders = self._parts.store.open_orders()
         except ShifterError as error:
@@ -124,7 +128,7 @@ class Ticker:
             self._tell_store_problem(str(error))
             return ()
         self._tell_store_problem("")
-        return [order for order in orders if order.request.shift in self._shifts]
+        return [order for order in orders if order.request.shift in {FLEET, *self._shifts}]
 
     def _tell_store_problem(self, problem: str) -> None:
         """Log that orders cannot be read, and that they can again; not every second in between."""
@@ -136,6 +140,7 @@ class Ticker:
         if looking:
             self._looked_at = now
             self._adoption.reload(self._shifts, now)
+        self._freezer.obey(orders, now)
         named = {order.request.shift for order in orders}
         due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}
         views, counted = self._look(due, now, looking=looking)
@@ -205,7 +210,7 @@ class Ticker:
 
     def _freeze(self, shift: Shift, error: InvariantError) -> None:
         """What cannot happen did: this shift climbs no more until a restart; it may still go back."""
-        shift.frozen = str(error)
+        shift.bug = str(error)
         self._parts.telemetry.error(shift.place.state.name, error, bug=True)
 
     def _outlook(self, state: ShiftState, views: Mapping[str, Views], counted: Counted | None) -> Outlook:
@@ -225,6 +230,7 @@ class Ticker:
             counted=counted,
             signal_problem=self._signal_problem,
             target_unseen=counted is not None and counted.target_unseen,
+            freeze=self._freezer.freeze,
         )
 
     def _reload(self, name: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shifter.core import journal
-from shifter.core.decide import Decision, Write, decide
+from shifter.core.decide import decide
+from shifter.core.decision import Decision, Write
 from shifter.core.evidence import Evidence, Ledger, Tick
 from shifter.core.fleet import Fleet
 from shifter.core.holds import forbids
@@ -19,14 +20,15 @@ from shifter.core.journal import Move, Step
 from shifter.core.orders import Answer, Order, OrderAnswer
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.settling import is_settled
+from shifter.core.settling import is_lost, is_settled
 from shifter.core.splits import RouteView, shown
-from shifter.core.state import Direction, Intent, Report
+from shifter.core.state import Direction, Freeze, Intent, Report
 from shifter.ports import Leadership
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.observe import Counted, IntentCalls
 from shifter.service.reporting import (
     evidence_of,
+    record_of_adoption,
     record_of_intent,
     record_of_phase,
     records_of_change,
@@ -35,28 +37,30 @@ from shifter.service.reporting import (
 )
 from shifter.service.telemetry import Telemetry
 
-SILENT_REPORTS = 3
-"""So many reports may be missed before people are told that no service is running."""
-
 
 @dataclass(slots=True)
 class Shift:
     """One shift as this process knows it: its place, and the evidence that lives in memory only.
 
-    `frozen` says which bug of ours struck in one of its turns; empty if none did.
+    `bug` says which one of ours struck in one of its turns; empty if none did. `drifted`: what is in force was not what
+    is verified when it was last seen.
     """
 
     place: Place
     ledger: Ledger = field(default_factory=Ledger)
     settled_at: datetime | None = None
     policy_problem: str = ""
-    frozen: str = ""
+    bug: str = ""
+    drifted: bool = False
     told: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What this tick saw of one shift. `counted` is None in a tick that only follows up orders and intents."""
+    """What this tick saw of one shift, and who holds all shifts.
+
+    `counted` is None in a tick that only follows up orders and intents.
+    """
 
     views: dict[str, RouteView] | None
     provider_problem: str
@@ -64,6 +68,7 @@ class Outlook:
     counted: Counted | None
     signal_problem: str
     target_unseen: bool
+    freeze: Freeze | None = None
 
 
 class Turner:
@@ -102,7 +107,7 @@ class Turner:
             news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
             decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
             evidence = replace(evidence, ledger=shift.ledger, settled_at=shift.settled_at)
-        return report(decision, evidence, self._mode, SILENT_REPORTS * self._timing.report_every, now)
+        return report(decision, evidence, self._mode, self._timing, now)
 
     def _evidence(self, shift: Shift, outlook: Outlook, orders: Sequence[Order]) -> Evidence:
         return Evidence(
@@ -114,7 +119,8 @@ class Turner:
             provider_problem=outlook.provider_problem,
             signal_problem=outlook.signal_problem,
             policy_problem=shift.policy_problem,
-            frozen=shift.frozen,
+            bug=shift.bug,
+            freeze=outlook.freeze,
             target_unseen=outlook.target_unseen,
             settled_at=shift.settled_at,
             orders=orders,
@@ -135,6 +141,9 @@ class Turner:
         place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now)
         place.answers += decision.answers
         place.state = decision.state
+        if decision.adopted_by:
+            place.records.append(record_of_adoption(decision.state, decision.reason, decision.adopted_by, now))
+            _forget_evidence(shift)
         self._withhold(decision, now)
         try:
             if decision.write is not None:
@@ -156,7 +165,7 @@ class Turner:
         The order that does may be answered, and its hold in force, long before the lane is free again.
         """
         intent = decision.state.intent
-        if intent is None or intent.direction is Direction.RETREAT:
+        if intent is None or (intent.direction is Direction.RETREAT and not decision.hands_off):
             return
         why = _against(decision, intent)
         if now >= intent.deadline:
@@ -208,6 +217,9 @@ class Turner:
             if fresh
             else Move(Step.WAIT, "just sent")
         )
+        if decision.hands_off and move.step is not Step.DONE:
+            # Whether it failed is seen when hands are on again: what follows from that would be a write.
+            move = Move(Step.WAIT, "hands off")
         if move.step is Step.DONE and outlook.views is not None:
             self._finish(shift, outlook.views, intent, now)
         elif move.step is Step.FAILED:
@@ -245,8 +257,7 @@ class Turner:
         if state.phase is not place.state.phase:
             place.records.append(record_of_phase(place.state.phase, state, intent.reason, now))
         place.state = state
-        shift.ledger = shift.ledger.new_share()
-        shift.settled_at = None
+        _forget_evidence(shift)
         self._telemetry.write(intent.direction, "done")
 
     def _fail(self, shift: Shift, intent: Intent, move: Move, now: datetime) -> None:
@@ -273,6 +284,12 @@ def _against(decision: Decision, intent: Intent) -> str:
 def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
     """Add this tick's counts to the ledger, and notice when the metrics first show the share in force."""
     state, counted = shift.place.state, outlook.counted
+    if outlook.views is not None and state.intent is None and state.weights:
+        drifted = not journal.matches(state.weights, outlook.views)
+        if drifted is not shift.drifted:
+            # What is counted at other weights is judged, but is no soak of the verified ones, before or after.
+            shift.drifted = drifted
+            _forget_evidence(shift)
     if counted is not None and counted.source is not None and counted.target is not None and counted.span_seconds > 0:
         namespaces = state.policy.namespaces
         tick = Tick(
@@ -284,7 +301,14 @@ def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
         )
         if shift.ledger.ticks and tick.at < shift.ledger.ticks[-1].at:
             # The clock was set back: what was gathered before would count as newer than what is seen now.
-            shift.ledger, shift.settled_at = shift.ledger.new_share(), None
+            _forget_evidence(shift)
         shift.ledger = shift.ledger.add(tick)
-    if shift.settled_at is None and is_settled(state, shift.ledger, outlook.views, now):
+    if shift.settled_at is not None and is_lost(state, shift.ledger, outlook.views):
+        shift.settled_at = None
+    if shift.settled_at is None and not shift.drifted and is_settled(state, shift.ledger, outlook.views, now):
         shift.settled_at = now
+
+
+def _forget_evidence(shift: Shift) -> None:
+    """What was counted says nothing about what is in force from now on."""
+    shift.ledger, shift.settled_at = shift.ledger.new_share(), None

@@ -22,7 +22,7 @@ from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.fleet import Fleet
 from shifter.core.membership import Server
-from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Health, Route, RouteView, Selector, Side
@@ -185,8 +185,13 @@ class World:
 
     # -- people --------------------------------------------------------------------------------------------------
 
-    def order(self, verb: Verb, *, name: str = "shop", **flags: bool) -> Order:
-        return self.saved.create_order(OrderRequest(name, verb, "ann", "because", **flags), self.now)
+    def order(self, verb: Verb, *, name: str = "shop", **asked: Any) -> Order:  # noqa: ANN401 - any field of a request
+        return self.saved.create_order(OrderRequest(name, verb, "ann", "because", **asked), self.now)
+
+    def answer(self, order: Order) -> tuple[Answer | None, str]:
+        """What became of an order."""
+        found = self.saved.order(order.id)
+        return found.answer, found.answer_text
 
     def write_policy(self, name: str, **changes: Any) -> Path:  # noqa: ANN401 - whatever a person types
         file = self.path / f"{name}.yaml"

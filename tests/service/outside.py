@@ -16,9 +16,9 @@ from shifter.core.evidence import PodReading, Reading, Series
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.splits import Route, RouteView
-from shifter.core.state import Intent, Report, ShiftState
-from shifter.errors import MetricsUnavailableError, ProviderRefusedError
-from shifter.ports import Change, Operation, OperationState, Saved, TrafficProvider
+from shifter.core.state import FleetState, Intent, Report, ShiftState
+from shifter.errors import MetricsUnavailableError, ProviderRefusedError, StoreUnavailableError
+from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, TrafficProvider
 from shifter.service.lanes import InlineLanes, Priority
 
 T = TypeVar("T")
@@ -32,14 +32,18 @@ class Killed(BaseException):
 
 
 class Trap:
-    """Records every edge of every call to the outside, and kills at chosen ones (by index, from 0)."""
+    """Records every edge of every call to the outside, and kills at chosen ones (by index, or the next named)."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.strike_at: frozenset[int] = frozenset()
+        self.strike_next = ""
 
     def edge(self, name: str) -> None:
         self.calls.append(name)
+        if name == self.strike_next:
+            self.strike_next = ""
+            raise Killed(name)
         if len(self.calls) - 1 in self.strike_at:
             raise Killed(name)
 
@@ -92,13 +96,17 @@ class WatchedProvider:
 
 
 class WatchedStore:
-    """The store port behind a trap. `bugs` are raised by saves of the named shift, `report_bugs` by its reports."""
+    """The store port behind a trap. `bugs` are raised by saves of the named shift, `report_bugs` by its reports.
+
+    The next `fleet_refusals` saves of the fleet's state fail.
+    """
 
     def __init__(self, inner: MemoryStore, trap: Trap) -> None:
         self._inner = inner
         self._trap = trap
         self.bugs: dict[str, Exception] = {}
         self.report_bugs: dict[str, Exception] = {}
+        self.fleet_refusals = 0
 
     def load(self) -> Mapping[str, Saved]:
         return self._inner.load()
@@ -115,6 +123,24 @@ class WatchedStore:
             raise self.bugs[state.name]
         version = self._inner.save(state, expected_version, records, answers)
         self._trap.edge("after save")
+        return version
+
+    def load_fleet(self) -> SavedFleet:
+        return self._inner.load_fleet()
+
+    def save_fleet(
+        self,
+        state: FleetState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        self._trap.edge("before fleet save")
+        if self.fleet_refusals:
+            self.fleet_refusals -= 1
+            raise StoreUnavailableError("the disk is full")
+        version = self._inner.save_fleet(state, expected_version, records, answers)
+        self._trap.edge("after fleet save")
         return version
 
     def report(self, report: Report) -> None:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.journal import Delivery
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.orders import FLEET, OrderRequest, Verb
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route, RouteView, Selector
@@ -84,12 +84,14 @@ def an_intent(direction: Direction = Direction.CLIMB, *, sequence: int = 1, epoc
 RISING = (Direction.CLIMB, Direction.KEEP)
 
 
-@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
+@pytest.mark.parametrize(("whom", "verb"), [("shop", Verb.PAUSE), ("shop", Verb.ROLLBACK), (FLEET, Verb.FREEZE)])
 @pytest.mark.parametrize("direction", RISING)
-def test_an_order_given_while_a_climb_waits_withholds_it(bench: Bench, verb: Verb, direction: Direction) -> None:
+def test_an_order_given_while_a_climb_waits_withholds_it(
+    bench: Bench, whom: str, verb: Verb, direction: Direction
+) -> None:
     climb = an_intent(direction)
     bench.send(climb)
-    bench.store.create_order(OrderRequest("shop", verb, "ann", ""), NOON)
+    bench.store.create_order(OrderRequest(whom, verb, "ann", ""), NOON)
     bench.lanes.let_run()
 
     assert bench.call(climb) is Delivery.WITHHELD
@@ -106,7 +108,7 @@ def test_an_order_for_another_shift_withholds_nothing(bench: Bench) -> None:
     assert bench.weights() == HALF
 
 
-@pytest.mark.parametrize("verb", [Verb.RESUME, Verb.PROMOTE, Verb.RETRY])
+@pytest.mark.parametrize("verb", [Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY, Verb.RECONCILE])
 def test_an_order_that_does_not_stop_withholds_nothing(bench: Bench, verb: Verb) -> None:
     bench.send(an_intent())
     bench.store.create_order(OrderRequest("shop", verb, "ann", ""), NOON)
@@ -145,7 +147,19 @@ def test_shutting_down_withholds_a_climb_that_waits(bench: Bench) -> None:
     assert bench.weights() == ALL_OLD
 
 
-def test_nothing_withholds_a_retreat(bench: Bench) -> None:
+@pytest.mark.parametrize("direction", Direction)
+def test_hands_off_withholds_whatever_waits(bench: Bench, direction: Direction) -> None:
+    bench.memory.edit_weights(ROUTE, HALF if direction is Direction.RETREAT else ALL_OLD)
+    before, intent = bench.weights(), an_intent(direction)
+    bench.send(intent)
+    bench.courier.withhold("shop", intent, "hands off")
+    bench.lanes.let_run()
+
+    assert bench.call(intent) is Delivery.WITHHELD
+    assert bench.weights() == before
+
+
+def test_nothing_else_withholds_a_retreat(bench: Bench) -> None:
     bench.memory.edit_weights(ROUTE, HALF)
     bench.send(an_intent(Direction.RETREAT))
     bench.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann", ""), NOON)

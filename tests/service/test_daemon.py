@@ -1,4 +1,4 @@
-"""The running service: its waker, its watchdog, and how it stops. Threads and signals are real, the ports memory."""
+"""The running service: its waker, and how it stops. Threads and signals are real, the ports memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.orders import Verb
@@ -24,7 +23,7 @@ from shifter.core.splits import Route, RouteView
 from shifter.errors import ConfigError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from shifter.service import daemon
-from shifter.service.daemon import WAKE_JOB, Waker
+from shifter.service.daemon import Waker
 from shifter.service.lanes import Lanes
 from shifter.service.tick import Parts, Ticker
 from tests.service.conftest import TICK, World, fleet_with
@@ -149,42 +148,6 @@ def test_a_draining_ticker_still_journals_what_came_back(world: World) -> None:
     assert world.saved_state().share == 5
 
 
-# -- the watchdog ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def scheduler() -> Iterator[BackgroundScheduler]:
-    """A scheduler that waits an hour for its next wake, as after a clock was set back by one."""
-    made = BackgroundScheduler(timezone=UTC)
-    made.start()
-    yield made
-    made.shutdown(wait=True)
-
-
-def schedule(scheduler: BackgroundScheduler, waker: Waker) -> None:
-    later = datetime.now(UTC) + timedelta(hours=1)
-    scheduler.add_job(waker.wake, "interval", hours=1, id=WAKE_JOB, next_run_time=later)
-
-
-def test_a_silent_waker_is_woken_though_the_scheduler_waits(world: World, scheduler: BackgroundScheduler) -> None:
-    waker, ticker = a_waker(world, lambda: None)
-    schedule(scheduler, waker)
-    waker.last_wake -= 6
-    daemon.rearm_if_silent(scheduler, waker, 5.0)
-
-    wait_for(lambda: len(ticker.nows) == 1, "it was not woken")
-    wait_for(lambda: time.monotonic() - waker.last_wake < 5, "the wake did not end")
-
-
-def test_a_waker_that_was_just_woken_is_left_alone(world: World, scheduler: BackgroundScheduler) -> None:
-    waker, _ = a_waker(world, lambda: None)
-    schedule(scheduler, waker)
-    before = scheduler.get_job(WAKE_JOB).next_run_time
-    daemon.rearm_if_silent(scheduler, waker, 5.0)
-
-    assert scheduler.get_job(WAKE_JOB).next_run_time == before
-
-
 # -- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +185,7 @@ class NotingLease(MemoryLease):
 @pytest.fixture
 def own_signals() -> Iterator[None]:
     """Give the handlers back that a run takes over."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -24,7 +24,7 @@ def refused_override(world: World) -> None:
 def test_an_override_whose_write_failed_is_not_in_force(world: World) -> None:
     refused_override(world)
 
-    assert (world.state().share, world.state().overridden, world.state().promotion) == (5, False, None)
+    assert (world.state().share, world.state().overridden) == (5, False)
 
 
 def test_after_a_failed_override_a_failing_target_goes_back(world: World) -> None:

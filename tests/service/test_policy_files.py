@@ -70,9 +70,19 @@ def test_every_yaml_file_is_a_policy_by_its_name(tmp_path: Path) -> None:
     assert (now.problems, now.stale) == ((), frozenset())
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="an editor's temporary and backup files lie beside a policy",
+    does="ignores them",
+    sees="nothing",
+    safe_within="at once",
+)
 @pytest.mark.parametrize(
     "name",
-    [".shop.yaml.swp", ".#shop.yaml", "#shop.yaml", "~shop.yaml", "shop.yaml~", "shop.yaml.tmp", "4913", "a.json"],
+    [
+        *(".shop.yaml.swp", ".#shop.yaml", "#shop.yaml", "#shop.yaml#", "~shop.yaml", "shop.yaml~", "shop.yaml.tmp"),
+        *("4913", "a.json", "sedX1y2Z", "shop.yaml.bak", "shop.yaml.orig", "shop.yaml___jb_tmp___", ".goutputstream-X"),
+    ],
 )
 def test_dotfiles_and_editors_temporary_files_are_ignored(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path, shop=_policy("shop"))
@@ -119,6 +129,58 @@ def test_a_file_is_opened_twice_and_then_no_more_until_it_changes(tmp_path: Path
     assert (unchanged, len(_Counting.opened)) == (2, 3)
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="one of 1,000 files is broken",
+    does="the other 999 hold; what is unchanged is not opened again",
+    sees="the one file's problem in `policy.problem` and in its hold `policy`",
+    safe_within="one tick",
+)
+def test_one_broken_file_of_a_thousand_costs_nobody_else_anything(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, **{f"s{number}": _policy(f"s{number}") for number in range(1000)})
+    reader = PolicyFolder(_Counting(tmp_path))
+    before = [reader.reload() for _ in range(2)][-1]
+    folder.write("s500", "[half")
+    del _Counting.opened[:]
+    broken = [reader.reload() for _ in range(4)][-1]
+    opened = list(_Counting.opened)
+
+    assert opened == ["s500.yaml"] * 2
+    assert broken.policies == before.policies
+    assert (len(broken.policies), set(broken.stale)) == (1000, {"s500"})
+    assert {problem.file for problem in broken.problems} == {str(tmp_path / "s500.yaml")}
+
+
+@pytest.mark.parametrize("way", ["replaced", "rewritten", "moved away and written anew"])
+def test_every_way_in_which_an_editor_saves_is_one_edit(tmp_path: Path, way: str) -> None:
+    folder = Folder(tmp_path, shop=_policy("shop"))
+    folder.reload()
+    if way == "replaced":
+        (tmp_path / "new").write_text(_policy("shop", soak="7m"))
+        (tmp_path / "new").rename(tmp_path / "shop.yaml")
+    elif way == "moved away and written anew":
+        (tmp_path / "shop.yaml").rename(tmp_path / "shop.yaml~")
+        folder.write("shop", _policy("shop", soak="7m"))
+    else:
+        folder.write("shop", _policy("shop", soak="7m"))
+    now = folder.reload()
+
+    assert (_soak_minutes(now, "shop"), now.problems, now.stale) == (7, (), frozenset())
+
+
+def test_a_file_caught_half_written_keeps_the_last_good_policy_until_the_rest_is_there(tmp_path: Path) -> None:
+    text = _policy("shop", soak="7m")
+    folder = Folder(tmp_path, shop=_policy("shop"))
+    folder.reload()
+    seen = []
+    for end in (0, len(text) // 2, text.index("  soak"), len(text)):
+        folder.write("shop", text[:end])
+        now = folder.reload()
+        seen.append((_soak_minutes(now, "shop"), bool(now.stale)))
+
+    assert seen == [(5, True), (5, True), (5, True), (7, False)]
+
+
 class _CoarseClock(PosixPath):
     """A directory on a filesystem whose times do not show an edit that came at once."""
 
@@ -128,6 +190,13 @@ class _CoarseClock(PosixPath):
         return self.seen.setdefault(self.name, super().stat(follow_symlinks=follow_symlinks))
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="a file is written twice within one tick of the disk's clock",
+    does="reads every new file a second time",
+    sees="history: an edited policy is in force",
+    safe_within="one tick",
+)
 def test_an_edit_that_the_filesystems_clock_does_not_show_is_seen(tmp_path: Path) -> None:
     folder = Folder(tmp_path, shop=_policy("shop", soak="5m"))
     reader = PolicyFolder(_CoarseClock(tmp_path))
@@ -213,6 +282,13 @@ def test_a_folder_that_was_missing_at_first_may_appear(tmp_path: Path) -> None:
     assert set(reader.reload().policies) == {"shop"}
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="the whole folder is gone or empty, as after a lost mount",
+    does="every last good policy stays in force; holds",
+    sees="hold `policy`: the folder cannot be listed, or has no *.yaml or *.yml file",
+    safe_within="one tick",
+)
 @pytest.mark.parametrize("lose", ["directory", "files"])
 def test_a_folder_that_got_lost_keeps_everything_stale_until_it_is_back(tmp_path: Path, lose: str) -> None:
     folder = Folder(tmp_path / "policies", shop=_policy("shop"), cart=_policy("cart"))
@@ -248,6 +324,13 @@ def test_a_policy_file_that_turned_into_a_fleet_keeps_its_policy_and_is_a_proble
     assert "kind" in {problem.path for problem in now.problems}
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="two files claim one name, namespace or route",
+    does="the one in force stays; at the start the first by file name",
+    sees="`already has a policy, in a.yaml` at the place in the other file",
+    safe_within="one tick",
+)
 def test_of_two_files_with_one_name_the_first_by_file_name_holds_at_the_start(tmp_path: Path) -> None:
     now = Folder(tmp_path, b=_policy("shop", soak="2m"), a=_policy("shop", soak="1m")).reload()
 
@@ -319,6 +402,13 @@ def _config_map(directory: Path, generation: str, text: str) -> None:
     (directory / "..tmp").rename(directory / "..data")
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="the kubelet swaps a ConfigMap's link, also while it is read",
+    does="reads again, at most three times; never half of each",
+    sees="history: an edited policy is in force",
+    safe_within="one tick",
+)
 def test_a_config_map_swap_is_an_edit(tmp_path: Path) -> None:
     _config_map(tmp_path, "..1", _policy("shop"))
     (tmp_path / "shop.yaml").symlink_to("..data/shop.yaml")
@@ -370,6 +460,13 @@ def test_a_file_that_vanished_during_the_reading_is_gone(tmp_path: Path) -> None
     assert (set(now.policies), now.problems) == ({"shop"}, ())
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="a link leads nowhere, or a file cannot be read",
+    does="the last good policy stays in force; holds",
+    sees="hold `policy`: cannot be read",
+    safe_within="one tick",
+)
 def test_a_dangling_link_is_a_problem_and_keeps_the_last_good_policy(tmp_path: Path) -> None:
     (tmp_path / "real").write_text(_policy("shop"))
     (tmp_path / "shop.yaml").symlink_to("real")
@@ -383,6 +480,13 @@ def test_a_dangling_link_is_a_problem_and_keeps_the_last_good_policy(tmp_path: P
     assert folder.reload() == now
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="a pipe or device in the folder that would never answer",
+    does="never opens it; the other files hold",
+    sees="`policy.problem`: not a regular file",
+    safe_within="at once",
+)
 def test_a_pipe_does_not_stop_the_service(tmp_path: Path) -> None:
     folder = Folder(tmp_path, shop=_policy("shop"))
     os.mkfifo(tmp_path / "pipe.yaml")

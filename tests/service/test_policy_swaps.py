@@ -48,6 +48,13 @@ def swapped(make_world: Worlds) -> World:
     return world
 
 
+@pytest.mark.fault(
+    on="policy files",
+    fault="two policies exchange names, or one is renamed, under way",
+    does="writes no route under two names; waits for 0 %",
+    sees="hold `policy`: ... is still under way as shop",
+    safe_within="one tick",
+)
 def test_swapped_policies_move_nothing_and_hold_both(swapped: World) -> None:
     assert writes(swapped) == 2
     assert "policy" in swapped.holds("shop") & swapped.holds("pay")

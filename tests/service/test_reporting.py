@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shifter.adapters.saved_form import read_report
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, What
@@ -127,3 +128,30 @@ def test_a_promotions_writes_are_in_the_name_of_who_promoted(world: World) -> No
     climb = [record for record in world.history() if record.what in {What.INTENT, What.DONE}][-2:]
 
     assert [record.by for record in climb] == ["ann", "ann"]
+
+
+def test_a_report_tells_the_rate_of_both_sides_and_the_services_timing(world: World) -> None:
+    world.until_share(25)
+    world.order(Verb.PAUSE)
+    world.step(2)
+    report = fresh_report(world)
+
+    assert report.requests_per_second == world.PER_SECOND
+    assert (report.tick_seconds, report.sample_max_age_seconds, report.settle_seconds) == (10, 20, 0)
+    assert (report.read_deadline_seconds, report.operation_timeout_seconds) == (2, 60)
+    assert report.silent_after_seconds == 90
+
+
+def test_right_after_a_change_of_the_share_the_rate_is_the_one_before(world: World) -> None:
+    world.until_share(25)
+
+    assert (world.report().target_requests, world.report().requests_per_second) == (0, world.PER_SECOND)
+
+
+def test_a_report_of_an_earlier_version_is_read_with_what_it_lacks_unknown(world: World) -> None:
+    world.until_share(25)
+    new = {"requests_per_second", "tick_seconds", "sample_max_age_seconds", "settle_seconds"}
+    new |= {"read_deadline_seconds", "operation_timeout_seconds"}
+    report = read_report("shop", world.report().model_dump_json(exclude=new))
+
+    assert {getattr(report, name) for name in new} == {None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from shifter.errors import ConfigError
-from shifter.service.web import application, served
+from shifter.service.web import MOST_CONNECTIONS, Served, application, served
 
 TIMEOUT_SECONDS = 5.0
 HOST = "127.0.0.1"
@@ -24,6 +25,7 @@ class Service:
         self.unready = ""
         self.registry = CollectorRegistry()
         self.port = 0
+        self.web: Served
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=TIMEOUT_SECONDS)
@@ -39,7 +41,8 @@ class Service:
 def service() -> Iterator[Service]:
     made = Service()
     app = application(lambda: made.dead, lambda: made.unready, made.registry)
-    with served(app, HOST, 0) as made.port:
+    with served(app, HOST, 0) as made.web:
+        made.port = made.web.port
         yield made
 
 
@@ -96,7 +99,56 @@ def test_an_address_in_use_is_refused_with_what_to_do() -> None:
 
 def test_after_the_context_the_port_is_free_again() -> None:
     app = application(str, str, CollectorRegistry())
-    with served(app, HOST, 0) as port:
+    with served(app, HOST, 0) as first:
         pass
-    with served(app, HOST, port) as again:
-        assert again == port
+    with served(app, HOST, first.port) as again:
+        assert again.port == first.port
+
+
+# -- callers and threads that do not behave --------------------------------------------------------------------------
+
+
+def silent_callers(service: Service, count: int) -> list[socket.socket]:
+    return [socket.create_connection((HOST, service.port), TIMEOUT_SECONDS) for _ in range(count)]
+
+
+def is_hung_up(caller: socket.socket) -> bool:
+    try:
+        return caller.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_an_answer_ends_its_connection(service: Service) -> None:
+    (caller,) = silent_callers(service, 1)
+    with caller:
+        caller.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
+        answer = b"".join(iter(lambda: caller.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="callers open connections to the web side and ask nothing",
+    does="hangs up on those beyond 64, and on everyone after 10 s, so that descriptors are left",
+    sees="their own connection closed",
+    safe_within="at once",
+)
+def test_more_callers_than_there_is_room_for_are_hung_up_on(service: Service) -> None:
+    with contextlib.ExitStack() as stack:
+        for caller in silent_callers(service, MOST_CONNECTIONS):
+            stack.enter_context(caller)
+        one_more = stack.enter_context(silent_callers(service, 1)[0])
+
+        assert is_hung_up(one_more)
+
+
+def test_a_caller_that_asks_nothing_is_hung_up_on_in_time() -> None:
+    app = application(str, str, CollectorRegistry())
+    with (
+        served(app, HOST, 0, longest_seconds=0.05) as web,
+        socket.create_connection((HOST, web.port), TIMEOUT_SECONDS) as caller,
+    ):
+        assert is_hung_up(caller)

@@ -1,0 +1,117 @@
+"""This machine's clock against everybody whose answers depend on it.
+
+How far off is too far, and why:
+
+* Tencent refuses a signature whose time is more than 300 s away (product document 1140/51177). A clock that is
+  half of that off is not being set by anybody and will be all of it off: a problem. Ten seconds are a warning.
+* Prometheus is asked as of *our* now. Ahead of it by `sampleMaxAge`, no sample is ever fresh. Off by a tick, requests
+  from before a change of the share are counted for after it. Both are problems; a quarter of a tick is a warning.
+* Both Prometheus are asked as of the same moment, so the same holds between the two.
+
+Every measurement is only as good as the round trip was quick; what could be either counts as the better, unless
+nothing can be told at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shifter.core.fleet import Timing
+from shifter.ports import RemoteClock
+from shifter.service.checkup.findings import Finding, Group, Level, Notes
+from shifter.service.checkup.gathering import Unanswered
+
+SIGNATURE_SECONDS: Final = 300.0
+"""Beyond this Tencent refuses every call."""
+
+_NOTICED_SECONDS: Final = 10.0
+_RESOLUTION_SECONDS: Final = 0.5
+_LEAST_SECONDS: Final = 1.0
+_SET_IT: Final = "set this machine's clock by NTP: timedatectl set-ntp true; chronyc tracking"
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """How far somebody's clock is ahead of ours, and how exactly that is known; seconds."""
+
+    seconds: float
+    give_or_take_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where an offset is a warning, and from where a problem; seconds. `why` completes "beyond ... s"."""
+
+    warning_seconds: float
+    problem_seconds: float
+    why: str
+
+
+def measure(clock: RemoteClock, now: Callable[[], float]) -> Offset:
+    """Ask somebody's clock once.
+
+    Args:
+        clock: whose.
+        now: ours, in seconds since the epoch.
+
+    Raises:
+        TransientError: as `RemoteClock.server_time`.
+    """
+    before = now()
+    theirs = clock.server_time()
+    after = now()
+    return Offset(theirs - (before + after) / 2, abs(after - before) / 2 + _RESOLUTION_SECONDS)
+
+
+def tencent_limits() -> Limits:
+    """Return how far Tencent's clock and ours may be apart."""
+    return Limits(_NOTICED_SECONDS, SIGNATURE_SECONDS / 2, f"of {SIGNATURE_SECONDS:g} s Tencent refuses every call")
+
+
+def metrics_limits(timing: Timing) -> Limits:
+    """Return how far a Prometheus' clock may be from ours, or from the other one's."""
+    tick, max_age = timing.tick.total_seconds(), timing.sample_max_age.total_seconds()
+    problem = max(2 * _LEAST_SECONDS, min(tick, max_age))
+    why = f"of a tick ({tick:g} s) requests are counted for the wrong share, of {max_age:g} s no sample is fresh"
+    return Limits(max(_LEAST_SECONDS, tick / 4), problem, why)
+
+
+def findings(
+    meshes: Mapping[str, Offset | Unanswered], tencent: Offset | Unanswered | None, timing: Timing
+) -> Sequence[Finding]:
+    """Return whose clocks are apart. `meshes` by name; `tencent` is None if there is nothing to ask."""
+    notes = Notes(Group.CLOCKS)
+    for name, offset in meshes.items():
+        if isinstance(offset, Offset):
+            _judge(notes, f"{name} Prometheus", offset, metrics_limits(timing), _SET_IT)
+        else:
+            notes.unknown(f"{name} Prometheus", offset.why, "see datasources", unreachable=True)
+    if tencent is not None:
+        if isinstance(tencent, Offset):
+            _judge(notes, "Tencent", tencent, tencent_limits(), _SET_IT)
+        else:
+            fix = "see whether this machine reaches the endpoint: curl -sI https://clb.tencentcloudapi.com"
+            notes.unknown("Tencent", tencent.why, fix, unreachable=True)
+    known = [offset for offset in meshes.values() if isinstance(offset, Offset)]
+    if len(known) == 2:  # noqa: PLR2004 - one per mesh
+        first, second = known
+        apart = Offset(second.seconds - first.seconds, first.give_or_take_seconds + second.give_or_take_seconds)
+        fix = "set the clocks of both Prometheus machines by NTP"
+        _judge(notes, f"{' and '.join(meshes)} Prometheus", apart, metrics_limits(timing), fix)
+    return notes.found
+
+
+def _judge(notes: Notes, subject: str, offset: Offset, limits: Limits, fix: str) -> None:
+    far, unsure = abs(offset.seconds), offset.give_or_take_seconds
+    said = f"{far:.1f} s {'ahead' if offset.seconds > 0 else 'behind'}, give or take {unsure:.1f} s"
+    if unsure > limits.problem_seconds:
+        text = f"the answer took too long to tell ({said})"
+        notes.unknown(subject, text, "look again when the network is quicker")
+        return
+    surely = far - unsure
+    level = Level.OK
+    if surely > limits.warning_seconds:
+        level = Level.PROBLEM if surely > limits.problem_seconds else Level.WARNING
+    notes.judged(level, subject, said if level is Level.OK else f"{said}; beyond {limits.why}", fix)

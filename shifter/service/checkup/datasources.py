@@ -1,0 +1,259 @@
+"""Both meshes' Prometheus: reachable, showing the gateway's pods, fresh, counting what the policies name.
+
+Asked as of Prometheus' own now: a wrong clock of ours is told under clocks and must not look like missing pods.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from shifter.core.counters import edges_around
+from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, shared_pods
+from shifter.core.fleet import Datasource, Timing
+from shifter.core.policy import ShiftPolicy
+from shifter.errors import MetricsUnavailableError
+from shifter.ports import MeshMetrics, MeshProbe
+from shifter.service.checkup.clocks import Offset, measure
+from shifter.service.checkup.findings import Finding, Group, Level, Notes, shortened
+from shifter.service.checkup.gathering import Outcome, Unanswered
+
+STALENESS_SECONDS: Final = 300.0
+"""How long an instant query repeats the last sample of a series: what is older is not shown at all."""
+
+_LABELS_ASKED_AT_MOST: Final = 6
+_DENIED = re.compile(r"HTTP (401|403)\b")
+_TLS = re.compile(r"certificate|SSL|TLS", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSource:
+    """One mesh's datasource. `name` is what people call it, `key` where it stands in the fleet file.
+
+    `metrics` must show pods however old their samples are.
+    """
+
+    name: str
+    key: str
+    settings: Datasource
+    metrics: MeshMetrics
+    probe: MeshProbe
+
+
+@dataclass(frozen=True, slots=True)
+class MeshLook:
+    """What one datasource shows, as of its own now.
+
+    `existing` has, for labels that seem to be wrong, the values that there are; by metric and label. `edges_ms` are
+    the latency edges that were asked for.
+    """
+
+    offset: Offset
+    reading: Reading
+    scrape_seconds: float | None
+    edges_ms: tuple[float, ...] = ()
+    existing: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+
+def look(source: MeshSource, policies: Iterable[ShiftPolicy], now: Callable[[], float]) -> MeshLook:
+    """Return what a datasource shows.
+
+    Raises:
+        MetricsUnavailableError: it does not answer, or not with what can be believed.
+    """
+    settings = source.settings
+    limits = sorted({limit for policy in policies for limit in policy.edges_ms})
+    edges = tuple(sorted({edge for limit in limits for edge in edges_around(limit, settings.edges_ms)}))
+    offset = measure(source.probe, now)
+    reading = source.metrics.read(datetime.fromtimestamp(now() + offset.seconds, UTC), edges)
+    scrape_seconds = source.probe.scrape_seconds()
+    wrong: list[tuple[str, str, Mapping[str, str]]] = []
+    if not reading.pods:
+        wrong = [(settings.metrics.uptime, label, {}) for label in settings.pod_matchers]
+    elif not _subjects(reading):
+        wrong = [(settings.metrics.requests, label, {}) for label in settings.matchers]
+    elif set(edges) - _edges(reading):
+        wrong = [(settings.metrics.latency_buckets, "le", settings.matchers)]
+    existing = {(metric, label): _values(source.probe, metric, label, matchers)
+                for metric, label, matchers in wrong[:_LABELS_ASKED_AT_MOST]}  # fmt: skip
+    return MeshLook(offset, reading, scrape_seconds, edges, existing)
+
+
+def _values(probe: MeshProbe, metric: str, label: str, matchers: Mapping[str, str]) -> Sequence[str]:
+    try:
+        return probe.values(metric, label, matchers)
+    except MetricsUnavailableError:
+        return ()  # only a suggestion is lost
+
+
+def findings(
+    sources: Sequence[MeshSource],
+    looks: Mapping[str, MeshLook | Unanswered],
+    policies: Mapping[str, ShiftPolicy],
+    timing: Timing,
+) -> Sequence[Finding]:
+    """Return what is wrong with the datasources, each alone and both together. `looks` are by the sources' names."""
+    notes = Notes(Group.DATASOURCES)
+    seen: dict[str, Reading] = {}
+    for source in sources:
+        found = looks[source.name]
+        if isinstance(found, Unanswered):
+            _unreachable(notes, source, found)
+            continue
+        seen[source.name] = found.reading
+        notes.ok(source.name, f"answers at {source.settings.url}")
+        if _pods(notes, source, found):
+            _ages(notes, source, found, timing)
+            _scrapes(notes, source, found, timing)
+            _series(notes, source, found)
+            _latency(notes, source, found)
+    if len(seen) == len(sources) and all(reading.pods for reading in seen.values()):
+        _namespaces(notes, seen, policies)
+        first, second = seen.values()
+        if twins := shared_pods(first, second):
+            text = f"both sides count the same pods: {shortened(twins)}"
+            notes.problem("both", text, "edit the matchers and podMatchers of one side, so that each finds its own")
+    return notes.found
+
+
+def _unreachable(notes: Notes, source: MeshSource, found: Unanswered) -> None:
+    where = f"spec.datasources.{source.key}"
+    if found.outcome is Outcome.BROKEN:
+        notes.unknown(source.name, found.why, "report it with `shifter bundle`")
+    elif _DENIED.search(found.why):
+        notes.problem(source.name, found.why, f"give it a token that Prometheus accepts: {where}.bearerTokenFile")
+    elif "bearer token file" in found.why:
+        notes.problem(source.name, found.why, f"mend the file, or {where}.bearerTokenFile")
+    elif _TLS.search(found.why):
+        notes.problem(source.name, found.why, f"name the certificate authority of it: {where}.caFile")
+    else:
+        fix = f"see whether it runs and this machine reaches it: curl -s '{source.settings.url}/-/ready'; else {where}"
+        notes.unknown(source.name, found.why, fix, unreachable=True)
+
+
+def _pods(notes: Notes, source: MeshSource, found: MeshLook) -> bool:
+    subject = f"{source.name} pods"
+    if found.reading.pods:
+        pods = found.reading.pods
+        notes.ok(subject, f"{len(pods)} found by podMatchers: {shortened(pods, 3)}")
+        return True
+    settings = source.settings
+    text = f"no series of {settings.metrics.uptime} with {_shown(settings.pod_matchers)} in the last 5 minutes"
+    place = f"spec.datasources.{source.key}.podMatchers"
+    notes.problem(subject, text, _suggestion(found, place) or _no_series(settings.metrics.uptime))
+    return False
+
+
+def _no_series(metric: str) -> str:
+    scrape = "let Prometheus scrape the gateway's pods (port 15020, /stats/prometheus)"
+    return f"there is no series of {metric} at all: {scrape}"
+
+
+def _suggestion(found: MeshLook, place: str) -> str:
+    told = [f"{label} is {shortened(values, 10)}" for (_, label), values in found.existing.items() if values]
+    return f"edit {place}; what there is: {'; '.join(told)}" if told else ""
+
+
+def _ages(notes: Notes, source: MeshSource, found: MeshLook, timing: Timing) -> None:
+    subject, limit = f"{source.name} samples", timing.sample_max_age.total_seconds()
+    ages = {name: found.reading.read_at - pod.sampled_at for name, pod in found.reading.pods.items()}
+    youngest, old = min(ages.values()), [name for name, age in ages.items() if age > limit]
+    text = f"the newest is {youngest:.0f} s old, sampleMaxAge is {limit:g} s"
+    if len(old) == len(ages):
+        fix = "see whether Prometheus still scrapes these pods (its page /targets), or raise spec.timing.sampleMaxAge"
+        notes.problem(subject, text, fix)
+    elif old:
+        fix = "nothing if these pods have just ended; else see Prometheus' page /targets"
+        notes.warning(subject, f"{text}; older than that: {shortened(old)}", fix)
+    else:
+        notes.ok(subject, text)
+
+
+def _scrapes(notes: Notes, source: MeshSource, found: MeshLook, timing: Timing) -> None:
+    subject, every = f"{source.name} scrapes", found.scrape_seconds
+    if every is None:
+        text = "how often cannot be told: no pod has been scraped for five minutes"
+        notes.unknown(subject, text, "look again in five minutes")
+        return
+    tick, max_age = timing.tick.total_seconds(), timing.sample_max_age.total_seconds()
+    text = f"one every {every:.0f} s; tick {tick:g} s, sampleMaxAge {max_age:g} s"
+    fix = f"edit spec.timing: tick: {every:.0f}s, sampleMaxAge: {3 * every:.0f}s; or let Prometheus scrape more often"
+    slack = 1.1  # counting over a span that does not begin with a scrape is off by one
+    level = Level.OK
+    if every > slack * max_age:
+        level = Level.PROBLEM
+    elif every > slack * tick or 2 * every > slack * max_age:
+        level = Level.WARNING
+    notes.judged(level, subject, text, fix)
+
+
+def _series(notes: Notes, source: MeshSource, found: MeshLook) -> None:
+    """Tell whether the request metrics are found at all, and carry the labels that shifter reads."""
+    settings, subject = source.settings, f"{source.name} requests"
+    subjects = _subjects(found.reading)
+    if not subjects:
+        text = f"no series of {settings.metrics.requests} with {_shown(settings.matchers)}"
+        fix = _suggestion(found, f"spec.datasources.{source.key}.matchers")
+        # The new gateway has no request to count before its first step; the old one carries everything.
+        if source.key == "source":
+            notes.problem(subject, text, fix or _no_series(settings.metrics.requests))
+        else:
+            told = f"normal before its first request, else {fix}" if fix else "normal before its first request"
+            notes.warning(subject, text, told)
+        return
+    place = f"spec.datasources.{source.key}.labels"
+    if not any(series.code for pod in found.reading.pods.values() for series in pod.counters if series.edge_ms is None):
+        text = f"no series has a label {settings.labels.code}: no error would ever be seen"
+        notes.problem(subject, text, f"edit {place}.code")
+    elif subjects == {UNKNOWN}:
+        text = f"no series says whose it is ({settings.labels.service}, {settings.labels.namespace})"
+        notes.problem(subject, text, f"edit {place}.service and {place}.namespace")
+    else:
+        notes.ok(subject, f"counted for {shortened(subjects - {UNKNOWN})}")
+
+
+def _latency(notes: Notes, source: MeshSource, found: MeshLook) -> None:
+    if not found.edges_ms or not _subjects(found.reading):
+        return
+    subject, listed = f"{source.name} latency", _edges(found.reading)
+    missing = [edge for edge in found.edges_ms if edge not in listed]
+    if not missing:
+        notes.ok(subject, f"all {len(found.edges_ms)} edges that the policies need")
+        return
+    place = f"spec.datasources.{source.key}"
+    values = [value for values in found.existing.values() for value in values]
+    there = f"; there are le {shortened(values, 10)}" if values else ""
+    text = (
+        f"{source.settings.metrics.latency_buckets} has no bucket {', '.join(f'{edge:g}' for edge in missing)}{there}"
+    )
+    notes.problem(subject, text, f"edit {place}.edgesMs to the edges there are, or {place}.metrics.latencyBuckets")
+
+
+def _namespaces(notes: Notes, seen: Mapping[str, Reading], policies: Mapping[str, ShiftPolicy]) -> None:
+    subjects = {name: _subjects(reading) for name, reading in seen.items()}
+    for policy in policies.values():
+        for namespace in policy.namespaces:
+            sides = [name for name, found in subjects.items() if namespace in found]
+            subject = f"namespace {namespace}"
+            if sides:
+                notes.ok(subject, f"counted by {' and '.join(sides)}")
+                continue
+            there = shortened(set().union(*subjects.values()) - {UNKNOWN}, 10) or "none"
+            text = f"neither side counts a request of it ({policy.name}); counted are: {there}"
+            notes.warning(subject, text, "quiet, or called otherwise: compare spec.namespace with those")
+
+
+def _subjects(reading: Reading) -> set[str]:
+    return {series.subject for pod in reading.pods.values() for series in pod.counters if series.edge_ms is None}
+
+
+def _edges(reading: Reading) -> set[float]:
+    edges = {series.edge_ms for pod in reading.pods.values() for series in pod.counters}
+    return {edge for edge in edges if edge is not None and edge != INFINITY_MS}
+
+
+def _shown(matchers: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f'{label}="{value}"' for label, value in sorted(matchers.items())) + "}"

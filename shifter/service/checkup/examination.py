@@ -1,0 +1,163 @@
+"""The whole check-up: first what the files say, then everybody they name, at the same time and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from shifter.core.fleet import Fleet
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Route, RouteView
+from shifter.ports import Operation, OperationState, RemoteClock, TrafficProvider
+from shifter.service.checkup import clocks, datasources, machine, provider, records, versions
+from shifter.service.checkup.configuration import Configuration, read_configuration
+from shifter.service.checkup.findings import Finding, Group, Level, Notes
+from shifter.service.checkup.gathering import Bounds, Errand, Outcome, Unanswered, gather
+from shifter.service.policy_files import PolicyFolder
+
+FILES: Final = Bounds(each_seconds=4.0, whole_seconds=4.0)
+"""For the files: on a disk that hangs, nothing else can be looked at."""
+
+OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0)
+"""For everybody else. A call of the SDK's may take three timeouts of 6 s, a read of Prometheus four of 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The parties that a fleet names."""
+
+    meshes: tuple[datasources.MeshSource, ...]
+    provider: TrafficProvider
+    provider_clock: RemoteClock
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a check-up looks at, and how.
+
+    `outside` makes the parties of a fleet, `folder_for` reads policies by its rules. `now` is an aware time,
+    `monotonic` seconds that only grow.
+    """
+
+    fleet: Path
+    policies: Path
+    store: records.StoreDoor
+    folder_for: Callable[[Fleet | None], PolicyFolder]
+    outside: Callable[[Fleet], Outside]
+    machine: machine.Machine
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    versions: Callable[[], versions.Versions] = versions.installed
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Everything that was asked of others."""
+
+    meshes: Mapping[str, Errand[datasources.MeshLook]]
+    domains: Mapping[str, Errand[Mapping[str, RouteView]]]
+    status: Errand[OperationState] | None
+    clock: Errand[clocks.Offset] | None
+
+
+def examine(
+    around: Surroundings, *, offline: bool = False, files: Bounds = FILES, others: Bounds = OTHERS
+) -> tuple[Finding, ...]:
+    """Return all findings, by group. Takes about as long as both bounds together at most, and changes nothing.
+
+    Args:
+        around: what to look at.
+        offline: ask nobody outside this machine.
+        files: how long files are waited for.
+        others: how long everybody else is waited for.
+    """
+    read = Errand(partial(read_configuration, around.fleet, around.policies, around.folder_for))
+    gather([read], files, around.monotonic)
+    found = read.answer if isinstance(read.answer, Configuration) else Configuration()
+    store = Errand(partial(records.look, around.store))
+    local = Errand(partial(machine.findings, found.fleet, around.store.path, around.machine))
+    installed = Errand(lambda: versions.findings(around.versions()))
+    outside = None if offline or found.fleet is None else around.outside(found.fleet)
+    asked = None if outside is None else _errands(outside, found.policies, around.now)
+    gather([store, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
+    told = [
+        *_or_unknown(read.answer, Group.CONFIG, found.findings),
+        *_or_unknown(installed.answer, Group.VERSIONS, installed.answer),
+        *_or_unknown(local.answer, Group.PERMISSIONS, local.answer),
+        *records.findings(store.answer, found.fleet, around.now()),
+    ]
+    if found.fleet is not None and outside is not None and asked is not None:
+        last_write = store.answer.last_write if isinstance(store.answer, records.StoreLook) else None
+        told += _judged(found.fleet, found.policies, outside, asked, last_write)
+    else:
+        told += _not_asked("--offline: nobody was asked" if offline else "not asked: the fleet file cannot be used")
+    order = list(Group)
+    return tuple(sorted(told, key=lambda each: order.index(each.group)))
+
+
+def _errands(outside: Outside, policies: Mapping[str, ShiftPolicy], now: Callable[[], datetime]) -> _Asked:
+    routes: dict[str, list[Route]] = {}
+    for policy in policies.values():
+        for route in policy.routes:
+            routes.setdefault(route.domain, []).append(route)
+    first = min(routes, default=None)
+    known = tuple(policies.values())
+
+    def seconds() -> float:
+        return now().timestamp()
+
+    return _Asked(
+        meshes={each.name: Errand(partial(datasources.look, each, known, seconds)) for each in outside.meshes},
+        domains={each: Errand(partial(outside.provider.observe, tuple(routes[each]))) for each in sorted(routes)},
+        status=None if first is None else Errand(partial(_status_of_nobody, outside.provider, first)),
+        clock=Errand(partial(clocks.measure, outside.provider_clock, seconds)),
+    )
+
+
+def _status_of_nobody(asked: TrafficProvider, domain: str) -> OperationState:
+    return asked.check(Operation(domain, provider.NOBODYS_OPERATION))
+
+
+def _all(asked: _Asked) -> Sequence[Errand[Any]]:
+    """Return the errands so that every party's first one is among the first."""
+    more = [each for each in (asked.clock, asked.status) if each is not None]
+    return [*asked.meshes.values(), *more, *asked.domains.values()]
+
+
+def _judged(
+    fleet: Fleet, policies: Mapping[str, ShiftPolicy], outside: Outside, asked: _Asked, last_write: datetime | None
+) -> Sequence[Finding]:
+    looks = {name: errand.answer for name, errand in asked.meshes.items()}
+    offsets = {name: each if isinstance(each, Unanswered) else each.offset for name, each in looks.items()}
+    cloud = provider.CloudLook(
+        {domain: errand.answer for domain, errand in asked.domains.items()},
+        None if asked.status is None else asked.status.answer,
+    )
+    theirs = None if asked.clock is None else asked.clock.answer
+    return [
+        *clocks.findings(offsets, theirs, fleet.spec.timing),
+        *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),
+        *provider.findings(cloud, policies, fleet, last_write),
+    ]
+
+
+def _or_unknown(answer: object, group: Group, found: Sequence[Finding] | Unanswered) -> Sequence[Finding]:
+    if not isinstance(answer, Unanswered) and not isinstance(found, Unanswered):
+        return found
+    why = answer.why if isinstance(answer, Unanswered) else ""
+    broken = isinstance(answer, Unanswered) and answer.outcome is Outcome.BROKEN
+    fix = "report it with `shifter bundle`" if broken else "does a disk or a mount hang? see `dmesg`"
+    return [Finding(group, str(group), Level.UNKNOWN, why, fix, unreachable=not broken)]
+
+
+def _not_asked(why: str) -> Sequence[Finding]:
+    told: list[Finding] = []
+    for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER):
+        notes = Notes(group)
+        notes.untried(str(group), why, "")
+        told += notes.found
+    return told

@@ -1,0 +1,72 @@
+"""Orders to all shifts together: obeyed before any shift's turn, so that a freeze stops the very tick that reads it.
+
+A freeze holds from the moment it is read, whether or not the store takes it; lifting one waits for the store, since
+a freeze that came back with the next restart would be a surprise, and one that vanished a danger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, obey_all
+from shifter.core.records import NewRecord
+from shifter.core.state import FleetState, Freeze
+from shifter.errors import ConflictError, ShifterError
+from shifter.ports import SavedFleet, Store
+from shifter.service.reporting import record_of_order
+from shifter.service.telemetry import Telemetry
+
+
+class Freezer:
+    """Knows whether all shifts are frozen. Not thread-safe: the ticker's."""
+
+    def __init__(self, store: Store, mode: str, telemetry: Telemetry) -> None:
+        self._store = store
+        self._mode = mode
+        self._telemetry = telemetry
+        self._saved = SavedFleet(FleetState(), 0)
+        self._unsaved: Freeze | None = None
+
+    @property
+    def freeze(self) -> Freeze | None:
+        """Who holds all shifts, and why; None if nobody does."""
+        return self._unsaved or self._saved.state.freeze
+
+    def load(self) -> None:
+        """Take up what the last process remembered.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+            RefusedError: what is saved is not understood.
+        """
+        self._saved = self._store.load_fleet()
+
+    def obey(self, orders: Sequence[Order], now: datetime) -> None:
+        """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again."""
+        state, records, answers = self._saved.state, list[NewRecord](), list[OrderAnswer]()
+        for order in sorted(orders, key=lambda each: each.id):
+            if order.request.shift != FLEET or order.id <= self._saved.state.last_order:
+                continue
+            if self._mode == "observe":
+                said = "this shifter only observes (mode: observe)"
+                answer = OrderAnswer(order.id, Answer.REFUSED, said, now)
+            else:
+                state, answer = obey_all(state, order, now)
+            answers.append(answer)
+            records.append(record_of_order(FLEET, order, answer))
+        if answers:
+            self._save(state, records, answers)
+
+    def _save(self, state: FleetState, records: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> None:
+        try:
+            version = self._store.save_fleet(state, self._saved.version, records, answers)
+        except ConflictError as error:
+            # Somebody else obeyed: believe the store, and look at the orders again in the next tick.
+            self._telemetry.error(FLEET, error, bug=False)
+            self._saved = self._store.load_fleet()
+        except ShifterError as error:
+            self._telemetry.error(FLEET, error, bug=False)
+            self._unsaved = self._unsaved or state.freeze
+        else:
+            self._saved, self._unsaved = SavedFleet(state, version), None

@@ -1,0 +1,640 @@
+"""The check-up, with doubles at the ports: what is found, how bad it is, and what mends it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shifter.adapters.memory_store import MemoryStore
+from shifter.core.evidence import PodReading, Reading, Series
+from shifter.core.fleet import Fleet
+from shifter.core.splits import Health, Member, Route, RouteView, Side
+from shifter.errors import (
+    MetricsUnavailableError,
+    ProviderRefusedError,
+    ProviderUnavailableError,
+    StoreUnavailableError,
+)
+from shifter.ports import Change, LeaseFacts, Operation, OperationState, Progress, StoreFacts
+from shifter.service.checkup.datasources import MeshSource
+from shifter.service.checkup.examination import Outside, Surroundings, examine
+from shifter.service.checkup.findings import Finding, Group, Level
+from shifter.service.checkup.gathering import Bounds
+from shifter.service.checkup.machine import Machine
+from shifter.service.checkup.records import StoreDoor
+from shifter.service.checkup.versions import Dependency, Versions
+from shifter.service.policy_files import PolicyFolder
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+AT = NOW.timestamp()
+QUICK = Bounds(each_seconds=5.0, whole_seconds=8.0)
+LEASE = LeaseFacts(held=True, pid="4711", since=NOW - timedelta(hours=1))
+POLICY = {
+    "apiVersion": "shifter.io/v1alpha1",
+    "kind": "ShiftPolicy",
+    "metadata": {"name": "shop"},
+    "spec": {
+        "namespace": "shop",
+        "traffic": {
+            "clb": {
+                "region": "ap-guangzhou",
+                "loadBalancer": "lb-1",
+                "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
+                "source": {"port": 30080},
+                "target": {"port": 31080},
+            }
+        },
+        "steps": [1, 100],
+        "soak": "5m",
+        "analysis": {"latency": {"maxMs": 500}},
+    },
+}
+DOMAIN = "clb/ap-guangzhou/lb-1"
+ROUTE = "shop lb-1/lbl-1/shop.example.com/"
+EDGES = (25, 50, 100, 250, 500, 1000)
+
+
+def a_pod(
+    pod: int = 0, *, age: float = 5, subject: str = "shop", code: str = "200", edges: Sequence[float] = EDGES
+) -> PodReading:
+    counters = {Series(subject, code): 100.0 + pod}
+    counters |= {Series(subject, edge_ms=float(edge)): 90.0 for edge in (*edges, float("inf"))}
+    return PodReading(AT - age, AT - 1000 - pod, counters)
+
+
+@dataclass
+class Mesh:
+    """Both ports of one datasource."""
+
+    name: str
+    pods: dict[str, PodReading]
+    ahead: float = 0.0
+    every: float | None = 15.0
+    labels: dict[str, Sequence[str]] = field(default_factory=dict)
+    trouble: Exception | None = None
+    hangs: threading.Event | None = None
+    read_at: list[datetime] = field(default_factory=list)
+
+    def _reach(self) -> None:
+        if self.hangs is not None:
+            self.hangs.wait(30)
+        if self.trouble is not None:
+            raise self.trouble
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
+        self._reach()
+        self.read_at.append(at)
+        assert set(edges_ms) == set(EDGES)
+        return Reading(AT, self.pods)
+
+    def server_time(self) -> float:
+        self._reach()
+        return AT + self.ahead
+
+    def scrape_seconds(self) -> float | None:
+        self._reach()
+        return self.every
+
+    def values(self, metric: str, label: str, matchers: Mapping[str, str]) -> Sequence[str]:
+        self._reach()
+        assert metric
+        assert isinstance(matchers, Mapping)
+        if label not in self.labels:
+            raise MetricsUnavailableError("nobody knows")
+        return self.labels[label]
+
+
+@dataclass
+class Cloud:
+    """The provider and its clock. Anything that would write ends the test."""
+
+    members: tuple[Member, ...] = (
+        Member("ins-1:30080", Side.SOURCE, 75, Health.ALIVE),
+        Member("ins-2:31080", Side.TARGET, 25, Health.ALIVE),
+    )
+    view: dict[str, Any] = field(default_factory=dict)
+    trouble: Exception | None = None
+    status: Exception | None = field(
+        default_factory=lambda: ProviderRefusedError("DescribeTaskStatus: InvalidParameter: no such task")
+    )
+    ahead: float = 0.0
+    clock_trouble: Exception | None = None
+    hangs: threading.Event | None = None
+    leaves_out: bool = False
+
+    def observe(self, routes: Sequence[Route]) -> Mapping[str, RouteView]:
+        if self.hangs is not None:
+            self.hangs.wait(30)
+        if self.trouble is not None:
+            raise self.trouble
+        if self.leaves_out:
+            return {}
+        return {route.id: RouteView(route, self.members, **self.view) for route in routes}
+
+    def submit(self, changes: Sequence[Change]) -> Operation:
+        raise AssertionError(f"a check-up wrote {changes}")
+
+    def check(self, operation: Operation) -> OperationState:
+        assert operation.id == "00000000-0000-0000-0000-000000000000"
+        if self.status is not None:
+            raise self.status
+        return OperationState(Progress.DONE)
+
+    def server_time(self) -> float:
+        if self.hangs is not None:
+            self.hangs.wait(30)
+        if self.clock_trouble is not None:
+            raise self.clock_trouble
+        return AT + self.ahead
+
+
+class World:
+    """An installation where all is well, until a test says otherwise."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.policies = directory / "policies"
+        self.policies.mkdir()
+        self.tcm = Mesh("tcm", {"old-1": a_pod()})
+        self.istio = Mesh("istio", {"new-1": a_pod(1)})
+        self.cloud = Cloud()
+        self.store = MemoryStore()
+        self.facts: StoreFacts | Exception = StoreFacts(1, 1, "0.1.0", "")
+        self.lease = LEASE
+        self.machine = Machine(
+            mounts=lambda: "1 0 8:1 / / rw - ext4 /dev/sda rw\n", free_bytes=lambda _: 2**33, open_files=lambda: 4096
+        )
+        self.versions = Versions("3.11.7", ">=3.11", "0.1.0", "3.40.1", (Dependency("click", ">=8.3,<9", "8.5.1"),))
+        self.path = directory / "shifter.db"
+        self.path.write_bytes(b"not empty")
+        self.path.chmod(0o600)
+        for name in ("id", "key"):
+            self.file(name)
+        self.fleet: dict[str, Any] = {
+            "apiVersion": "shifter.io/v1alpha1",
+            "kind": "Fleet",
+            "metadata": {"name": "lab"},
+            "spec": {
+                "datasources": {side: self._datasource(side) for side in ("source", "target")},
+                "provider": {
+                    "tencent": {"secretIdFile": str(directory / "id"), "secretKeyFile": str(directory / "key")}
+                },
+            },
+        }
+        self.policy: Any = POLICY
+
+    def file(self, name: str, mode: int = 0o600, text: str = "word") -> Path:
+        path = self.directory / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        return path
+
+    def examine(self, *, offline: bool = False, others: Bounds = QUICK) -> tuple[Finding, ...]:
+        (self.directory / "fleet.yaml").write_text(json.dumps(self.fleet), encoding="utf-8")
+        (self.policies / "shop.yaml").write_text(json.dumps(self.policy), encoding="utf-8")
+        around = Surroundings(
+            fleet=self.directory / "fleet.yaml",
+            policies=self.policies,
+            store=StoreDoor(self.path, self._facts, lambda _: self.lease, lambda _: self.store),
+            folder_for=lambda _: PolicyFolder(self.policies),
+            outside=self._outside,
+            machine=self.machine,
+            now=lambda: NOW,
+            monotonic=time.monotonic,
+            versions=lambda: self.versions,
+        )
+        return examine(around, offline=offline, others=others)
+
+    def only(self, group: Group, subject: str) -> Finding:
+        """Return the worst finding about a subject."""
+        found = [each for each in self.examine() if (each.group, each.subject) == (group, subject)]
+        assert found, f"nothing about {subject}"
+        return min(found, key=lambda each: list(Level).index(each.level) if each.level is Level.OK else -1)
+
+    def _facts(self, _: Path) -> StoreFacts:
+        if isinstance(self.facts, Exception):
+            raise self.facts
+        return self.facts
+
+    def _outside(self, fleet: Fleet) -> Outside:
+        sources = fleet.spec.datasources
+        pairs = (("source", sources.source, self.tcm), ("target", sources.target, self.istio))
+        meshes = tuple(MeshSource(mesh.name, key, settings, mesh, mesh) for key, settings, mesh in pairs)
+        return Outside(meshes, self.cloud, self.cloud)
+
+    @staticmethod
+    def _datasource(side: str) -> dict[str, Any]:
+        return {"url": f"http://{side}.invalid", "matchers": {"app": side}, "podMatchers": {"app": side}}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def forever() -> Iterator[threading.Event]:
+    """What hangs waits for this."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+Edit = Callable[[World], None]
+
+
+def test_an_installation_where_all_is_well_has_no_finding_but_ok_and_what_cannot_be_tried(world: World) -> None:
+    found = world.examine()
+
+    assert [each for each in found if each.level is not Level.OK and not each.untried] == []
+    assert [each.subject for each in found if each.untried] == ["clb:BatchModifyTargetWeight"]
+    assert {each.group for each in found} == set(Group)
+
+
+def test_every_finding_that_is_not_ok_has_its_fix(world: World) -> None:
+    world.tcm.trouble = world.istio.trouble = MetricsUnavailableError("refused")
+    world.cloud.trouble = world.cloud.clock_trouble = ProviderUnavailableError("refused")
+    world.lease = LeaseFacts(held=None)
+    found = world.examine()
+
+    assert [each for each in found if each.level is not Level.OK and not each.fix] == []
+
+
+# --- configuration
+
+
+def test_every_problem_of_the_files_is_a_finding_with_its_place(world: World) -> None:
+    world.policy = json.loads(json.dumps(POLICY).replace('"soak"', '"sorak"').replace("shop.example.com", ""))
+    found = [each for each in world.examine() if each.level is Level.PROBLEM]
+
+    assert {each.group for each in found} == {Group.CONFIG}
+    for place in ("spec.sorak unknown key", "spec.traffic.clb.routes.0.domain"):
+        assert [each for each in found if place in each.text], place
+    assert all("shop.yaml" in each.fix and "shifter policy lint" in each.fix for each in found)
+
+
+def test_a_fleet_that_cannot_be_used_leaves_everybody_unasked_and_says_so(world: World) -> None:
+    del world.fleet["spec"]["provider"]
+    found = world.examine()
+
+    assert [each.group for each in found if each.level is Level.PROBLEM] == [Group.CONFIG]
+    assert [each.text for each in found if each.untried] == ["not asked: the fleet file cannot be used"] * 3
+    assert world.tcm.read_at == []
+
+
+def test_a_folder_without_policies_is_a_problem_and_the_datasources_are_looked_at_all_the_same(world: World) -> None:
+    world.policy = world.fleet
+    found = world.examine()
+
+    assert "holds no policy, only a Fleet" in next(each.text for each in found if each.level is Level.PROBLEM)
+
+
+def test_mode_observe_is_said_loudly(world: World) -> None:
+    world.fleet["spec"]["mode"] = "observe"
+    mode = world.only(Group.CONFIG, "mode")
+
+    assert (mode.level, "OBSERVE" in mode.text, "spec.mode: act" in mode.fix) == (Level.WARNING, True, True)
+    assert world.only(Group.PROVIDER, "clb:BatchModifyTargetWeight").level is Level.OK
+
+
+# --- nobody is waited for
+
+
+def test_offline_asks_nobody_and_says_so(world: World) -> None:
+    world.cloud.trouble = world.cloud.clock_trouble = AssertionError("was asked")
+    found = world.examine(offline=True)
+
+    assert [(each.group, each.text) for each in found if each.untried] == [
+        (group, "--offline: nobody was asked") for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER)
+    ]
+    assert world.tcm.read_at == []
+
+
+def test_when_everybody_hangs_it_ends_in_time_and_says_who(world: World, forever: threading.Event) -> None:
+    world.tcm.hangs = world.istio.hangs = world.cloud.hangs = forever
+    began = time.monotonic()
+    found = world.examine(others=Bounds(each_seconds=0.3, whole_seconds=0.5))
+
+    assert time.monotonic() - began < 3
+    silent = {each.subject for each in found if each.unreachable}
+    assert silent == {"tcm Prometheus", "istio Prometheus", "Tencent", "tcm", "istio", DOMAIN}
+    assert {each.level for each in found if each.unreachable} == {Level.UNKNOWN}
+
+
+def test_who_hangs_does_not_keep_the_others_from_being_looked_at(world: World, forever: threading.Event) -> None:
+    world.tcm.hangs = forever
+    found = world.examine(others=Bounds(each_seconds=0.3, whole_seconds=5))
+
+    assert {each.subject for each in found if each.unreachable} == {"tcm Prometheus", "tcm"}
+    assert [each.level for each in found if each.subject == ROUTE] == [Level.OK]
+
+
+def test_a_bug_in_a_check_is_an_unknown_finding_and_no_traceback(world: World) -> None:
+    world.cloud.trouble = KeyError("odd")
+    world.tcm.trouble = ZeroDivisionError("odd")
+    found = world.examine()
+
+    told = {each.subject: each for each in found if "the check itself failed" in each.text}
+    assert {"tcm", DOMAIN} <= told.keys()
+    assert told[DOMAIN].text == "the check itself failed: KeyError: 'odd'"
+    assert told[DOMAIN].fix == "report it with `shifter bundle`"
+
+
+# --- clocks
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level"),
+    [
+        (0.9, Level.OK),
+        (-3, Level.OK),
+        (5, Level.WARNING),
+        (-14, Level.WARNING),
+        (16, Level.PROBLEM),
+        (-60, Level.PROBLEM),
+    ],
+)
+def test_a_prometheus_clock_may_be_off_by_less_than_a_quarter_of_a_tick(
+    world: World, ahead: float, level: Level
+) -> None:
+    world.tcm.ahead = ahead
+    found = world.only(Group.CLOCKS, "tcm Prometheus")
+
+    assert found.level is level
+    assert f"{abs(ahead):.1f} s {'ahead' if ahead > 0 else 'behind'}" in found.text
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(9, Level.OK), (-60, Level.WARNING), (151, Level.PROBLEM)])
+def test_tencents_clock_may_be_off_by_half_of_what_it_refuses(world: World, ahead: float, level: Level) -> None:
+    world.cloud.ahead = ahead
+    found = world.only(Group.CLOCKS, "Tencent")
+
+    assert found.level is level
+    assert (level is Level.OK) != ("of 300 s Tencent refuses every call" in found.text)
+
+
+def test_two_prometheus_that_disagree_are_told_even_if_each_is_near_ours(world: World) -> None:
+    world.tcm.ahead, world.istio.ahead = 3, -3
+    found = world.examine()
+
+    levels = {each.subject: each.level for each in found if each.group is Group.CLOCKS}
+    assert levels == {
+        "tcm Prometheus": Level.OK,
+        "istio Prometheus": Level.OK,
+        "Tencent": Level.OK,
+        "tcm and istio Prometheus": Level.WARNING,
+    }
+
+
+def test_a_wrong_clock_of_ours_does_not_hide_the_pods(world: World) -> None:
+    world.tcm.ahead = 3600
+    world.examine()
+
+    assert world.tcm.read_at == [NOW + timedelta(hours=1)]
+
+
+# --- datasources
+
+
+@pytest.mark.parametrize(
+    ("said", "level", "fix"),
+    [
+        ("no answer (connection refused)", Level.UNKNOWN, "curl -s 'http://source.invalid/-/ready'"),
+        ("answered HTTP 401: no", Level.PROBLEM, "spec.datasources.source.bearerTokenFile"),
+        ("cannot read the bearer token file /x (PermissionError)", Level.PROBLEM, "mend the file"),
+        ("no answer (SSLCertVerificationError: certificate verify failed)", Level.PROBLEM, "source.caFile"),
+    ],
+)
+def test_a_datasource_that_does_not_answer_is_told_with_what_would_help(
+    world: World, said: str, level: Level, fix: str
+) -> None:
+    world.tcm.trouble = MetricsUnavailableError(said)
+    found = world.only(Group.DATASOURCES, "tcm")
+
+    assert (found.level, found.text, found.unreachable) == (level, said, level is Level.UNKNOWN)
+    assert fix in found.fix
+
+
+def test_no_pods_is_a_problem_and_the_labels_that_exist_are_suggested(world: World) -> None:
+    world.tcm.pods, world.tcm.labels = {}, {"app": ["istio-ingressgateway", "other"]}
+    found = world.only(Group.DATASOURCES, "tcm pods")
+
+    assert found.level is Level.PROBLEM
+    assert found.text == 'no series of envoy_server_uptime with {app="source"} in the last 5 minutes'
+    assert found.fix == ("edit spec.datasources.source.podMatchers; what there is: app is istio-ingressgateway, other")
+
+
+def test_no_pods_and_no_such_metric_at_all_is_told_apart(world: World) -> None:
+    world.istio.pods = {}
+
+    assert "there is no series of envoy_server_uptime at all" in world.only(Group.DATASOURCES, "istio pods").fix
+
+
+@pytest.mark.parametrize(("ages", "level"), [((5, 40), Level.OK), ((5, 46), Level.WARNING), ((46, 200), Level.PROBLEM)])
+def test_samples_older_than_sample_max_age_are_told(world: World, ages: Sequence[float], level: Level) -> None:
+    world.tcm.pods = {f"p{index}": a_pod(age=age) for index, age in enumerate(ages)}
+    found = world.only(Group.DATASOURCES, "tcm samples")
+
+    assert found.level is level
+    assert f"the newest is {ages[0]} s old, sampleMaxAge is 45 s" in found.text
+
+
+@pytest.mark.parametrize(
+    ("every", "level"),
+    [
+        (15.0, Level.OK),
+        (15.8, Level.OK),
+        (None, Level.UNKNOWN),
+        (20.0, Level.WARNING),
+        (30.0, Level.WARNING),
+        (60.0, Level.PROBLEM),
+    ],
+)
+def test_scrapes_rarer_than_ticks_are_told(world: World, every: float | None, level: Level) -> None:
+    world.tcm.every = every
+
+    assert world.only(Group.DATASOURCES, "tcm scrapes").level is level
+
+
+def test_a_tcm_gateway_without_request_series_is_a_problem_and_istios_is_normal_at_first(world: World) -> None:
+    for mesh in (world.tcm, world.istio):
+        mesh.pods = {"p": PodReading(AT - 5, AT - 100, {})}
+    world.tcm.labels = {"app": ["gateway"]}
+
+    tcm, istio = (world.only(Group.DATASOURCES, f"{name} requests") for name in ("tcm", "istio"))
+    assert (tcm.level, tcm.fix) == (
+        Level.PROBLEM,
+        "edit spec.datasources.source.matchers; what there is: app is gateway",
+    )
+    assert (istio.level, istio.fix) == (Level.WARNING, "normal before its first request")
+
+
+def test_series_without_code_or_owner_are_a_problem(world: World) -> None:
+    world.tcm.pods, world.istio.pods = {"p": a_pod(code="")}, {"q": a_pod(subject="")}
+
+    assert "no error would ever be seen" in world.only(Group.DATASOURCES, "tcm requests").text
+    assert world.only(Group.DATASOURCES, "istio requests").fix.startswith("edit spec.datasources.target.labels.service")
+
+
+def test_a_namespace_that_neither_side_counts_is_a_warning_with_those_that_are(world: World) -> None:
+    world.tcm.pods, world.istio.pods = {"p": a_pod(subject="cart")}, {"q": a_pod(subject="pay")}
+    found = world.only(Group.DATASOURCES, "namespace shop")
+
+    assert found.level is Level.WARNING
+    assert found.text == "neither side counts a request of it (shop); counted are: cart, pay"
+
+
+def test_missing_latency_buckets_are_a_problem_with_those_there_are(world: World) -> None:
+    world.tcm.pods, world.tcm.labels = {"p": a_pod(edges=(25, 50))}, {"le": ["25", "50"]}
+    found = world.only(Group.DATASOURCES, "tcm latency")
+
+    assert found.level is Level.PROBLEM
+    assert found.text.endswith("has no bucket 100, 250, 500, 1000; there are le 25, 50")
+    assert "spec.datasources.source.edgesMs" in found.fix
+
+
+def test_the_same_pods_on_both_sides_are_a_problem(world: World) -> None:
+    world.istio.pods = world.tcm.pods
+
+    assert world.only(Group.DATASOURCES, "both").text == "both sides count the same pods: old-1"
+
+
+# --- provider
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("DescribeTargets: UnauthorizedOperation: no (request r-1)", '"action": ["clb:DescribeTargets"]'),
+        ("DescribeListeners: AuthFailure.UnauthorizedOperation: no", '"action": ["clb:DescribeListeners"]'),
+        ("DescribeTargets: AuthFailure.SignatureExpire: late", "timedatectl set-ntp true"),
+        ("DescribeTargets: AuthFailure.TokenFailure: no", "renew the temporary key"),
+        ("DescribeTargets: AuthFailure.SecretIdNotFound: no", "compare with CAM's list of keys"),
+        ("credential file /x cannot be read: No such file or directory", "write one word into the file"),
+        ("there is no load balancer lb-1 in this region", "spec.traffic.clb of the policy"),
+        ("DescribeTargets: UnsupportedRegion: no", "spec.traffic.clb of the policy"),
+        ("DescribeTargets: MissingParameter: no", "look the code up"),
+    ],
+)
+def test_a_refusal_is_a_problem_with_what_lifts_it(world: World, said: str, fix: str) -> None:
+    world.cloud.trouble = world.cloud.status = ProviderRefusedError(said)
+    found = world.only(Group.PROVIDER, DOMAIN)
+
+    assert (found.level, found.text, found.unreachable) == (Level.PROBLEM, said, False)
+    assert fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("cannot connect to clb.example.com", "reaches the endpoint"),
+        ("DescribeTargets: RequestLimitExceeded: x", "lower spec.provider.tencent.requestsPerSecond"),
+    ],
+)
+def test_a_provider_that_does_not_answer_is_unknown(world: World, said: str, fix: str) -> None:
+    world.cloud.trouble = ProviderUnavailableError(said)
+    found = world.only(Group.PROVIDER, DOMAIN)
+
+    assert (found.level, found.unreachable) == (Level.UNKNOWN, True)
+    assert fix in found.fix
+
+
+def test_asking_for_an_operation_of_nobodys_tells_whether_it_may_be_asked(world: World) -> None:
+    assert world.only(Group.PROVIDER, "clb:DescribeTaskStatus").level is Level.OK
+    world.cloud.status = None
+    assert world.only(Group.PROVIDER, "clb:DescribeTaskStatus").level is Level.OK
+    world.cloud.status = ProviderRefusedError("DescribeTaskStatus: UnauthorizedOperation: no")
+    denied = world.only(Group.PROVIDER, "clb:DescribeTaskStatus")
+    assert (denied.level, '"clb:DescribeTaskStatus"' in denied.fix) == (Level.PROBLEM, True)
+    world.cloud.status = ProviderUnavailableError("nobody")
+    assert world.only(Group.PROVIDER, "clb:DescribeTaskStatus").level is Level.UNKNOWN
+
+
+def test_that_writes_are_allowed_is_known_only_from_one_that_was_carried_out(world: World) -> None:
+    found = world.only(Group.PROVIDER, "clb:BatchModifyTargetWeight")
+
+    assert (found.level, found.untried) == (Level.UNKNOWN, True)
+    assert '"action": ["clb:BatchModifyTargetWeight"]' in found.fix
+
+
+def test_a_route_is_told_with_members_share_and_lag(world: World) -> None:
+    world.cloud.view = {"settle_seconds": 30.0, "warnings": ("session persistence: 30 s",)}
+    found = [each for each in world.examine() if each.subject == ROUTE]
+
+    members = "tcm 1/1 healthy, weights 75; istio 1/1 healthy, weights 25"
+    assert [(each.level, each.text) for each in found] == [
+        (Level.OK, f"tcm 75 · istio 25; {members}; lags up to 30 s behind new weights"),
+        (Level.WARNING, "session persistence: 30 s"),
+    ]
+
+
+def test_a_refused_route_and_dead_members_are_problems(world: World) -> None:
+    world.cloud.view = {"refusal": "lb-1 is managed by TKE"}
+    world.cloud.members = tuple(replace(each, health=Health.DEAD) for each in world.cloud.members)
+    found = [each for each in world.examine() if each.subject == ROUTE and each.level is Level.PROBLEM]
+
+    assert [each.text for each in found] == [
+        "lb-1 is managed by TKE",
+        "tcm has no healthy member: there is no way back",
+        "istio has no healthy member: no step can be taken",
+    ]
+
+
+def test_a_route_left_out_of_the_answer_is_unknown(world: World) -> None:
+    world.cloud.leaves_out = True
+
+    assert world.only(Group.PROVIDER, ROUTE).text == "the provider answered without it"
+
+
+# --- the store and who serves it
+
+
+@pytest.mark.parametrize(
+    ("lease", "level", "said"),
+    [
+        (LEASE, Level.OK, "pid 4711 since 2026-11-20 11:00:00 UTC"),
+        (LeaseFacts(held=True), Level.OK, "pid unknown"),
+        (LeaseFacts(held=False), Level.WARNING, "none runs on this store"),
+        (LeaseFacts(held=None), Level.UNKNOWN, "whether a service runs cannot be told"),
+    ],
+)
+def test_who_serves_the_store_is_told(world: World, lease: LeaseFacts, level: Level, said: str) -> None:
+    world.lease = lease
+    found = world.only(Group.STORE, "service")
+
+    assert found.level is level
+    assert said in found.text
+
+
+@pytest.mark.parametrize(
+    ("facts", "subject", "level", "said"),
+    [
+        (StoreFacts(9, 1, "9.0", ""), "schema", Level.PROBLEM, "schema version 9, written by shifter 9.0"),
+        (StoreFacts(1, 1, "", "page 3 is never used"), "soundness", Level.PROBLEM, "is damaged: page 3"),
+        (StoreFacts(1, 1, "", None), "soundness", Level.UNKNOWN, "too large"),
+        (StoreUnavailableError("file is not a database"), "store", Level.PROBLEM, "file is not a database"),
+        (KeyError("odd"), "store", Level.UNKNOWN, "the check itself failed"),
+    ],
+)
+def test_what_the_file_says_of_itself_is_told(
+    world: World, facts: StoreFacts | Exception, subject: str, level: Level, said: str
+) -> None:
+    world.facts = facts
+    found = world.only(Group.STORE, subject)
+
+    assert found.level is level
+    assert said in found.text
+
+
+def test_no_store_is_a_warning(world: World) -> None:
+    world.path.unlink()
+
+    assert world.only(Group.STORE, "store").level is Level.WARNING
