@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.errors import ConfigError, Problem
-from shifter.files.located_yaml import MAX_BYTES, At, Document, document_of
+from shifter.files.located_yaml import MAX_BYTES, MAX_PROBLEMS, At, Document, document_of
 from shifter.files.problems import explain
+from shifter.files.rules import Rule
 
 KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet]]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 """What a file may be, by what it says of itself."""
@@ -57,7 +58,8 @@ def value_of(document: Document, model: type[_Model]) -> _Model:
     if document.kind is not None and KINDS.get(document.kind, model) is not model:
         # A good file in the wrong place: that its keys are not those of the other kind is no news.
         wanted = next((kind for kind, each in KINDS.items() if each is model), model.__name__)
-        problem = document.problem(("kind",), f"should be '{wanted}', found \"{document.kind}\"")
+        message = f"should be '{wanted}', found \"{document.kind}\""
+        problem = document.problem(("kind",), message, rule=Rule.KIND)
         raise ConfigError(str(problem), (problem,))
     problems = set(document.problems)
     if document.whole:
@@ -65,12 +67,16 @@ def value_of(document: Document, model: type[_Model]) -> _Model:
             # Through JSON: files know no tuples, and pydantic is strict about Python's types but fair about JSON's.
             value = model.model_validate_json(json.dumps(document.value))
         except ValidationError as error:
-            found = explain(error.errors(include_url=False), model, document.value)
+            told = error.errors(include_url=False)
+            found = explain(told[:MAX_PROBLEMS], model, document.value)
             problems |= {
-                document.problem(one.path, one.message, one.hint, at_key=one.at_key)
+                document.problem(one.path, one.said.message, one.said.hint, at_key=one.at_key, rule=one.said.rule)
                 for one in found
                 if not any(_within(one.path, path) or _within(path, one.path) for path in document.opaque)
             }
+            if len(told) > MAX_PROBLEMS:
+                message = f"{len(told)} problems; only the first {MAX_PROBLEMS} are told"
+                problems.add(Problem(document.file, 0, 0, "", message, rule=Rule.TOO_MANY))
         else:
             if not problems:
                 return value
@@ -101,4 +107,4 @@ def _within(inner: At, outer: At) -> bool:
 
 
 def _cannot_read(path: Path, message: str) -> ConfigError:
-    return ConfigError(f"{path}: {message}", (Problem(str(path), 0, 0, "", message),))
+    return ConfigError(f"{path}: {message}", (Problem(str(path), 0, 0, "", message, rule=Rule.UNREADABLE),))

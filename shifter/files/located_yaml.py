@@ -8,15 +8,17 @@ collected with its place. The loop over events keeps its own stack: no nesting c
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NoReturn
 
 import yaml
 
 from shifter.errors import Problem
+from shifter.files.complaints import Place, complaint_of, place_of
+from shifter.files.rules import Complaint, Rule
+from shifter.files.scalars import scalar, strange, surprise
 
 At = tuple[str | int, ...]
 """A place in a document: keys and list positions from the top."""
@@ -26,18 +28,21 @@ MAX_BYTES: Final = 1 << 20
 
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 32
+MAX_PROBLEMS: Final = 100
+"""More of one file are not told: whoever mends a hundred asks again."""
 
-_LONGEST_NUMBER: Final = 32
 _SHOWN_LINE: Final = 300
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_GLUED = re.compile(r"\s*(- +)*[\w.-]+:[^\s:/][^:]*")  # `key:value`, which YAML takes for a text
-_NO_KEY: Final = ("this line is no key: value", 'a key is followed by ": ", colon and space')
-_QUOTE: Final = 'a text with ": " in it needs quotes'
+_LOOKED_AT: Final = 2000
+"""So much of a line is searched for secrets; nothing behind it is ever shown."""
+
+_SHOWN_STEP: Final = 60
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as one
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_SECRET = re.compile(r"""([\w.-]*(?:key|secret|token|passw)[\w.-]*)["']?\s*:[\s"']*(?=[^\s"'])""", re.IGNORECASE)
+# Words are entered at their beginning only and never given back: a line of a million letters takes no longer than that.
+_SECRET = re.compile(
+    r"""(?<![\w.-])([\w.-]*?(?:key|secret|token|passw)[\w.-]*+)["']?\s*+:[\s"']*+(?=.)""", re.IGNORECASE
+)
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
-_BOOLEANS: Final = {"true": True, "false": False}
+_UNFINISHED = re.compile(r"//[^/\s]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class Document:
     """One file's plain value (mappings, lists, texts, numbers, booleans) and where each part of it stands.
 
     `places` are the values' and `keys` the keys' (line, column), counted from 1, by path. `problems` are what
-    the reading refused; `opaque` the paths whose value was refused and stands as None. A file that could not
-    be read to its end is not `whole`, and its value is None.
+    the reading refused; `opaque` the paths whose value was refused and stands as None; `surprises` the words that
+    other readers of YAML take for something else. A file that could not be read to its end is not `whole`, and its
+    value is None.
     """
 
     file: str
@@ -55,6 +61,7 @@ class Document:
     places: Mapping[At, tuple[int, int]] = field(default_factory=dict)
     keys: Mapping[At, tuple[int, int]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    surprises: tuple[Problem, ...] = ()
     opaque: frozenset[At] = frozenset()
     whole: bool = True
 
@@ -64,28 +71,35 @@ class Document:
         kind = self.value.get("kind") if isinstance(self.value, dict) else None
         return kind if isinstance(kind, str) else None
 
-    def problem(self, path: At, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+    def problem(
+        self, path: At, message: str, hint: str = "", *, at_key: bool = False, rule: Rule = Rule.BAD_VALUE
+    ) -> Problem:
         """Return a problem with the place of `path`, or of the nearest part around it that the file has."""
         found = path
         while found and found not in self.places and found not in self.keys:
             found = found[:-1]
         at_key = at_key or found != path
         place = (self.keys.get(found) if at_key else None) or self.places.get(found) or (0, 0)
-        return _problem(self.file, self.lines, place, path, (message, hint))
+        return _problem(self.file, self.lines, place, path, Complaint(rule, message, hint))
 
 
 def document_of(file: str, raw: bytes) -> Document:
     """Return what the bytes of a file say; whatever is wrong with them is in the document's `problems`."""
     if len(raw) > MAX_BYTES:
-        return Document(file, problems=(Problem(file, 0, 0, "", f"larger than {MAX_BYTES} bytes"),), whole=False)
+        large = Problem(file, 0, 0, "", f"larger than {MAX_BYTES} bytes", rule=Rule.TOO_LARGE)
+        return Document(file, problems=(large,), whole=False)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line, start = raw.count(b"\n", 0, error.start) + 1, raw.rfind(b"\n", 0, error.start) + 1
-        column = len(raw[start : error.start].decode("utf-8")) + 1
-        broken = Problem(file, line, column, "", "not UTF-8 text", "save the file as UTF-8")
-        return Document(file, problems=(broken,), whole=False)
+        return Document(file, problems=(_not_text(file, raw, error.start),), whole=False)
     return _Reading(file, text).document()
+
+
+def _not_text(file: str, raw: bytes, at: int) -> Problem:
+    start = raw.rfind(b"\n", 0, at) + 1
+    place = raw.count(b"\n", 0, at) + 1, len(raw[start:at].decode("utf-8")) + 1
+    said = "UTF-16, not UTF-8 text" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "not UTF-8 text"
+    return Problem(file, *place, "", said, "save the file as UTF-8", rule=Rule.NOT_UTF8)
 
 
 def hidden(text: str) -> str:
@@ -93,26 +107,23 @@ def hidden(text: str) -> str:
 
     What is behind a key that sounds like a secret is cut to the end of the line; the name of a secret's file is none.
     """
-    for found in _SECRET.finditer(text):
+    shown = text[:_LOOKED_AT]
+    for found in _SECRET.finditer(shown):
         if not found[1].lower().endswith("file"):
-            return f"{text[: found.end()]}…"
-    return _CREDENTIALS.sub("//…@", text)
+            return f"{shown[: found.end()]}…"
+    shown = _CREDENTIALS.sub("//…@", shown)
+    return shown if len(text) <= _LOOKED_AT else _UNFINISHED.sub("//…", shown)
 
 
-def _problem(file: str, lines: tuple[str, ...], place: tuple[int, int], path: At, words: tuple[str, str]) -> Problem:
+def _problem(file: str, lines: tuple[str, ...], place: Place, path: At, said: Complaint) -> Problem:
     line, column = place
     source_line = hidden(lines[line - 1])[:_SHOWN_LINE] if 0 < line <= len(lines) else ""
-    return Problem(file, line, column, ".".join(map(str, path)), words[0], words[1], source_line)
+    shown = ".".join(_short(str(step)) for step in path)
+    return Problem(file, line, column, shown, said.message, said.hint, source_line, said.rule)
 
 
-class _Mark(Protocol):
-    """PyYAML's position, counted from 0; its two parsers have a class each."""
-
-    @property
-    def line(self) -> int: ...
-
-    @property
-    def column(self) -> int: ...
+def _short(word: str) -> str:
+    return word if len(word) <= _SHOWN_STEP else f"{word[:_SHOWN_STEP]}…"
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the reading ends here, what is wrong is noted already
@@ -148,6 +159,7 @@ class _Reading:
         self._keys: dict[At, tuple[int, int]] = {}
         self._opaque: set[At] = set()
         self._problems: list[Problem] = []
+        self._surprises: list[Problem] = []
 
     def document(self) -> Document:
         whole = self._read()
@@ -158,6 +170,7 @@ class _Reading:
             self._places,
             self._keys,
             tuple(self._problems),
+            tuple(self._surprises),
             frozenset(self._opaque),
             whole,
         )
@@ -168,7 +181,10 @@ class _Reading:
             parser = yaml.SafeLoader(self._text)
         except yaml.reader.ReaderError as error:
             before = _LINE_BREAK.split(self._text[: error.position])
-            self._refuse((len(before), len(before[-1]) + 1), (), "a character that YAML does not allow")
+            said = Complaint(
+                Rule.CHARACTER, f"U+{ord(self._text[error.position]):04X}, a character that YAML does not allow"
+            )
+            self._refuse((len(before), len(before[-1]) + 1), (), said)
             return False
         try:
             while parser.check_event():
@@ -176,76 +192,89 @@ class _Reading:
         except _Stop:
             return False
         except yaml.MarkedYAMLError as error:
-            place, message, hint = _complaint(error, self._lines)
-            self._refuse(place, (), message, hint)
+            place, said = complaint_of(error, self._lines)
+            self._refuse(place, (), said)
             return False
         except (ValueError, OverflowError):  # PyYAML hands some escapes and versions to chr() and int() unchecked
-            self._refuse(_place(parser.get_mark()), (), "an escape sequence or directive is out of range")
+            said = Complaint(Rule.SYNTAX, "an escape sequence or directive is out of range")
+            self._refuse(place_of(parser.get_mark()), (), said)
             return False
         finally:
             parser.dispose()
         if not self._documents:
-            self._refuse((0, 0), (), "the file is empty")
+            self._refuse((0, 0), (), Complaint(Rule.EMPTY, "the file is empty"))
         return self._documents > 0
 
-    def _refuse(self, place: tuple[int, int], path: At, message: str, hint: str = "") -> None:
-        self._problems.append(_problem(self._file, self._lines, place, path, (message, hint)))
+    def _refuse(self, place: Place, path: At, said: Complaint) -> None:
+        self._problems.append(_problem(self._file, self._lines, place, path, said))
+
+    def _stop(self, event: yaml.Event, rule: Rule, message: str, hint: str = "") -> NoReturn:
+        self._refuse(place_of(event.start_mark), (), Complaint(rule, message, hint))
+        raise _Stop
 
     def _take(self, event: yaml.Event) -> None:
+        if len(self._problems) >= MAX_PROBLEMS:
+            self._stop(event, Rule.TOO_MANY, f"more than {MAX_PROBLEMS} problems; the rest is not read")
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._refuse(_place(event.start_mark), (), "a second document", "one file holds one document")
-                raise _Stop
+                self._stop(event, Rule.SECOND_DOCUMENT, "a second document", "one file holds one document")
         elif isinstance(event, yaml.CollectionEndEvent):
             self._stack.pop()
         elif isinstance(event, yaml.NodeEvent):
             self._nodes += 1
-            if self._nodes > MAX_NODES or len(self._stack) >= MAX_DEPTH:
-                what = f"more than {MAX_NODES} values" if self._nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"
-                self._refuse(_place(event.start_mark), (), what)
-                raise _Stop
+            if self._nodes > MAX_NODES:
+                self._stop(event, Rule.TOO_MANY, f"more than {MAX_NODES} values")
+            if len(self._stack) >= MAX_DEPTH:
+                self._stop(event, Rule.TOO_DEEP, f"deeper than {MAX_DEPTH} levels")
             if self._stack and self._stack[-1].wants_key:
                 self._take_key(event, self._stack[-1])
             else:
                 self._take_value(event)
 
     def _take_key(self, event: yaml.NodeEvent, frame: _Frame) -> None:
-        place = _place(event.start_mark)
+        place = place_of(event.start_mark)
         frame.key, frame.key_path = "", None  # until proven good, the value that follows is remembered nowhere
         self._refuse_decoration(event, place, frame.path or ())
         if not isinstance(event, yaml.ScalarEvent):
-            self._refuse(place, frame.path or (), "a key must be a plain word")
+            hint = "a template that nobody rendered?" if "{{" in self._lines[place[0] - 1][:1000] else ""
+            self._refuse(place, frame.path or (), Complaint(Rule.BAD_KEY, "a key must be a plain word", hint))
             if isinstance(event, yaml.CollectionStartEvent):
                 self._stack.append(_Frame(None, _empty(event)))
-            return
-        if event.value == "<<" and event.style is None:
-            self._refuse(place, frame.path or (), "merge keys are refused", "write the keys out")
+        elif event.value == "<<" and event.style is None:
+            said = Complaint(Rule.BAD_KEY, "merge keys are refused", "write the keys out")
+            self._refuse(place, frame.path or (), said)
         elif frame.path is not None:
-            path = (*frame.path, event.value)
-            if path in self._keys:
-                line, column = self._keys[path]
-                self._refuse(place, path, f"a second {event.value!r}; the first is at {line}:{column}", "remove one")
-            elif _UNPRINTABLE.search(event.value):
-                self._refuse(place, frame.path, "control characters are refused")
-            else:
-                self._keys[path] = place
-                frame.key, frame.key_path = event.value, path
+            self._take_word(event.value, place, frame)
+
+    def _take_word(self, word: str, place: Place, frame: _Frame) -> None:
+        path = (*(frame.path or ()), word)
+        if path in self._keys:
+            line, column = self._keys[path]
+            message = f"a second {_short(word)!r}; the first is at {line}:{column}"
+            self._refuse(place, path, Complaint(Rule.DUPLICATE_KEY, message, "remove one"))
+        elif complaint := strange(word):
+            self._refuse(place, path[:-1], complaint)
+        else:
+            self._keys[path] = place
+            frame.key, frame.key_path = word, path
 
     def _take_value(self, event: yaml.NodeEvent) -> None:
         parent = self._stack[-1] if self._stack else None
         path = self._path_here(parent)
-        place = _place(event.start_mark)
+        place = place_of(event.start_mark)
         refused = self._refuse_decoration(event, place, path or ())
         value: object = None
         if isinstance(event, yaml.CollectionStartEvent):
             value = _empty(event)
             self._stack.append(_Frame(path, value))
         elif isinstance(event, yaml.ScalarEvent):
-            value, complaint = _scalar(event)
+            value, complaint = scalar(event.value, plain=event.style is None)
             if complaint:
                 self._refuse(place, path or (), complaint)
                 refused = True
+            elif event.style is None and isinstance(value, str) and (warned := surprise(value)):
+                self._surprises.append(_problem(self._file, self._lines, place, path or (), warned))
         if refused and path is not None:
             self._opaque.add(path)
         self._attach(parent, path, value, place)
@@ -272,81 +301,18 @@ class _Reading:
     def _refuse_decoration(self, event: yaml.NodeEvent, place: tuple[int, int], path: At) -> bool:
         """Refuse aliases, anchors and tags; return whether the value itself is not to be believed."""
         if isinstance(event, yaml.AliasEvent):
-            self._refuse(place, path, f"the alias *{event.anchor} is refused", "write the value out")
+            said = f"the alias *{_short(str(event.anchor))} is refused"
+            self._refuse(place, path, Complaint(Rule.DECORATION, said, "write the value out"))
             return True
         if event.anchor is not None:
-            self._refuse(place, path, f"the anchor &{event.anchor} is refused", "remove it")
+            said = f"the anchor &{_short(str(event.anchor))} is refused"
+            self._refuse(place, path, Complaint(Rule.DECORATION, said, "remove it"))
         tag = getattr(event, "tag", None)
         if tag is not None:
-            self._refuse(place, path, f"the tag {tag} is refused", "remove it")
+            said = f"the tag {_short(str(tag))} is refused"
+            self._refuse(place, path, Complaint(Rule.DECORATION, said, "remove it"))
         return tag is not None
 
 
 def _empty(event: yaml.CollectionStartEvent) -> dict[str, object] | list[object]:
     return {} if isinstance(event, yaml.MappingStartEvent) else []
-
-
-def _place(mark: _Mark | None) -> tuple[int, int]:
-    return (0, 0) if mark is None else (mark.line + 1, mark.column + 1)
-
-
-def _scalar(event: yaml.ScalarEvent) -> tuple[object, str]:
-    """Return a scalar's value, and what is wrong with it if anything is."""
-    text: str = event.value
-    if _UNPRINTABLE.search(text):
-        return None, "control characters are refused"
-    if event.style is not None:  # quoted and block scalars are texts, whatever they look like
-        return text, ""
-    if text in {"", "null"}:  # no key is nullable, and `latency:` with its lines commented out must not mean "no guard"
-        return None, "has no value; give one or remove the key"
-    return (_BOOLEANS[text], "") if text in _BOOLEANS else _number(text)
-
-
-def _number(text: str) -> tuple[object, str]:
-    """Return the number that a plain text spells as JSON would, else the text itself; and what is wrong with it."""
-    number = _NUMBER.fullmatch(text)
-    if number is None:
-        return text, ""
-    if len(text) > _LONGEST_NUMBER or not math.isfinite(float(text)):
-        return None, "the number is too large"
-    return (float(text) if number[2] or number[3] else int(text)), ""
-
-
-def _complaint(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> tuple[tuple[int, int], str, str]:
-    """Return a parser's complaint as the place to look at, message and hint.
-
-    PyYAML says where it could not go on; what is wrong is often earlier, where it began.
-    """
-    problem, context = error.problem or "not YAML", error.context or ""
-    place = _place(error.problem_mark or error.context_mark)
-    begun = _place(error.context_mark) if error.context_mark else place
-    if "quoted scalar" in context and "end of stream" in problem:
-        return begun, "this quotation is never closed", "close it with the same quotation mark"
-    if "could not find expected ':'" in problem:
-        return begun, *_NO_KEY
-    if "mapping values are not allowed" in problem and ": " in lines[place[0] - 1][: place[1] - 1]:
-        return place, f"{problem}: a second colon in one line", _QUOTE
-    if problem.startswith(("mapping values are not", "expected <block end>", "expected '<document start>'")):
-        return _misplaced(place, lines, scalar=problem.endswith("'<scalar>'"))
-    hint = "indent with spaces, not tabs" if "'\\t'" in problem else ""
-    return place, f"{problem} ({context})" if context else problem, hint
-
-
-def _misplaced(place: tuple[int, int], lines: Sequence[str], *, scalar: bool) -> tuple[tuple[int, int], str, str]:
-    """Tell why something cannot stand at a place: the line above it is no key, or the indentation is wrong."""
-    here = lines[place[0] - 1]
-    if scalar and here[: place[1] - 1].strip():
-        return place, "something stands behind a value that is complete", "put the whole value in quotes"
-    above = next((number for number in range(place[0] - 1, 0, -1) if _said(lines[number - 1])), 0)
-    if above and _GLUED.fullmatch(lines[above - 1]):
-        return (above, _indent(lines[above - 1]) + 1), *_NO_KEY
-    start = (place[0], _indent(here) + 1)
-    return start, "this line's indentation fits none of the lines above it", f"indent it like its siblings; {_QUOTE}"
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _said(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")

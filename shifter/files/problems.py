@@ -7,18 +7,21 @@ answered with the keys that the same mapping does know.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from shifter.core.text import closest, did_you_mean
 from shifter.files.located_yaml import At, hidden
+from shifter.files.rules import Complaint, Rule
+from shifter.files.scalars import lookalike
+from shifter.files.words import example_of
 
 _SHOWN_VALUE: Final = 60
 _MESSAGES: Final[Mapping[str, str]] = {
@@ -37,6 +40,24 @@ _HINTS: Final[Mapping[str, str]] = {
     "float_type": "numbers are written plainly, e.g. 10 or 0.5, without quotes, leading zeros or units",
     "int_type": "numbers are written plainly, e.g. 443, without quotes, leading zeros or units",
 }
+_RULES: Final[Mapping[str, Rule]] = {
+    "missing": Rule.MISSING_KEY,
+    "extra_forbidden": Rule.UNKNOWN_KEY,
+    "unsupported": Rule.UNSUPPORTED,
+    "dns_label": Rule.BAD_NAME,
+    "duration": Rule.BAD_DURATION,
+    "literal_error": Rule.BAD_VALUE,
+    "steps": Rule.STEPS,
+    "approvals": Rule.STEPS,
+    "sides": Rule.SIDES,
+    "selector": Rule.SIDES,
+    **dict.fromkeys(("namespace", "namespaces", "routes", "rule"), Rule.BETWEEN_KEYS),
+    **dict.fromkeys(("edges", "matchers", "datasources", "scheme", "timing", "retention"), Rule.BETWEEN_KEYS),
+}
+_UNITS: Final = re.compile(
+    r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|ms)(?:ecs?|econds?|ins?|inutes?|rs?|ours?|ays?)?", re.IGNORECASE
+)
+_CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _PREFIX: Final = re.compile(r"^(Input|Tuple|List|Dictionary|String) should")
 _AT_KEY: Final = frozenset({"missing", "extra_forbidden", "unsupported"})
 
@@ -46,18 +67,28 @@ class Explained:
     """One complaint of a model: the place (`at_key`: the key rather than its value), what is wrong, what to do."""
 
     path: At
-    message: str
-    hint: str
+    said: Complaint
     at_key: bool
 
 
 def explain(errors: Iterable[ErrorDetails], model: type[BaseModel], value: object) -> Iterator[Explained]:
     """Yield pydantic's errors about `value`, which was to become `model`, as people read them."""
+    meant: set[At] = set()
+    missing: list[Explained] = []
     for error in errors:
         # pydantic counts the entries that are valid; a list that is long enough has its own complaints further down.
         entries = error["input"] if error["type"] == "too_short" else None
-        if not isinstance(entries, list | tuple) or len(entries) < error["ctx"]["min_length"]:
-            yield _explain_one(error, model, value)
+        if isinstance(entries, list | tuple) and len(entries) >= error["ctx"]["min_length"]:
+            continue
+        one = _explain_one(error, model, value)
+        if one.said.rule is Rule.MISSING_KEY:
+            missing.append(one)
+            continue
+        if one.said.rule is Rule.UNKNOWN_KEY and (close := _closest(str(error["loc"][-1]), model, error["loc"][:-1])):
+            meant.add((*one.path[:-1], close))
+        yield one
+    # Of one slip of the keyboard one problem: the key that is missing is the one that is misspelled.
+    yield from (one for one in missing if one.path not in meant)
 
 
 def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> Explained:
@@ -66,9 +97,13 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> 
     loc = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     path, part = _in_document(loc, value, missing=kind == "missing")
     message = _MESSAGES.get(kind) or _PREFIX.sub("should", error["msg"])
+    if kind == "string_pattern_mismatch" and (example := example_of(model.__name__, error["loc"])):
+        message = f'has not the form of "{example}"'
     if kind not in _AT_KEY and (found is None or isinstance(found, str | int | float)):
         message = f"{message}, found {hidden(json.dumps(found, ensure_ascii=False))[:_SHOWN_VALUE]}"
-    return Explained(path, message, _hint(error, model), kind in _AT_KEY or isinstance(part, dict | list))
+    rule = _RULES.get(kind) or (Rule.WRONG_TYPE if kind.endswith("_type") else Rule.BAD_VALUE)
+    said = Complaint(rule, message, _hint(error, model))
+    return Explained(path, said, kind in _AT_KEY or isinstance(part, dict | list))
 
 
 def known_keys(model: type[BaseModel], path: At) -> tuple[str, ...]:
@@ -84,21 +119,34 @@ def known_keys(model: type[BaseModel], path: At) -> tuple[str, ...]:
     )
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return a suggestion of the known word that comes closest; empty if none does."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f'did you mean "{close[0]}"?' if close else ""
+def _closest(word: str, model: type[BaseModel], path: At) -> str:
+    return closest(word, known_keys(model, path))
 
 
 def _hint(error: ErrorDetails, model: type[BaseModel]) -> str:
-    kind, loc = error["type"], error["loc"]
+    kind, loc, found = error["type"], error["loc"], error["input"]
     if kind == "extra_forbidden":
         known = known_keys(model, loc[:-1])
-        suggestion = did_you_mean(str(loc[-1]), known)
-        return suggestion or (f"known here: {', '.join(known)}" if known else "")
-    if kind == "string_type" and isinstance(error["input"], int | float):
-        return f'put it in quotes: "{json.dumps(error["input"])}"'
+        elsewhere = f"known here: {', '.join(known)}" if known else ""
+        return did_you_mean(str(loc[-1]), known) or lookalike(str(loc[-1])) or elsewhere
+    if isinstance(found, str) and (typed := lookalike(found)):
+        return typed
+    if kind == "duration":
+        return _duration_hint(found)
+    if kind == "string_type" and isinstance(found, int | float):
+        return f'put it in quotes: "{json.dumps(found)}"'
     return _HINTS.get(kind, "")
+
+
+def _duration_hint(found: object) -> str:
+    """Return the duration that was probably meant; empty if that cannot be told."""
+    text = str(found)[:_SHOWN_VALUE]
+    if isinstance(found, int | float) and not isinstance(found, bool) and found > 0:
+        return f'did you mean "{found:g}s"?'
+    if clock := _CLOCK.fullmatch(text):
+        return f'did you mean "{int(clock[1])}m{int(clock[2])}s" or "{int(clock[1])}h{int(clock[2])}m"?'
+    unit = _UNITS.fullmatch(text.strip())
+    return f'did you mean "{unit[1]}{unit[2].lower()}"?' if unit else ""
 
 
 def _in_document(loc: At, value: object, *, missing: bool) -> tuple[At, object]:
