@@ -273,13 +273,28 @@ def test_domains_of_a_namespace_can_differ(lab: DataPlane) -> None:
 
 @pytest.mark.parametrize("weight", [-1, 101])
 def test_weights_outside_the_clouds_range_are_refused(lab: DataPlane, weight: int) -> None:
-    with pytest.raises(ValueError, match="0-100"):
+    with pytest.raises(ValueError, match=rf"weight {weight} of port \d+ is not within 0-100"):
         lab.set_weights("quiet", {lab.gateways[0].port: weight})
 
 
 def test_a_target_that_is_no_gateway_is_refused(lab: DataPlane) -> None:
-    with pytest.raises(ValueError, match="no gateway"):
+    with pytest.raises(ValueError, match=r"no gateway listens on \[1\]"):
         lab.set_weights("quiet", {1: 10})
+
+
+def test_a_domain_or_a_namespace_that_is_not_there_is_refused(lab: DataPlane) -> None:
+    with pytest.raises(KeyError, match=r"the lab has no domain 'nobody\.example\.com'"):
+        lab.set_domain_weights("nobody.example.com", {})
+    with pytest.raises(KeyError, match="the lab has no namespace 'nobody'"):
+        lab.set_weights("nobody", {})
+
+
+def test_only_one_load_runs_at_a_time(lab: DataPlane) -> None:
+    lab.start_load({"quiet": 1})
+
+    with pytest.raises(RuntimeError, match="load runs already; stop it first"):
+        lab.start_load({"quiet": 1})
+    lab.stop_load()
 
 
 @pytest.mark.parametrize(

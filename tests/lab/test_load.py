@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from shifter.lab.free_ports import reserve_ports
+from shifter.lab.free_ports import NoFreePortError, reserve_ports
 from shifter.lab.load import HostLoad, LoadGenerator, LoadSpec
 from shifter.lab.load_report import LoadReport, NamespaceLoad, Tally
 
@@ -138,16 +138,20 @@ def test_sigterm_leaves_a_finished_report(tmp_path: Path) -> None:
     assert set(last.namespaces["shop"].failed_by_cause) == {"connection"}
 
 
-@pytest.mark.parametrize(
-    "bounds", [{"rate": 0}, {"seconds_max": 0}, {"requests_max": 0}, {"in_flight_max": 0}, {"timeout_seconds": 0}]
-)
-def test_a_load_without_bounds_or_rate_is_refused(tmp_path: Path, bounds: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"above 0|not a rate"):
-        spec(1, tmp_path / "report.json", **bounds)
+@pytest.mark.parametrize("bound", ["seconds_max", "requests_max", "in_flight_max", "timeout_seconds"])
+def test_a_load_without_bounds_is_refused(tmp_path: Path, bound: str) -> None:
+    with pytest.raises(ValueError, match="every bound must be above 0"):
+        spec(1, tmp_path / "report.json", **{bound: 0})
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_load_without_a_rate_is_refused(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(ValueError, match=rf"shop\.example\.com: {rate} requests/s is not a rate"):
+        spec(1, tmp_path / "report.json", rate)
 
 
 def test_a_load_without_hosts_is_refused() -> None:
-    with pytest.raises(ValueError, match="no host"):
+    with pytest.raises(ValueError, match="no host to send requests to"):
         LoadSpec(port=1, hosts=(), report_path="report.json")
 
 
@@ -213,3 +217,16 @@ def test_ports_in_use_are_passed_over() -> None:
         taken = reserved.ports[0]
     with socket.create_server(("127.0.0.1", taken)), reserve_ports(1, random_with(seed=8)) as other:
         assert other.ports != (taken,)
+
+
+class Stuck(random.Random):
+    """Dice that always show the same."""
+
+    def randint(self, a: int, b: int) -> int:
+        assert a <= 12_345 <= b
+        return 12_345
+
+
+def test_ports_that_cannot_be_had_are_counted() -> None:
+    with pytest.raises(NoFreePortError, match=r"found [01] of 2 free ports in 12000-29999"):
+        reserve_ports(2, Stuck())

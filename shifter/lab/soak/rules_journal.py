@@ -1,0 +1,89 @@
+"""The history by itself: nothing missing, nothing twice, one write at a time, each in its own life of the service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Final
+
+from shifter.lab.soak.seen import Entry, Finding, Seen, Violation
+
+IDS: Final = "the history's ids have no gaps"
+SEQUENCES: Final = "intents are numbered 1, 2, 3 ... in every shift"
+ENDS: Final = "every intent ends exactly once, before the next begins"
+EPOCHS: Final = "every start of the service has its own epoch"
+
+_LIFE_SECONDS: Final = 1.0
+
+
+def check(seen: Seen) -> list[Finding]:
+    """Return what the rules about the journal found."""
+    return [_ids(seen), _sequences(seen), _ends(seen), _epochs(seen)]
+
+
+def _ids(seen: Seen) -> Finding:
+    ids = [entry.id for entry in seen.entries]
+    wrong = [
+        Violation(IDS, entry.at, entry.shift, f"after record {before} comes {entry.id}")
+        for (before, _), (_, entry) in pairwise(zip(ids, seen.entries, strict=True))
+        if entry.id != before + 1
+    ]
+    if ids and ids[0] != 1:
+        wrong.insert(0, Violation(IDS, seen.entries[0].at, "", f"the first record is {ids[0]}"))
+    return Finding(IDS, len(ids), tuple(wrong))
+
+
+def _sequences(seen: Seen) -> Finding:
+    wrong: list[Violation] = []
+    intents = 0
+    for shift in seen.namespaces:
+        for number, entry in enumerate(seen.of(shift, "intent"), start=1):
+            intents += 1
+            if entry.sequence != number:
+                wrong.append(_violation(SEQUENCES, entry, f"it is the {number}. intent"))
+                break
+    return Finding(SEQUENCES, intents, tuple(wrong))
+
+
+def _ends(seen: Seen) -> Finding:
+    wrong: list[Violation] = []
+    intents = 0
+    for shift in seen.namespaces:
+        is_open: Entry | None = None
+        ended: Counter[int] = Counter()
+        for entry in seen.of(shift, "intent", "done", "failed"):
+            if entry.what == "intent":
+                intents += 1
+                if is_open is not None:
+                    wrong.append(_violation(ENDS, entry, f"intent {is_open.sequence} was still open"))
+                is_open = entry
+                continue
+            ended[entry.sequence] += 1
+            if ended[entry.sequence] > 1:
+                wrong.append(_violation(ENDS, entry, f"it had ended before, now {entry.what}"))
+            elif is_open is None or is_open.sequence != entry.sequence:
+                wrong.append(_violation(ENDS, entry, f"{entry.what} without an intent that was open"))
+            else:
+                is_open = None
+    return Finding(ENDS, intents, tuple(wrong))
+
+
+def _epochs(seen: Seen) -> Finding:
+    """The n-th life of the service has epoch n, and begins its intents while it lives."""
+    wrong: list[Violation] = []
+    intents = [entry for entry in seen.entries if entry.what == "intent"]
+    for entry in intents:
+        if not 1 <= entry.epoch <= len(seen.lives):
+            wrong.append(
+                _violation(EPOCHS, entry, f"epoch {entry.epoch}, but the service began {len(seen.lives)} times")
+            )
+            continue
+        life = seen.lives[entry.epoch - 1]
+        ended_at = life.ended_at if life.ended_at is not None else seen.ended_at
+        if not life.started_at - _LIFE_SECONDS <= entry.at <= ended_at + _LIFE_SECONDS:
+            wrong.append(_violation(EPOCHS, entry, f"epoch {entry.epoch} was over, or had not begun"))
+    return Finding(EPOCHS, len(intents), tuple(wrong))
+
+
+def _violation(rule: str, entry: Entry, said: str) -> Violation:
+    return Violation(rule, entry.at, entry.shift, f"record {entry.id}, intent {entry.sequence}: {said}")

@@ -1,0 +1,648 @@
+"""The checker of a soak: a run in which all is well breaks no rule, and each single lie is found and named.
+
+A checker that cannot fail proves nothing, so every rule has at least one history here that breaks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shifter.lab.soak import rules_climbs, rules_journal, rules_people, rules_stops, rules_users, rules_writes
+from shifter.lab.soak.plan import Kind
+from shifter.lab.soak.rules_users import sufferings
+from shifter.lab.soak.seen import (
+    Bounds,
+    Change,
+    Entry,
+    Given,
+    HealthNote,
+    Incident,
+    LastWord,
+    Life,
+    OrderRow,
+    PolicyFile,
+    Seen,
+    UserSecond,
+)
+from shifter.lab.soak.verdict import judge, soak_report
+
+BEGAN = 1_000_000.0
+"""Unix time. The story: 10 % at +5, 50 % at +12, paused from +14 to +20, 100 % at +27, completed at +33, istio fails
+from +36 to +39, the end is at +45. A tick is a second, a soak four."""
+
+TCM, ISTIO = "ins-tcm:30080", "10.1.0.10:8080"
+BOUNDS = Bounds(
+    tick_seconds=1.0,
+    operation_seconds=8.0,
+    late_seconds=6.0,
+    flight_seconds=2.0,
+    noticed_seconds=4.0,
+    max_bad_percent=5.0,
+    window_seconds=5.0,
+    back_seconds=10.0,
+)
+
+Lie = Callable[[Seen], Seen]
+
+
+def split(share: int) -> dict[str, int]:
+    return {TCM: 100 - share, ISTIO: share}
+
+
+def entry(number: int, at: float, what: str, sequence: int = 0, **evidence: object) -> Entry:
+    epoch = 1 if sequence else 0
+    return Entry(number, BEGAN + at, "shop", what, "shifter", "because", sequence, epoch, evidence)
+
+
+def move(number: int, at: float, sequence: int, shares: tuple[int, int], direction: str = "climb") -> Entry:
+    return entry(
+        number, at, "intent", sequence, direction=direction, verdict="pass", **{"from": shares[0], "to": shares[1]}
+    )
+
+
+def done(number: int, at: float, sequence: int, share: int) -> Entry:
+    return entry(number, at, "done", sequence, to=share)
+
+
+def answered(number: int, at: float, order: int, answer: str = "accepted") -> Entry:
+    return entry(number, at, "order", order=order, answer=answer)
+
+
+def phase(number: int, at: float, before: str, after: str) -> Entry:
+    moved: dict[str, object] = {"from": before, "to": after}
+    return Entry(number, BEGAN + at, "shop", "phase", "shifter", "because", evidence=moved)
+
+
+def order(number: int, at: float, verb: str) -> OrderRow:
+    return OrderRow(number, BEGAN + at, "shop", verb, "ann", "accepted", BEGAN + at + 0.5)
+
+
+def given(row: OrderRow) -> Given:
+    return Given(row.at - 0.3, row.at + 0.1, row.shift, row.verb, row.by, row.id, 0, f"order {row.id} recorded")
+
+
+def change(at: float, before: Mapping[str, int], after: Mapping[str, int], request: str = "") -> Change:
+    action = "BatchModifyTargetWeight" if request else "ConsoleEdit"
+    return Change(BEGAN + at, "shop", "lb-1", action, before, after, request, "applied")
+
+
+def incident(number: int, kind: Kind, start: float, end: float, *hurts: str) -> Incident:
+    shop = frozenset({"shop"})
+    return Incident(number, kind, BEGAN + start, BEGAN + end, shop, frozenset(hurts), frozenset(hurts), str(kind))
+
+
+def second(at: int, failed: int = 0, **by_mesh: int) -> UserSecond:
+    return UserSecond(int(BEGAN) + at, "shop", sum(by_mesh.values()), failed, by_mesh)
+
+
+def users() -> tuple[UserSecond, ...]:
+    """100 requests in every second, those of istio failing by half while it is broken."""
+    found = []
+    for at in range(45):
+        share = 0 if at < 5 else 10 if at < 12 else 50 if at < 27 else 100
+        found.append(second(at, 50 if at in {36, 37, 38} else 0, tcm=100 - share, istio=share))
+    return tuple(found)
+
+
+HISTORY = (
+    move(1, 1, 1, (0, 0), "keep"),
+    done(2, 2, 1, 0),
+    phase(3, 3, "Waiting", "Shifting"),
+    move(4, 3, 2, (0, 10)),
+    done(5, 5, 2, 10),
+    move(6, 10.5, 3, (10, 50)),
+    done(7, 12, 3, 50),
+    answered(8, 14, 1),
+    answered(9, 20, 2),
+    move(10, 25, 4, (50, 100)),
+    done(11, 27, 4, 100),
+    phase(12, 33, "Shifting", "Completed"),
+)
+ORDERS = (order(1, 13.8, "pause"), order(2, 19.8, "resume"))
+CHANGES = (
+    change(1.8, {TCM: 10, ISTIO: 0}, split(0), "r1"),
+    change(4.5, split(0), split(10), "r2"),
+    change(11.5, split(10), split(50), "r3"),
+    change(26.5, split(50), split(100), "r4"),
+)
+
+
+@pytest.fixture
+def good() -> Seen:
+    """A soak in which shifter did everything right."""
+    return Seen(
+        began_at=BEGAN,
+        calm_at=BEGAN + 40,
+        ended_at=BEGAN + 45,
+        bounds=BOUNDS,
+        namespaces=("shop",),
+        source_ports=frozenset({30080}),
+        entries=HISTORY,
+        orders=ORDERS,
+        given=tuple(given(row) for row in ORDERS),
+        changes=CHANGES,
+        incidents=(incident(1, Kind.FAILING, 36, 39, "istio"),),
+        lives=(Life(BEGAN),),
+        policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 4.0),),
+        seconds=users(),
+        last_words=(LastWord("shop", BEGAN + 44, "Completed", 100.0, (), "completed"),),
+    )
+
+
+def broken(seen: Seen) -> list[str]:
+    return [finding.rule for finding in judge(seen) if finding.violations]
+
+
+def numbered(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    return tuple(replace(each, id=number) for number, each in enumerate(entries, start=1))
+
+
+def with_history(seen: Seen, *more: Entry, without: Iterable[int] = ()) -> Seen:
+    """The history with records added and left out, in the order of their time, numbered anew."""
+    kept = [each for each in seen.entries if each.id not in set(without)]
+    return replace(seen, entries=numbered(sorted([*kept, *more], key=lambda each: (each.at, each.id))))
+
+
+def with_order(seen: Seen, row: OrderRow, record_at: float) -> Seen:
+    rows = (*seen.orders, row)
+    seen = replace(seen, orders=rows, given=(*seen.given, given(row)))
+    return with_history(seen, answered(0, record_at, row.id, row.answer or "accepted"))
+
+
+def with_change(seen: Seen, *more: Change, without: Iterable[str] = ()) -> Seen:
+    kept = [each for each in seen.changes if each.request_id not in set(without)]
+    return replace(seen, changes=tuple(sorted([*kept, *more], key=lambda each: each.at)))
+
+
+def with_incident(seen: Seen, *more: Incident) -> Seen:
+    return replace(seen, incidents=(*seen.incidents, *more))
+
+
+def ending(seen: Seen, **word: Any) -> Seen:  # noqa: ANN401 - fields of a value
+    return replace(seen, last_words=(replace(seen.last_words[0], **word),))
+
+
+def altered(seen: Seen, number: int, **changes: Any) -> Seen:  # noqa: ANN401 - fields of a value
+    return replace(seen, entries=tuple(replace(e, **changes) if e.id == number else e for e in seen.entries))
+
+
+def number_of(seen: Seen, sequence: int) -> int:
+    """The record of an intent."""
+    return next(each.id for each in seen.entries if each.what == "intent" and each.sequence == sequence)
+
+
+def with_evidence(seen: Seen, number: int, **more: object) -> Seen:
+    (found,) = (each for each in seen.entries if each.id == number)
+    return altered(seen, number, evidence={**found.evidence, **more})
+
+
+# ---- the lies ------------------------------------------------------------------------------------------------------
+
+
+def raised_by_nobody(seen: Seen) -> Seen:
+    # 30 % at +8, which no intent goes up to, and back before the next one
+    return with_change(seen, change(8, split(10), split(30), "rx"), change(9, split(30), split(10), "ry"))
+
+
+def raised_before_it_was_saved(seen: Seen) -> Seen:
+    early = change(10, split(10), split(50), "r3")
+    return with_change(seen, early, without=["r3"])
+
+
+def edited_off_the_schedule(seen: Seen) -> Seen:
+    return with_change(seen, change(34, split(100), split(99)), change(35, split(99), split(100)))
+
+
+def landing_twice(seen: Seen) -> Seen:
+    again = (
+        change(12.5, split(50), split(10)),
+        change(13, split(10), split(50), "r3"),
+        change(13.5, split(50), split(10)),
+        change(14, split(10), split(50), "r3"),
+    )
+    return with_incident(with_change(seen, *again), incident(2, Kind.EDIT, 12.4, 13.6))
+
+
+def two_after_a_kill(seen: Seen) -> Seen:
+    lives = (Life(BEGAN, BEGAN + 11, killed=True), Life(BEGAN + 13))
+    seen = replace(seen, lives=lives)
+    seen = with_change(seen, change(12, split(50), split(49), "rx"), change(12.9, split(49), split(50), "ry"))
+    return replace(
+        seen, entries=tuple(replace(e, epoch=2) if e.what == "intent" and e.id > 6 else e for e in seen.entries)
+    )
+
+
+def leaving_nobody(seen: Seen) -> Seen:
+    dark = change(30, split(100), split(100) | {ISTIO: 0}, "rx")
+    lit = change(30.5, split(100) | {ISTIO: 0}, split(100), "ry")
+    late = with_history(seen, move(0, 29.5, 5, (100, 100), "keep"), done(0, 31, 5, 100))
+    return with_change(late, dark, lit)
+
+
+def climbing_while_paused(seen: Seen) -> Seen:
+    return with_history(seen, without=[9])
+
+
+def climbing_after_going_back(seen: Seen) -> Seen:
+    """A refused retry, and it starts over all the same; the cloud is told the truth."""
+    went = phase(0, 20.5, "Shifting", "RollingBack"), phase(0, 21, "RollingBack", "RolledBack")
+    again = phase(0, 24.5, "RolledBack", "Waiting"), phase(0, 25, "Waiting", "Shifting")
+    seen = with_order(with_history(seen, *went, *again), replace(order(3, 24, "retry"), answer="refused"), 24.4)
+    back = change(21, split(50), split(0), "r5"), change(26.5, split(0), split(10), "r4")
+    seen = with_change(seen, *back, change(26.6, split(10), split(100), "r6"), without=["r4"])
+    return with_evidence(seen, number_of(seen, 4), **{"from": 0, "to": 10})
+
+
+def skipping_a_step(seen: Seen) -> Seen:
+    return replace(seen, policies=(PolicyFile(BEGAN, "shop", (10.0, 25.0, 50.0, 100.0), 4.0),))
+
+
+def climbing_from_elsewhere(seen: Seen) -> Seen:
+    return with_evidence(seen, 10, **{"from": 49})
+
+
+def soaking_too_short(seen: Seen) -> Seen:
+    return replace(seen, policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 6.0),))
+
+
+def soaking_across_a_restart(seen: Seen) -> Seen:
+    lives = (Life(BEGAN, BEGAN + 6, killed=True), Life(BEGAN + 8))
+    later = tuple(replace(e, epoch=2) if e.what == "intent" and e.id >= 6 else e for e in seen.entries)
+    return replace(seen, lives=lives, entries=later)
+
+
+def soaking_in_the_dark(seen: Seen) -> Seen:
+    return with_incident(seen, incident(2, Kind.NO_METRICS, 5, 10))
+
+
+def soaking_at_another_share(seen: Seen) -> Seen:
+    edits = change(5.5, split(10), split(5)), change(10.2, split(5), split(10))
+    return with_incident(with_change(seen, *edits), incident(2, Kind.EDIT, 5.4, 10.3))
+
+
+def climbing_without_a_verdict(seen: Seen) -> Seen:
+    return with_evidence(seen, 6, verdict="too little traffic")
+
+
+def climbing_in_a_strange_name(seen: Seen) -> Seen:
+    return altered(seen, 6, by="ann")
+
+
+def climbing_on_a_failing_promotion(seen: Seen) -> Seen:
+    seen = with_order(seen, order(3, 24.9, "promote"), 25)
+    return altered(with_evidence(seen, number_of(seen, 4), verdict="fail"), number_of(seen, 4), by="ann")
+
+
+def climbing_blind(seen: Seen) -> Seen:
+    return with_incident(seen, incident(2, Kind.HUNG_METRICS, 19, 27))
+
+
+def climbing_over_an_edit(seen: Seen) -> Seen:
+    edits = change(20, split(50), split(30))
+    landed = change(26.5, split(30), split(100), "r4")
+    return with_incident(with_change(seen, edits, landed, without=["r4"]), incident(2, Kind.EDIT, 20, 30))
+
+
+def climbing_without_a_file(seen: Seen) -> Seen:
+    return replace(seen, policies=(*seen.policies, PolicyFile(BEGAN + 20, "shop", (), 0.0)))
+
+
+def climbing_while_users_fail(seen: Seen) -> Seen:
+    bad = tuple(replace(s, failed=30) if 20 <= s.at - BEGAN < 24 else s for s in seen.seconds)
+    return with_incident(replace(seen, seconds=bad), incident(2, Kind.FAILING, 20, 24, "istio"))
+
+
+def climbing_while_frozen(seen: Seen) -> Seen:
+    row = replace(order(3, 21, "freeze"), shift="*")
+    seen = replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
+    record = replace(answered(0, 21.5, 3), shift="*")
+    return with_history(seen, record)
+
+
+def climbing_past_a_gate(seen: Seen) -> Seen:
+    return replace(seen, policies=(replace(seen.policies[0], gates=(50.0,)),))
+
+
+def landing_after_a_pause(seen: Seen) -> Seen:
+    seen = with_order(seen, order(3, 25.2, "pause"), 25.3)
+    return with_change(seen, change(28.5, split(50), split(100), "r4"), without=["r4"])
+
+
+def writing_with_hands_off(seen: Seen) -> Seen:
+    rows = replace(seen.orders[0], hands_off_seconds=60.0), replace(seen.orders[1], verb="approve")
+    return replace(seen, orders=rows, given=tuple(given(row) for row in rows))
+
+
+def missing_a_record(seen: Seen) -> Seen:
+    return replace(seen, entries=tuple(replace(e, id=e.id + 1) if e.id > 5 else e for e in seen.entries))
+
+
+def beginning_late(seen: Seen) -> Seen:
+    return replace(seen, entries=tuple(replace(e, id=e.id + 1) for e in seen.entries))
+
+
+def skipping_a_number(seen: Seen) -> Seen:
+    return replace(seen, entries=tuple(replace(e, sequence=5) if e.sequence == 4 else e for e in seen.entries))
+
+
+def never_ending(seen: Seen) -> Seen:
+    return with_history(seen, without=[2])
+
+
+def ending_twice(seen: Seen) -> Seen:
+    return with_history(seen, entry(0, 12.2, "failed", 3))
+
+
+def ending_what_never_began(seen: Seen) -> Seen:
+    return with_history(seen, done(0, 34, 9, 100))
+
+
+def in_a_dead_epoch(seen: Seen) -> Seen:
+    return replace(seen, lives=(Life(BEGAN, BEGAN + 20), Life(BEGAN + 20.1)))
+
+
+def in_an_epoch_to_come(seen: Seen) -> Seen:
+    return altered(seen, 10, epoch=2)
+
+
+def losing_an_order(seen: Seen) -> Seen:
+    return replace(seen, given=(*seen.given, given(order(3, 30, "pause"))))
+
+
+def inventing_an_order(seen: Seen) -> Seen:
+    row = order(3, 30, "pause")
+    return with_history(replace(seen, orders=(*seen.orders, row)), answered(0, 30.5, 3))
+
+
+def keeping_another_order(seen: Seen) -> Seen:
+    return replace(seen, orders=(replace(seen.orders[0], verb="approve"), seen.orders[1]))
+
+
+def never_answering(seen: Seen) -> Seen:
+    row = replace(order(3, 30, "pause"), answer="", answered_at=None)
+    return replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
+
+
+def answering_twice(seen: Seen) -> Seen:
+    return with_history(seen, answered(0, 20.5, 2))
+
+
+def answering_otherwise(seen: Seen) -> Seen:
+    rows = (seen.orders[0], replace(seen.orders[1], answer="refused"))
+    return replace(seen, orders=rows)
+
+
+def answering_what_nobody_asked(seen: Seen) -> Seen:
+    return with_history(seen, answered(0, 30, 7, "refused"))
+
+
+def leaving_the_table(seen: Seen) -> Seen:
+    return with_history(seen, phase(0, 34, "Completed", "Waiting"), phase(0, 34, "Waiting", "Shifting"))
+
+
+def jumping_phases(seen: Seen) -> Seen:
+    return with_history(seen, phase(0, 30, "RollingBack", "RolledBack"))
+
+
+def going_back_from_completed(seen: Seen) -> Seen:
+    seen = with_history(seen, phase(0, 34, "Completed", "RollingBack"), phase(0, 35, "RollingBack", "RolledBack"))
+    seen = with_change(seen, change(34.5, split(100), split(0), "r5"))
+    return ending(seen, phase="RolledBack", written=0.0)
+
+
+def silent_in_the_end(seen: Seen) -> Seen:
+    return ending(seen, at=BEGAN + 30)
+
+
+def unknown_in_the_end(seen: Seen) -> Seen:
+    return replace(seen, last_words=())
+
+
+def telling_another_phase(seen: Seen) -> Seen:
+    return ending(seen, phase="Shifting")
+
+
+def ending_at_another_share(seen: Seen) -> Seen:
+    edit = change(41, split(100), split(60))
+    return with_change(seen, edit)
+
+
+def still_going_back(seen: Seen) -> Seen:
+    seen = with_order(seen, order(3, 34, "rollback"), 34.4)
+    return ending(with_history(seen, phase(0, 34.5, "Completed", "RollingBack")), phase="RollingBack")
+
+
+def held_for_nothing(seen: Seen) -> Seen:
+    return ending(with_history(seen, without=[12]), phase="Shifting", holds=("pause",))
+
+
+def held_by_what_is_mended(seen: Seen) -> Seen:
+    return ending(with_history(seen, without=[12]), phase="Shifting", holds=("no signal",))
+
+
+def drifting_untouched(seen: Seen) -> Seen:
+    return ending(with_history(seen, without=[12]), phase="Shifting", holds=("drift",))
+
+
+def standing_still(seen: Seen) -> Seen:
+    seen = ending(with_history(seen, without=[12]), phase="Shifting", at=BEGAN + 99)
+    return replace(seen, ended_at=BEGAN + 100)
+
+
+def throwing(seen: Seen) -> Seen:
+    return replace(seen, tracebacks=("Traceback (most recent call last): ...",))
+
+
+def not_coming_up(seen: Seen) -> Seen:
+    return replace(seen, troubles=("shifter did not come up",))
+
+
+def failing_in_the_terminal(seen: Seen) -> Seen:
+    bad = replace(given(ORDERS[0]), order_id=0, exit_code=1, said="Traceback ...")
+    return replace(seen, given=(*seen.given, bad))
+
+
+def failing_users(seen: Seen) -> Seen:
+    return replace(seen, incidents=())
+
+
+def failing_more_than_was_hurt(seen: Seen) -> Seen:
+    bad = tuple(
+        replace(s, failed=60, by_mesh={"istio": 50, "tcm": 50}) if s.at - BEGAN == 37 else s for s in seen.seconds
+    )
+    return replace(seen, seconds=bad)
+
+
+def failing_long_after(seen: Seen) -> Seen:
+    bad = tuple(replace(s, failed=1) if s.at - BEGAN == 42 else s for s in seen.seconds)
+    return replace(seen, seconds=bad)
+
+
+def not_sending(seen: Seen) -> Seen:
+    return replace(seen, not_sent=3)
+
+
+def staying_on_a_broken_mesh(seen: Seen) -> Seen:
+    bad = tuple(replace(s, failed=20) if 12 <= s.at - BEGAN < 24 else s for s in seen.seconds)
+    return replace(seen, seconds=bad, incidents=(*seen.incidents, incident(2, Kind.FAILING, 12, 24, "istio")))
+
+
+LIES: list[tuple[Lie, list[str]]] = [
+    (raised_by_nobody, [rules_writes.RAISES]),
+    (raised_before_it_was_saved, [rules_writes.RAISES]),
+    (edited_off_the_schedule, [rules_writes.RAISES]),
+    (landing_twice, [rules_writes.LATE]),
+    (two_after_a_kill, [rules_writes.KILLED]),
+    (leaving_nobody, [rules_writes.DARK]),
+    (climbing_while_paused, [rules_climbs.PAUSED, rules_people.ANSWERED]),
+    (climbing_after_going_back, [rules_climbs.BACK, rules_writes.RAISES, rules_people.ASKED]),
+    (skipping_a_step, [rules_climbs.STEP]),
+    (climbing_from_elsewhere, [rules_climbs.FROM]),
+    (soaking_too_short, [rules_climbs.SOAKED]),
+    (soaking_across_a_restart, [rules_climbs.SOAKED]),
+    (soaking_in_the_dark, [rules_climbs.SOAKED]),
+    (soaking_at_another_share, [rules_climbs.SOAKED]),
+    (climbing_without_a_verdict, [rules_climbs.VERDICT]),
+    (climbing_in_a_strange_name, [rules_climbs.SOAKED]),
+    (climbing_on_a_failing_promotion, [rules_climbs.VERDICT]),
+    (climbing_blind, [rules_climbs.BLIND]),
+    (climbing_over_an_edit, [rules_climbs.DRIFT]),
+    (climbing_without_a_file, [rules_climbs.FILE]),
+    (climbing_while_users_fail, [rules_climbs.USERS]),
+    (climbing_while_frozen, [rules_climbs.FROZEN]),
+    (climbing_past_a_gate, [rules_climbs.APPROVED]),
+    (landing_after_a_pause, [rules_stops.FLYING]),
+    (writing_with_hands_off, [rules_stops.HANDS_OFF, rules_climbs.PAUSED]),
+    (missing_a_record, [rules_journal.IDS]),
+    (beginning_late, [rules_journal.IDS]),
+    (skipping_a_number, [rules_journal.SEQUENCES]),
+    (never_ending, [rules_journal.ENDS]),
+    (ending_twice, [rules_journal.ENDS]),
+    (ending_what_never_began, [rules_journal.ENDS]),
+    (in_a_dead_epoch, [rules_journal.EPOCHS]),
+    (in_an_epoch_to_come, [rules_journal.EPOCHS]),
+    (losing_an_order, [rules_people.KEPT]),
+    (inventing_an_order, [rules_people.KEPT]),
+    (keeping_another_order, [rules_people.KEPT]),
+    (never_answering, [rules_people.ANSWERED]),
+    (answering_twice, [rules_people.ANSWERED]),
+    (answering_otherwise, [rules_people.ANSWERED]),
+    (answering_what_nobody_asked, [rules_people.ANSWERED]),
+    (leaving_the_table, [rules_people.MOVES, rules_people.STUCK]),
+    (jumping_phases, [rules_people.MOVES]),
+    (going_back_from_completed, [rules_people.ASKED]),
+    (silent_in_the_end, [rules_people.STUCK]),
+    (unknown_in_the_end, [rules_people.STUCK]),
+    (telling_another_phase, [rules_people.STUCK]),
+    (ending_at_another_share, [rules_people.STUCK]),
+    (still_going_back, [rules_people.STUCK]),
+    (held_for_nothing, [rules_people.STUCK]),
+    (held_by_what_is_mended, [rules_people.STUCK]),
+    (drifting_untouched, [rules_people.STUCK]),
+    (standing_still, [rules_people.STUCK]),
+    (throwing, [rules_people.CALM]),
+    (not_coming_up, [rules_people.CALM]),
+    (failing_in_the_terminal, [rules_people.CALM]),
+    (failing_users, [rules_users.EXPLAINED]),
+    (failing_more_than_was_hurt, [rules_users.EXPLAINED]),
+    (failing_long_after, [rules_users.EXPLAINED]),
+    (not_sending, [rules_users.ALL_SENT]),
+    (staying_on_a_broken_mesh, [rules_users.WENT_BACK, rules_climbs.USERS]),
+]
+
+
+def test_a_soak_in_which_all_is_well_breaks_no_rule(good: Seen) -> None:
+    assert broken(good) == []
+
+
+@pytest.mark.parametrize(("lie", "rules"), LIES, ids=[lie.__name__ for lie, _ in LIES])
+def test_what_breaks_a_rule_is_found_and_named(good: Seen, lie: Lie, rules: list[str]) -> None:
+    assert set(broken(lie(good))) == set(rules)
+
+
+def test_every_rule_has_a_history_that_breaks_it(good: Seen) -> None:
+    proved = {rule for _, rules in LIES for rule in rules[:1]}
+
+    assert {finding.rule for finding in judge(good)} == proved
+
+
+# ---- what is no violation ------------------------------------------------------------------------------------------
+
+
+def test_a_promotion_needs_no_soak_and_no_evidence(good: Seen) -> None:
+    seen = with_order(soaking_too_short(good), order(3, 10.4, "promote"), 10.5)
+    seen = altered(with_evidence(seen, number_of(seen, 3), verdict="no signal"), number_of(seen, 3), by="ann")
+    seen = with_order(seen, order(4, 24.9, "promote"), 25)
+
+    assert broken(altered(seen, number_of(seen, 4), by="ann")) == []
+
+
+def test_an_approval_of_the_attempt_opens_the_gate(good: Seen) -> None:
+    seen = with_order(climbing_past_a_gate(good), order(3, 9, "approve"), 9.5)
+
+    assert broken(seen) == []
+
+
+def test_a_step_of_the_file_before_its_edit_may_still_be_taken(good: Seen) -> None:
+    edit = PolicyFile(BEGAN + 24, "shop", (10.0, 60.0, 100.0), 4.0)
+
+    assert broken(replace(good, policies=(*good.policies, edit))) == []
+
+
+def test_an_edit_that_is_set_back_and_soaked_again_stops_nothing(good: Seen) -> None:
+    edits = change(14, split(50), split(30)), change(18, split(30), split(50))
+
+    assert broken(with_incident(with_change(good, *edits), incident(2, Kind.EDIT, 14, 18))) == []
+
+
+def test_a_member_that_dies_does_not_make_the_weights_of_the_others_a_raise(good: Seen) -> None:
+    dead = HealthNote(BEGAN + 28, "shop", TCM, alive=False)
+
+    assert broken(replace(good, health=(dead,))) == []
+
+
+def test_a_call_that_lands_once_after_its_intent_has_ended_is_explained(good: Seen) -> None:
+    late = change(12.5, split(50), split(10)), change(13, split(10), split(50), "r3")
+
+    assert broken(with_incident(with_change(good, *late), incident(2, Kind.EDIT, 12.4, 12.6))) == []
+
+
+def test_a_hold_that_somebody_left_is_no_shift_that_is_stuck(good: Seen) -> None:
+    seen = with_order(with_history(good, without=[12]), order(3, 40, "pause"), 40.5)
+
+    assert broken(ending(seen, phase="Shifting", holds=("pause",))) == []
+
+
+def test_an_order_that_was_not_recorded_is_not_lost(good: Seen) -> None:
+    busy = replace(given(ORDERS[0]), order_id=0, exit_code=5, said="error: the store is busy")
+
+    assert broken(replace(good, given=(*good.given, busy))) == []
+
+
+def test_what_users_felt_is_told_by_incident(good: Seen) -> None:
+    (felt,) = sufferings(good)
+
+    assert (felt.incident.number, felt.failed, felt.seconds_to_safety) == (1, 150, None)
+
+
+def test_the_time_until_nobody_was_sent_to_a_broken_mesh_is_told(good: Seen) -> None:
+    seen = with_change(good, change(37.25, split(100), split(0), "r5"))
+
+    (felt,) = sufferings(seen)
+
+    assert felt.seconds_to_safety == 1.25
+
+
+def test_the_report_says_how_to_replay_and_what_was_going_on(good: Seen) -> None:
+    seen = with_incident(failing_long_after(good), incident(2, Kind.LOCK, 40, 44))
+
+    report = soak_report(seen, judge(seen), seed=7, minutes=0.75)
+
+    assert (report["verdict"], report["replay"]) == ("failed", "shifter lab soak --seed 7 --minutes 0.75")
+    (violation,) = report["violations"]
+    assert (violation["at"], violation["during"]) == (42.0, ["!2 another actor's lock"])
+    assert {row["rule"]: row["violations"] for row in report["rules"]}[rules_users.EXPLAINED] == 1
