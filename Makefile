@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab coverage bench lock clean
+.PHONY: help setup check format test demo lab soak coverage bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,8 +53,13 @@ lab: $(READY) ## The lab's other scenarios, one after another
 	for scenario in $$scenarios; do \
 	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
 
-bench: $(READY) ## What one tick costs: ratios within one run
-	@$(BIN)/python tests/bench
+SEED ?= 1
+MINUTES ?= 10
+soak: $(READY) ## Minutes of many faults at once, then a check of everything written; SEED=1 MINUTES=10
+	@$(BIN)/shifter lab soak --seed $(SEED) --minutes $(MINUTES)
+
+bench: $(READY) ## What ticks, commands and the idle service cost: ratios within one run
+	@$(BIN)/python -m tests.bench
 
 lock: ## Renew requirements/*.lock from pyproject.toml
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

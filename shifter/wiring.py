@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shifter.core.fleet import Fleet, misfits
-from shifter.core.splits import Side
-from shifter.files.documents import read_document
-from shifter.ports import Store
-from shifter.service.policy_files import PolicyFolder, PolicySet
+if TYPE_CHECKING:
+    from shifter.core.fleet import Fleet
+    from shifter.ports import Store
+    from shifter.service.checkup.examination import Outside, Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +26,6 @@ class ServeOptions:
     listen_port: int
     mode: str | None = None
     log_level: str = "info"
-
-
-class FittingFolder(PolicyFolder):
-    """The policies of a directory, as far as the fleet can give what they ask.
-
-    One that asks more counts as edited for the worse: the last good one stays in force, a new shift does not begin.
-    """
-
-    def __init__(self, directory: Path, fleet: Fleet) -> None:
-        super().__init__(directory)
-        self._fleet = fleet
-
-    def reload(self) -> PolicySet:
-        """Return the policies that hold now, those that do not fit marked stale, and everything that is wrong.
-
-        Raises:
-            ConfigError: as `PolicyFolder.reload`.
-        """
-        found = super().reload()
-        problems, stale = set(found.problems), set(found.stale)
-        for name, policy in found.policies.items():
-            for misfit in misfits(policy, self._fleet):
-                document = read_document(Path(found.files[name]))
-                problems.add(document.problem(misfit.path, misfit.reason))
-                stale.add(name)
-        return replace(found, problems=tuple(sorted(problems)), stale=frozenset(stale))
 
 
 def open_store(path: Path) -> Store:
@@ -71,14 +46,80 @@ def is_served(path: Path) -> bool:
     return is_held(path)
 
 
+def look_into_store(path: Path) -> Store:
+    """Open the embedded store to look only: nothing of it is changed, and nothing created.
+
+    Raises:
+        StoreUnavailableError: it cannot be opened.
+    """
+    from shifter.adapters.sqlite_look import LookingStore  # noqa: PLC0415 - commands that need no store stay fast
+
+    return LookingStore(path)
+
+
+def surroundings(fleet: Path, policies: Path, store: Path) -> Surroundings:
+    """Return what `shifter doctor` looks at: these files, this machine, and the parties that the fleet names."""
+    from shifter.adapters.sqlite_look import lease_facts, store_facts  # noqa: PLC0415 - as `look_into_store`
+    from shifter.service.checkup.examination import Surroundings  # noqa: PLC0415 - for this one command
+    from shifter.service.checkup.machine import Machine  # noqa: PLC0415 - for this one command
+    from shifter.service.checkup.records import StoreDoor  # noqa: PLC0415 - for this one command
+    from shifter.service.fitting_folder import FittingFolder  # noqa: PLC0415 - for this one command
+    from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415 - for this one command
+
+    return Surroundings(
+        fleet=fleet,
+        policies=policies,
+        store=StoreDoor(store, store_facts, lease_facts, look_into_store),
+        folder_for=lambda found: PolicyFolder(policies) if found is None else FittingFolder(policies, found),
+        outside=_outside,
+        machine=Machine(),
+        now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+    )
+
+
+def _outside(fleet: Fleet) -> Outside:
+    from shifter.adapters.prometheus import PrometheusMetrics, PrometheusProbe  # noqa: PLC0415 - as in `serve`
+    from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415 - as in `serve`
+    from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415 - as in `serve`
+    from shifter.adapters.tencent.server_clock import TencentClock  # noqa: PLC0415 - as in `serve`
+    from shifter.core.splits import Side  # noqa: PLC0415 - as in `serve`
+    from shifter.service.checkup.datasources import STALENESS_SECONDS, MeshSource  # noqa: PLC0415 - as in `serve`
+    from shifter.service.checkup.examination import Outside  # noqa: PLC0415 - as in `serve`
+    from shifter.service.observe import MESH  # noqa: PLC0415 - as in `serve`
+
+    sources = {Side.SOURCE: fleet.spec.datasources.source, Side.TARGET: fleet.spec.datasources.target}
+    meshes = tuple(
+        MeshSource(
+            name=MESH[side],
+            key=side,
+            settings=source,
+            # A scrape may lie between the questions of one read; old samples are to be seen, to be told.
+            metrics=PrometheusMetrics(source, 2 * STALENESS_SECONDS, MESH[side]),
+            probe=PrometheusProbe(source, MESH[side]),
+        )
+        for side, source in sources.items()
+    )
+    tencent = fleet.spec.provider.tencent
+    return Outside(meshes, ClbProvider(ClbApi(tencent)), TencentClock(tencent))
+
+
 def serve(options: ServeOptions) -> None:
     """Run the service on the embedded store, the real cloud and both datasources, until it is told to stop.
 
     Raises:
         ConfigError: the fleet file or the policy folder cannot be used.
-        RefusedError: another shifter holds the lease of this store.
+        RefusedError: another shifter holds the lease of this store, or the store is damaged, gone, or a later one's.
         StoreUnavailableError: the store cannot be opened.
     """
+    from shifter.service import log_stream, telemetry  # noqa: PLC0415 - see `_serve`
+
+    with log_stream.patient(sys.stderr) as stream:
+        telemetry.configure_logs(options.log_level, stream)
+        _serve(options)
+
+
+def _serve(options: ServeOptions) -> None:
     # Imported here: these cost half a second and 100 MB, and `shifter get` needs none of them.
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
@@ -86,15 +127,21 @@ def serve(options: ServeOptions) -> None:
     from shifter.adapters.sqlite import SqliteLease, SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
+    from shifter.core.splits import Side  # noqa: PLC0415
     from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
+    from shifter.service.fitting_folder import FittingFolder  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415
     from shifter.service.observe import MESH  # noqa: PLC0415
     from shifter.service.tick import Parts  # noqa: PLC0415
 
-    telemetry.configure_logs(options.log_level)
     fleet = load_fleet(options.fleet)
     folder = FittingFolder(options.policies, fleet)
+    told = telemetry.Telemetry(CollectorRegistry(), timedelta(minutes=5))
+    # First, since it looks the file through and upgrades it: what is read of it before could be told wrongly.
+    lease = SqliteLease(options.store)
+    for note in lease.notes:
+        told.warn("store.note", reason=note)
     store = SqliteStore(options.store)
     if not store.load():
         # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.
@@ -106,11 +153,11 @@ def serve(options: ServeOptions) -> None:
         mode=options.mode or fleet.spec.mode,
         folder=folder,
         store=store,
-        leadership=SqliteLease(options.store),
+        leadership=lease,
         provider=ClbProvider(ClbApi(fleet.spec.provider.tencent)),
         metrics={side: PrometheusMetrics(source, max_age, MESH[side]) for side, source in sources.items()},
         lanes=Lanes(),
-        telemetry=telemetry.Telemetry(CollectorRegistry(), timedelta(minutes=5)),
+        telemetry=told,
         stopwatch=time.monotonic,
     )
     daemon.run(parts, options.listen_host, options.listen_port)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shifter.cli.output import ago, clean, local, number, plain_table, span
-from shifter.cli.views import View, order_words, step, waits_for
-from shifter.core.orders import Order
+from shifter.cli.views import View, step, waits_for
+from shifter.core.orders import Order, words_of
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import FindingReport, Report
@@ -106,7 +106,7 @@ def _measured(value: float | None, finding: FindingReport) -> str:
 
 
 def _order(order: Order, now: datetime) -> str:
-    return f"{order.id} {order_words(order)} by {order.request.by}, {ago(order.at, now)}"
+    return f"{order.id} {words_of(order.request)} by {order.request.by}, {ago(order.at, now)}"
 
 
 def _record(record: Record) -> str:

@@ -13,6 +13,7 @@ from enum import IntEnum
 
 import click
 
+from shifter.cli.streams import output_error, quietly
 from shifter.errors import ConfigError, NotFoundError, RefusedError, ShifterError, TransientError
 
 
@@ -25,8 +26,10 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     REFUSED = 4
     UNREACHABLE = 5
+    UNHEALTHY = 6
     TIMED_OUT = 124
     INTERRUPTED = 130
+    READER_GONE = 141
 
 
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
@@ -48,7 +51,7 @@ class CommandError(ShifterError):
 
 def say(text: str) -> None:
     """Write a line for the person, beside the data: to stderr."""
-    click.echo(text, err=True)
+    quietly(lambda: click.echo(text, err=True))
 
 
 def ended(command: Callable[[], object], verbose: Callable[[], bool]) -> int:
@@ -59,39 +62,70 @@ def ended(command: Callable[[], object], verbose: Callable[[], bool]) -> int:
         verbose: asked afterwards whether an error's traceback is wanted.
     """
     try:
+        code = _ended(command)
+    except Exception as error:  # noqa: BLE001 - the end of the program: nobody above could act on it
+        code = _unexpected(error, verbose)
+    lost = output_error()
+    return code if lost is None or code != Exit.OK else _undelivered(lost)
+
+
+def _ended(command: Callable[[], object]) -> int:
+    try:
         returned = command()
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        quietly(error.show)
         return Exit.USAGE
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx else "shifter"
         return _failed(Exit.USAGE, error.format_message(), f"see `{command_path} --help`")
     except click.ClickException as error:
         return _failed(Exit(error.exit_code), error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, EOFError, KeyboardInterrupt):
         say("interrupted")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the end of the program: nobody above could act on it
-        if verbose():
-            traceback.print_exception(error, file=sys.stderr)
-        return told(error)
     return returned if isinstance(returned, int) else Exit.OK
+
+
+def _unexpected(error: Exception, verbose: Callable[[], bool]) -> int:
+    lost = output_error() if isinstance(error, OSError) else None
+    if lost is not None:
+        return _undelivered(lost)
+    if verbose():
+        quietly(lambda: traceback.print_exception(error, file=sys.stderr))
+    return told(error)
+
+
+def _undelivered(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        # As a shell reports a program that SIGPIPE ended: the reader, `head` for one, has what it wanted.
+        return Exit.READER_GONE
+    return _failed(Exit.UNEXPECTED, f"stdout: {error.strerror}")
 
 
 def worst(steps: Sequence[Callable[[], object]]) -> int:
     """Carry every step out, whatever becomes of the others, and return the worst exit code: the highest.
 
     Of a single step the error is passed on.
+
+    Raises:
+        OSError: the output cannot be written; the steps were carried out all the same.
     """
     if len(steps) == 1:
         steps[0]()
         return Exit.OK
     codes: list[int] = [Exit.OK]
+    lost: OSError | None = None
     for step in steps:
         try:
             step()
         except ShifterError as error:
             codes.append(told(error))
+        except OSError as error:  # nobody reads any more; what was asked for the others is meant all the same
+            lost = error
+    if lost is not None:
+        raise lost
     return max(codes)
 
 

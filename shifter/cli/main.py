@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import click
 
 from shifter import API_VERSION, __version__
+from shifter.cli import streams
 from shifter.cli.exits import ended
-from shifter.cli.session import Session, store_option
+from shifter.cli.session import COMPLETE_VARIABLE, KUBECTL_PROGRAM, Session, store_option
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +35,30 @@ class Lazy:
     section: str
 
 
-_LOOK, _ORDER, _FILES, _RUN = "Look", "Order", "Files", "Run"
+_LOOK, _ORDER, _FILES, _RUN, _SHELL = "Look", "Order", "Files", "Run", "Shell"
 _READING, _ORDERING = "shifter.cli.reading", "shifter.cli.ordering"
 COMMANDS: Mapping[str, Lazy] = {
     "get": Lazy(_READING, "List shifts, one line each.", _LOOK),
     "describe": Lazy(_READING, "Explain why a shift is where it is.", _LOOK),
+    "status": Lazy("shifter.cli.status", "Tell whether everything is all right.", _LOOK),
     "watch": Lazy("shifter.cli.watching", "Follow shifts as they move.", _LOOK),
     "history": Lazy(_READING, "Show what happened, who did it and why.", _LOOK),
+    "plan": Lazy("shifter.cli.planning", "Show what the steps lead to: when, and what they may cost.", _LOOK),
     "pause": Lazy(_ORDERING, "Stop raising a shift's share; rollback stays possible.", _ORDER),
     "resume": Lazy(_ORDERING, "End a pause.", _ORDER),
+    "approve": Lazy(_ORDERING, "Let a shift's share pass a gate of its policy.", _ORDER),
     "promote": Lazy(_ORDERING, "Take the next step now, without waiting for soak.", _ORDER),
     "rollback": Lazy(_ORDERING, "Send all traffic back to TCM.", _ORDER),
     "retry": Lazy(_ORDERING, "Start a rolled back shift over.", _ORDER),
-    "policy": Lazy("shifter.cli.policies", "Check policy and fleet files.", _FILES),
+    "reconcile": Lazy(_ORDERING, "Decide about drift: adopt what is live, or restore.", _ORDER),
+    "freeze": Lazy(_ORDERING, "Stop raising the share of any shift.", _ORDER),
+    "unfreeze": Lazy(_ORDERING, "End a freeze.", _ORDER),
+    "doctor": Lazy("shifter.cli.doctor", "Check this installation; each finding with its fix.", _LOOK),
+    "bundle": Lazy("shifter.cli.bundle", "Write a redacted support dump.", _LOOK),
+    "policy": Lazy("shifter.cli.policies", "Check policy and fleet files, and explain them.", _FILES),
     "run": Lazy("shifter.cli.running", "Run the service.", _RUN),
     "lab": Lazy("shifter.cli.running", "Rehearse a migration on this machine.", _RUN),
+    "completion": Lazy("shifter.cli.completing", "Print a shell's completion script.", _SHELL),
 }
 
 
@@ -74,6 +88,15 @@ class Root(click.Group):
                 error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
             ) from error
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the commands, from the table, and the options that begin like what was typed."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - for the shell's questions only
+
+        helps = {name: lazy.help for name, lazy in COMMANDS.items()}
+        helps |= {name: command.get_short_help_str() for name, command in self.commands.items()}
+        found = [CompletionItem(name, help=said) for name, said in helps.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the commands by section, importing none of them."""
         for section in dict.fromkeys(lazy.section for lazy in COMMANDS.values()):
@@ -82,12 +105,30 @@ class Root(click.Group):
         with formatter.section("Other"):
             formatter.write_dl([(name, command.get_short_help_str()) for name, command in self.commands.items()])
 
-    def main(self, *args: Any, **extra: Any) -> Never:  # noqa: ANN401 - as click's
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002, FBT001, FBT002 - click's signature
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> Never:
         """Carry the command line out and exit with its code; `obj` may be a session to do it in."""
         session = extra.get("obj") or Session()
-        given = {"prog_name": "shifter", **extra, "obj": session, "standalone_mode": False}
-        run = super().main
-        sys.exit(ended(lambda: run(*args, **given), lambda: session.verbose))
+        given = {**extra, "obj": session}
+        line = list(sys.argv[1:] if args is None else args)
+        name = prog_name or session.program
+        asked = os.environ.get(complete_var or COMPLETE_VARIABLE)
+        sys.exit(ended(lambda: self._carry_out(line, name, given, asked), lambda: session.verbose))
+
+    def _carry_out(self, line: list[str], name: str, given: dict[str, Any], asked: str | None) -> object:
+        # Not by click's own `main`: it ends a command whose output nobody takes before its exit code can be ours.
+        if asked:
+            from shifter.cli.completing import answer_shell  # noqa: PLC0415 - for the shell's questions only
+
+            return answer_shell(self, given["obj"], asked)
+        with self.make_context(name, line, **given) as context:
+            return self.invoke(context)
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -99,7 +140,7 @@ def cli(session: Session, *, verbose: bool) -> None:
     """Carry production traffic from Tencent Cloud Mesh to a self-built Istio.
 
     Exit codes: 0 ok, 1 unexpected, 2 usage or invalid file, 3 not found, 4 refused by a guard, 5 unreachable,
-    124 wait timed out, 130 interrupted.
+    6 unhealthy (status, doctor), 124 wait timed out, 130 interrupted, 141 nobody reads the output any more.
     """
     session.verbose = verbose
 
@@ -123,4 +164,11 @@ def version(output: str) -> None:
 
 def main() -> None:
     """Entry point of the `shifter` command."""
+    streams.prepare()
     cli.main()
+
+
+def kubectl_main() -> None:
+    """Entry point of `kubectl shifter`: the same commands, under the name that people typed."""
+    streams.prepare()
+    cli.main(obj=Session(program=KUBECTL_PROGRAM))

@@ -1,139 +1,141 @@
-"""The commands that ask something of a shift: one order into the store and, with `--wait`, its answer out of it.
+"""The commands that ask something of a shift, or of all of them: each turns its options into one kind of order.
 
-The order is the whole effect: nothing here talks to the cloud. Whether it may be carried out is for the service
-to say (`decide.py`), so an order given while the service restarts is answered when it is back.
+How an order is recorded, confirmed and waited for is the same for all of them and in `placing.py`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Final
+from collections.abc import Callable
+from datetime import timedelta
 
 import click
-from click.core import ParameterSource
 
-from shifter.cli.exits import CommandError, Exit, say, worst
-from shifter.cli.output import clean
-from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
-from shifter.cli.views import View, silence, split, views
-from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.cli.placing import Wish, asking, confirmed, many, order_options, place, place_for_all
+from shifter.cli.session import SHIFT, Session, Span
+from shifter.cli.views import View, split, views
+from shifter.core.orders import FLEET, LONGEST_HANDS_OFF, OrderRequest, Verb
+from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT, shown
-from shifter.errors import ShifterError, StoreUnavailableError
-from shifter.ports import Store
-
-_LOOK_SECONDS: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What every ordering command is given besides the shift. Without `wait` the command ends once it is recorded."""
-
-    reason: str
-    wait: bool
-    timeout: timedelta
-    by: str | None
-
-
-def _order_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what all orders have in common; the command gets it as one `wish`."""
-
-    @store_option
-    @click.option("--reason", default="", help="Why; kept in the history.")
-    @click.option("--wait", is_flag=True, help="Wait for the service's answer; refused: exit code 4.")
-    @click.option("--timeout", type=Span(), default="60s", show_default=True, help="How long --wait waits at most.")
-    @click.option("--by", hidden=True, help="Who asks, if not the user at this machine.")
-    @pass_session
-    @functools.wraps(command)
-    def wished(session: Session, /, **options: Any) -> int:  # noqa: ANN401 - whatever the command declares
-        context = click.get_current_context()
-        if not options["wait"] and context.get_parameter_source("timeout") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("--timeout is for --wait", context)
-        common = {key: options.pop(key) for key in ("reason", "wait", "timeout", "by")}
-        code: int = command(session, Wish(**{**common, "reason": clean(common["reason"])}), **options)
-        return code
-
-    return wished
-
-
-def _many(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an order name several shifts, or all; the command gets them as `shifts`, empty for all."""
-
-    @click.argument("shifts", nargs=-1, type=SHIFT, metavar="SHIFT...")
-    @click.option("--all", "all_", is_flag=True, help="Every shift there is: one order each.")
-    @functools.wraps(command)
-    def named(*given: Any, shifts: tuple[str, ...], all_: bool, **options: Any) -> int:  # noqa: ANN401 - as above
-        if all_ == bool(shifts):
-            raise click.UsageError("name the shifts, or --all; one of the two", click.get_current_context())
-        code: int = command(*given, shifts=tuple(dict.fromkeys(shifts)), **options)
-        return code
-
-    return named
-
-
-_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command()
-@_order_options
-@_many
-def pause(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
-    """Stop raising a shift's share. A failing verdict still sends it back."""
-    return _place(session, wish, shifts, OrderRequest("", Verb.PAUSE, _by(session, wish), wish.reason))
+@click.option("--hands-off", is_flag=True, help="Write nothing at all, not even a rollback. Needs --for and --reason.")
+@click.option("--for", "for_", type=Span(), help="How long --hands-off lasts, e.g. 30m; the pause stays after it.")
+@order_options
+@many
+def pause(session: Session, wish: Wish, shifts: tuple[str, ...], *, hands_off: bool, for_: timedelta | None) -> int:
+    """Stop raising a shift's share. A failing verdict still sends it back, unless --hands-off says otherwise."""
+    context = click.get_current_context()
+    if hands_off != (for_ is not None):
+        raise click.UsageError("--hands-off and --for need each other", context)
+    if hands_off and not wish.reason:
+        raise click.UsageError("--hands-off needs --reason: it keeps shifter from going back", context)
+    if for_ is not None and for_ > LONGEST_HANDS_OFF:
+        raise click.UsageError(f"--for is at most {show_duration(LONGEST_HANDS_OFF)} at a time", context)
+    request = OrderRequest("", Verb.PAUSE, asking(session, wish), wish.reason, hands_off=for_)
+    return place(session, wish, shifts, request)
 
 
 @click.command()
-@_order_options
-@_many
+@order_options
+@many
 def resume(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
-    """End a pause."""
-    return _place(session, wish, shifts, OrderRequest("", Verb.RESUME, _by(session, wish), wish.reason))
+    """End a pause, hands off or not."""
+    return place(session, wish, shifts, OrderRequest("", Verb.RESUME, asking(session, wish), wish.reason))
 
 
 @click.command()
-@_order_options
-@_many
+@order_options
+@many
 def retry(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
     """Start a rolled back shift over, from its first step."""
-    return _place(session, wish, shifts, OrderRequest("", Verb.RETRY, _by(session, wish), wish.reason))
-
-
-@click.command()
-@_yes
-@_order_options
-@_many
-def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, yes: bool) -> int:
-    """Send all of a shift's traffic back to TCM. Passes every hold.
-
-    With --wait it ends once the order is accepted; `shifter watch` shows when 0 % is reached (RolledBack).
-    """
-    request = OrderRequest("", Verb.ROLLBACK, _by(session, wish), wish.reason)
-    return _place(session, wish, shifts, request, None if yes else _plan_to(0.0, "roll back"))
+    return place(session, wish, shifts, OrderRequest("", Verb.RETRY, asking(session, wish), wish.reason))
 
 
 @click.command()
 @click.argument("shift", type=SHIFT)
-@_yes
+@click.option(
+    "--before", type=click.FloatRange(0, FULL_PERCENT, min_open=True), help="Which gate, percent. Default: the next."
+)
+@order_options
+def approve(session: Session, wish: Wish, shift: str, *, before: float | None) -> int:
+    """Let the share pass a gate of its policy (`approvals`). For this attempt only; approving ahead is possible."""
+    if before is None:
+        # Named now, so that what is approved is what was seen, however long the order waits.
+        (view,) = views(session.store(), [shift])
+        before = None if view.state is None else view.state.gate(FULL_PERCENT)
+    request = OrderRequest("", Verb.APPROVE, asking(session, wish), wish.reason, share=before)
+    return place(session, wish, (shift,), request)
+
+
+@click.command()
+@confirmed
+@order_options
+@many
+def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, yes: bool) -> int:
+    """Send all of a shift's traffic back to TCM. Passes every hold but hands off.
+
+    With --wait it ends once the order is accepted; `shifter watch` shows when 0 % is reached (RolledBack).
+    """
+    request = OrderRequest("", Verb.ROLLBACK, asking(session, wish), wish.reason)
+    return place(session, wish, shifts, request, None if yes else _plan_to(0.0, "roll back"))
+
+
+@click.command()
+@click.argument("shift", type=SHIFT)
+@confirmed
+@click.option("--to", type=click.FloatRange(0, FULL_PERCENT, min_open=True), help="Go to this step of its policy.")
 @click.option("--full", is_flag=True, help="Go to 100 % at once.")
 @click.option("--override", is_flag=True, help="Go although the verdict fails: for the day TCM dies. Needs --reason.")
-@_order_options
-def promote(session: Session, wish: Wish, shift: str, *, full: bool, override: bool, yes: bool) -> int:
+@order_options
+def promote(  # noqa: PLR0913 - one parameter per option
+    session: Session, wish: Wish, shift: str, *, to: float | None, full: bool, override: bool, yes: bool
+) -> int:
     """Take the next step now: ends a pause, skips the soak and missing evidence.
 
-    Never passes drift, preflight or a failing verdict.
+    Never passes a freeze, a gate, drift, preflight or a failing verdict.
     """
+    context = click.get_current_context()
+    if to is not None and full:
+        raise click.UsageError("--to or --full, not both", context)
     if override and not (full and wish.reason):
-        raise click.UsageError("--override needs --full and --reason", click.get_current_context())
-    request = OrderRequest("", Verb.PROMOTE, _by(session, wish), wish.reason, full=full, override=override)
+        raise click.UsageError("--override needs --full and --reason", context)
+    request = OrderRequest("", Verb.PROMOTE, asking(session, wish), wish.reason, full=full, override=override, share=to)
+    goal = FULL_PERCENT if full else to
     act = "promote, whatever the verdict says," if override else "promote"
-    return _place(session, wish, (shift,), request, _plan_to(FULL_PERCENT, act) if full and not yes else None)
+    return place(session, wish, (shift,), request, None if goal is None or yes else _plan_to(goal, act))
 
 
-def _by(session: Session, wish: Wish) -> str:
-    return clean(wish.by or session.user())
+@click.command()
+@click.argument("shift", type=SHIFT)
+@confirmed
+@click.option("--adopt", is_flag=True, help="Take what is live over as if shifter had written it.")
+@click.option("--restore", is_flag=True, help="Write the last verified share again.")
+@order_options
+def reconcile(session: Session, wish: Wish, shift: str, *, adopt: bool, restore: bool, yes: bool) -> int:
+    """Decide about drift: somebody changed the weights, and shifter waits for a person.
+
+    An adopted share must settle and soak like any other. Restoring a share that somebody lowered raises it, and is
+    refused by whatever refuses a promotion.
+    """
+    if adopt == restore:
+        raise click.UsageError("--adopt or --restore, one of the two", click.get_current_context())
+    request = OrderRequest("", Verb.RECONCILE, asking(session, wish), wish.reason, adopt=adopt)
+    return place(session, wish, (shift,), request, None if yes else _adopted if adopt else _restored)
+
+
+@click.command()
+@order_options
+def freeze(session: Session, wish: Wish) -> int:
+    """Stop raising the share of any shift, until unfrozen. Rollback stays possible."""
+    return place_for_all(session, wish, OrderRequest(FLEET, Verb.FREEZE, asking(session, wish), wish.reason))
+
+
+@click.command()
+@order_options
+def unfreeze(session: Session, wish: Wish) -> int:
+    """End a freeze. Pauses of single shifts stay."""
+    return place_for_all(session, wish, OrderRequest(FLEET, Verb.UNFREEZE, asking(session, wish), wish.reason))
 
 
 def _plan_to(share: float, act: str) -> Callable[[View], str]:
@@ -142,94 +144,19 @@ def _plan_to(share: float, act: str) -> Callable[[View], str]:
     def plan(view: View) -> str:
         if view.share == share == FULL_PERCENT:
             return ""
-        namespaces = ", ".join(view.report.namespaces)
-        return f"{act} {view.name}: {split(view)} → {shown(share)} (namespaces: {namespaces})"
+        return f"{act} {view.name}: {split(view)} → {shown(share)}{_namespaces(view)}"
 
     return plan
 
 
-def _place(
-    session: Session,
-    wish: Wish,
-    shifts: tuple[str, ...],
-    request: OrderRequest,
-    plan: Callable[[View], str] | None = None,
-) -> int:
-    """Record one order per shift, asking first if there is a plan to show, and wait for the answers if wished.
-
-    Returns:
-        The worst exit code of them all.
-    """
-    store = session.store()
-    found = views(store, shifts)
-    if not found:
-        raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
-    silent = silence(found, session.now(), served=session.served())
-    if silent:
-        say(f"note: {silent}")
-    if plan is not None and (plans := [clean(line) for view in found if (line := plan(view))]):
-        _ask(session, plans)
-    orders: list[Order] = []
-
-    def record(view: View) -> None:
-        orders.append(store.create_order(replace(request, shift=view.name), session.now()))
-        if not wish.wait:
-            click.echo(f"{_what(orders[-1])} recorded; the service will answer")
-
-    code = worst([partial(record, view) for view in found])
-    return max(code, _wait(session, store, orders, wish.timeout)) if wish.wait and orders else code
+def _adopted(view: View) -> str:
+    return f"adopt {view.name}: {split(view)} becomes its verified share{_namespaces(view)}"
 
 
-def _wait(session: Session, store: Store, orders: Sequence[Order], timeout: timedelta) -> int:
-    """Print the answers, all of them within `timeout`; return the worst exit code."""
-    until = session.now() + timeout
-    try:
-        return worst([partial(_print_answer, session, store, order, until) for order in orders])
-    except KeyboardInterrupt:
-        what = ", ".join(_what(order) for order in orders)
-        stays = "stays" if len(orders) == 1 else "stay"
-        raise CommandError(Exit.INTERRUPTED, f"stopped waiting; {what} {stays} recorded") from None
+def _restored(view: View) -> str:
+    verified = "its last verified share" if view.state is None else shown(view.state.share)
+    return f"restore {view.name}: {split(view)} → {verified}{_namespaces(view)}"
 
 
-def _what(order: Order) -> str:
-    return clean(f"order {order.id}: {order.request.verb} {order.request.shift}")
-
-
-def _ask(session: Session, plans: Sequence[str]) -> None:
-    if not session.can_ask():
-        said = "; ".join(plans)
-        raise CommandError(Exit.USAGE, f"{said}: not confirmed, and there is no terminal to ask", "pass --yes")
-    if not click.confirm("\n".join([*plans, "Go ahead?"]), err=True):
-        raise CommandError(Exit.UNEXPECTED, "not confirmed; nothing was recorded")
-
-
-def _print_answer(session: Session, store: Store, order: Order, until: datetime) -> None:
-    """Print the text of an accepted order.
-
-    Raises:
-        CommandError: refused (4), or not answered in time (124).
-    """
-    what = _what(order)
-    while True:
-        try:
-            order = store.order(order.id)
-        except StoreUnavailableError as error:  # the order is in it; it may be back at the next look
-            say(f"note: {error}; looking again")
-        if order.answer is Answer.ACCEPTED:
-            click.echo(clean(f"{what} accepted: {order.answer_text}"))
-            return
-        if order.answer is Answer.REFUSED:
-            raise CommandError(Exit.REFUSED, clean(f"{what} refused: {order.answer_text}"))
-        if session.now() >= until:
-            raise CommandError(Exit.TIMED_OUT, f"{what} is not answered yet", _late(session, store, order))
-        session.sleep(_LOOK_SECONDS)
-
-
-def _late(session: Session, store: Store, order: Order) -> str:
-    """Return what to know about an order that nobody has answered in time."""
-    kept = "it stays recorded; no need to repeat it"
-    try:
-        silent = silence(views(store, [order.request.shift]), session.now(), served=session.served())
-    except ShifterError:  # the store is away: what it holds cannot be told now
-        return kept
-    return f"{kept}; {silent}" if silent else kept
+def _namespaces(view: View) -> str:
+    return f" (namespaces: {', '.join(view.report.namespaces)})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,14 +20,18 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from shifter import API_VERSION
+from shifter.cli.streams import carries
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 SCHEMA_VERSION: Final = 1
 
 _GAP: Final = "   "
-_WRAPPED: Final = frozenset({"HOLDS", "REASON"})
+_DRAWN_GAP: Final = 2
+_NARROWEST: Final = {"SHIFT": 10, "VERDICT": 7, "HOLDS": 12, "REASON": 30}
+"""Columns that may be broken over several lines, and how narrow they may get; all others are shown whole or not."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -95,27 +100,40 @@ def write_document(kind: str, body: Mapping[str, object], form: Format) -> None:
     """Write one document of the stable API to stdout, as JSON or YAML."""
     whole = {"apiVersion": API_VERSION, "kind": kind, "schemaVersion": SCHEMA_VERSION, **body}
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+    plain = not carries(text)
     if form is Format.YAML:
         import yaml  # noqa: PLC0415 - for this one format
 
-        sneaky = _SNEAKY.search(text) is not None
-        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=not sneaky, width=1000), nl=False)
+        escaped = plain or _SNEAKY.search(text) is not None
+        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=not escaped, width=1000), nl=False)
+    elif plain:
+        click.echo(json.dumps(whole, indent=2))
     else:
         click.echo(_SNEAKY.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, terminal: bool) -> None:
-    """Write a table to stdout: drawn by rich on a terminal, plain aligned lines anywhere else."""
+    """Write a table to stdout: drawn by rich on a terminal that is wide enough, plain aligned lines anywhere else."""
     cells = [[clean(cell) for cell in row] for row in rows]
-    if not terminal:
-        for line in plain_table(headers, cells):
-            click.echo(line)
+    if terminal and narrowest(headers, cells) <= (drawn := console()).width:
+        drawn.print(rich_table(headers, cells))
         return
-    import sys  # noqa: PLC0415 - beside rich
+    for line in plain_table(headers, cells):
+        click.echo(line)
 
+
+def console() -> Console:
+    """Return the terminal for tables: nothing in a text is markup."""
     from rich.console import Console  # noqa: PLC0415 - 60 ms that pipes need not pay
 
-    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(rich_table(headers, cells))
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def narrowest(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns a drawn table needs at least for no cell to be cut off."""
+    widths = [max(shown_width(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
+    least = (min(width, _NARROWEST.get(header, width)) for header, width in zip(headers, widths, strict=True))
+    return sum(least) + _DRAWN_GAP * (len(headers) - 1)
 
 
 def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -129,13 +147,13 @@ def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 
 def rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table that rich can print; cells are texts, never markup."""
+    """Return a table that rich can print; cells are texts, never markup. Without style: there is no colour to miss."""
     from rich.table import Table  # noqa: PLC0415 - 60 ms that pipes need not pay
     from rich.text import Text  # noqa: PLC0415 - 60 ms that pipes need not pay
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, _DRAWN_GAP, 0, 0), header_style="", caption_style="")
     for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=header not in _WRAPPED)
+        table.add_column(header, overflow="fold", no_wrap=header not in _NARROWEST)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -15,7 +15,6 @@ from shifter.cli.views import (
     View,
     holds,
     order_document,
-    order_words,
     record_document,
     shift_document,
     split,
@@ -24,7 +23,7 @@ from shifter.cli.views import (
     waits_for,
     warn_of_silence,
 )
-from shifter.core.orders import Order
+from shifter.core.orders import Order, words_of
 from shifter.core.records import NewRecord, Record, What
 
 _LISTS = click.Choice([str(form) for form in Format])
@@ -136,7 +135,7 @@ def _write_history(
 
 def _unanswered(order: Order) -> NewRecord:
     asked = order.request
-    return NewRecord(order.at, asked.shift, What.ORDER, asked.by, f"{order_words(order)} (not answered yet)")
+    return NewRecord(order.at, asked.shift, What.ORDER, asked.by, f"{words_of(order.request)} (not answered yet)")
 
 
 def _history_row(new: NewRecord, *, named: bool, wide: bool) -> list[str]:

@@ -55,7 +55,6 @@ def run(
     """
     from shifter.wiring import ServeOptions, serve  # noqa: PLC0415 - half a second, for this one command
 
-    session.store_path.parent.mkdir(parents=True, exist_ok=True)
     host, port = listen
     serve(ServeOptions(fleet, policies, session.store_path, host, port, mode, log_level))
 
@@ -95,6 +94,35 @@ def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report:
     if options.scenario in SCENARIOS:
         _make(directory)
     return drill.run(options, Console())
+
+
+@lab.command("soak")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True, max=240),
+    default=10.0,
+    show_default=True,
+    help="How long; the last minute is calm.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Which faults come when.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=".lab-reports/soak.json",
+    show_default=True,
+    help="JSON to write.",
+)
+@click.option(
+    "--directory", type=_DIRECTORY, default=".lab-reports/soak", show_default=True, help="Where the run's files go."
+)
+def lab_soak(*, minutes: float, seed: int, report: Path, directory: Path) -> int:
+    """Migrate under many faults at once and check everything that was written; exit code 1 on any violation."""
+    from rich.console import Console  # noqa: PLC0415 - for this one command
+
+    from shifter.lab.soak.run import SoakOptions, run  # noqa: PLC0415 - the lab is not part of every installation
+
+    _make(directory)
+    return run(SoakOptions(minutes, seed, report, directory), Console())
 
 
 def _make(directory: Path) -> None:

@@ -22,10 +22,23 @@ import click
 from shifter.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from shifter.ports import Store
 
 
-_HINT: Final = "is `shifter run` started? pass --store or set SHIFTER_STORE"
+PROGRAM: Final = "shifter"
+KUBECTL_PROGRAM: Final = f"kubectl {PROGRAM}"
+
+COMPLETE_VARIABLE: Final = f"_{PROGRAM.upper()}_COMPLETE"
+"""What a shell's completion script sets to ask; click's name for a program called `shifter`."""
+
+
+def typed(command: str) -> str:
+    """Return how people type a command here: `shifter run`, or `kubectl shifter run` where that is what they do."""
+    context = click.get_current_context(silent=True)
+    session = context.find_object(Session) if context is not None else None
+    return f"{session.program if session is not None else PROGRAM} {command}"
 
 
 def default_store_path(environment: Mapping[str, str]) -> Path:
@@ -38,6 +51,10 @@ def default_store_path(environment: Mapping[str, str]) -> Path:
     return base / "shifter" / "shifter.db"
 
 
+def _hint() -> str:
+    return f"is `{typed('run')}` started? pass --store or set SHIFTER_STORE"
+
+
 def open_existing(path: Path) -> Store:
     """Open the store that a service made.
 
@@ -48,15 +65,15 @@ def open_existing(path: Path) -> Store:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", _HINT) from None
+        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", _hint()) from None
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise CommandError(Exit.UNREACHABLE, f"the store at {path}: {said}", _HINT) from error
+        raise CommandError(Exit.UNREACHABLE, f"the store at {path}: {said}", _hint()) from error
     if stat.S_ISDIR(found.st_mode):
-        raise CommandError(Exit.UNREACHABLE, f"{path} is a directory, not a store", _HINT)
+        raise CommandError(Exit.UNREACHABLE, f"{path} is a directory, not a store", _hint())
     # An empty file would be made a database by the first look. What a service began is in the log beside it.
     if found.st_size == 0 and not path.with_name(f"{path.name}-wal").exists():
-        raise CommandError(Exit.UNREACHABLE, f"{path} is empty: no service has written it", _HINT)
+        raise CommandError(Exit.UNREACHABLE, f"{path} is empty: no service has written it", _hint())
     from shifter.wiring import open_store  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
 
     return open_store(path)
@@ -80,7 +97,7 @@ def claimed_user() -> str:
 
 @dataclass(slots=True)
 class Session:
-    """One call of the command line. `now` is aware time; `sleep` takes seconds."""
+    """One call of the command line. `now` is aware time; `sleep` takes seconds; `program` is what people typed."""
 
     opener: Callable[[Path], Store] = open_existing
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -91,6 +108,7 @@ class Session:
     can_ask: Callable[[], bool] = lambda: sys.stdin.isatty() and sys.stderr.isatty()
     store_path: Path = field(default_factory=lambda: default_store_path(os.environ))
     verbose: bool = False
+    program: str = PROGRAM
 
     def store(self) -> Store:
         """Open the store; it is closed when the command ends."""
@@ -130,6 +148,13 @@ class ShiftName(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401, ARG002 - as click's
         """Return the bare name."""
         return str(value).removeprefix("shift/")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the names in the store that begin like what was typed; nothing if it cannot be read at once."""
+        from shifter.cli.completing import shift_names  # noqa: PLC0415 - for the shell's questions only
+
+        given = ctx.params.get(param.name or "")
+        return shift_names(ctx.ensure_object(Session).store_path, incomplete, given if isinstance(given, tuple) else ())
 
 
 SHIFT: Final = ShiftName()

@@ -13,15 +13,16 @@ from typing import Final
 
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, span, stamp
+from shifter.cli.session import typed
 from shifter.core.analysis import Verdict
-from shifter.core.decide import Kind
+from shifter.core.decision import Kind
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
 from shifter.core.splits import shown
-from shifter.core.state import Report, ShiftState
-from shifter.files.problems import did_you_mean
+from shifter.core.state import Pause, Report, ShiftState
+from shifter.core.text import did_you_mean
 from shifter.ports import Store
 
 _RUNBOOK: Final = "see runbook 'shifter is dead'"
@@ -90,7 +91,10 @@ def silence(found: Sequence[View], now: datetime, *, served: bool) -> str:
         return ""
     looked = [view.report.at for view in found if view.reported]
     since = f"last looked {span(now - max(looked))} ago" if looked else "has not looked yet"
-    return f"the service {since} and seems to hang: nothing is carried out until it is restarted; {_RUNBOOK}"
+    return (
+        f"the service {since}: it hangs, or cannot write this store (is the disk full?); nothing is carried out"
+        f" until that is mended, but what fails may still go back; {_RUNBOOK}"
+    )
 
 
 def warn_of_silence(found: Sequence[View], now: datetime, *, served: bool) -> None:
@@ -159,17 +163,10 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
 
 
 def _a_person(name: str, state: ShiftState | None) -> str:
-    starts_over = f"a person: `shifter retry {name}` starts over"
+    starts_over = f"a person: `{typed(f'retry {name}')}` starts over"
     if state is None or state.paused is None:
         return starts_over
-    return f"{starts_over}, and `shifter resume {name}`: still paused by {state.paused.by}"
-
-
-def order_words(order: Order) -> str:
-    """Return what was asked, with its reason, as the history tells it: `promote --full (TCM is down)`."""
-    asked = order.request
-    flags = "".join(f" --{word}" for word, given in (("full", asked.full), ("override", asked.override)) if given)
-    return f"{asked.verb}{flags}" + (f" ({asked.reason})" if asked.reason else "")
+    return f"{starts_over}, and `{typed(f'resume {name}')}`: still paused by {state.paused.by}"
 
 
 def shift_document(view: View) -> dict[str, object]:
@@ -210,13 +207,31 @@ def shift_document(view: View) -> dict[str, object]:
         },
         "soak": {"doneSeconds": report.soaked_seconds, "wholeSeconds": report.soak_seconds},
         "holds": [{"kind": hold.kind, "reason": hold.reason} for hold in report.holds],
-        "paused": None if paused is None else {"by": paused.by, "reason": paused.reason, "at": stamp(paused.at)},
+        "paused": None if paused is None else _paused_document(paused),
+        "approvals": [] if state is None else _approvals(state),
         "members": dict(sorted(report.members.items())),
         "warnings": list(report.warnings),
         "failure": report.failure or None,
         "epoch": report.epoch,
         "sequence": report.sequence,
     }
+
+
+def _paused_document(paused: Pause) -> dict[str, object]:
+    handed = {"handsOffUntil": stamp(paused.hands_off_until)}
+    return {"by": paused.by, "reason": paused.reason, "at": stamp(paused.at), **handed}
+
+
+def _approvals(state: ShiftState) -> list[dict[str, object]]:
+    given = {approval.before: approval for approval in state.approved}
+    return [
+        {
+            "before": gate,
+            "by": None if gate not in given else given[gate].by,
+            "at": None if gate not in given else stamp(given[gate].at),
+        }
+        for gate in state.policy.gates
+    ]
 
 
 def record_document(record: Record) -> dict[str, object]:
@@ -247,6 +262,9 @@ def order_document(order: Order) -> dict[str, object]:
         "reason": request.reason,
         "full": request.full,
         "override": request.override,
+        "share": request.share,
+        "handsOffSeconds": None if request.hands_off is None else request.hands_off.total_seconds(),
+        "adopt": request.adopt,
         "answer": None if order.answer is None else str(order.answer),
         "answerText": order.answer_text,
     }

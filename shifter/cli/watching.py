@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,13 +11,20 @@ from typing import Final
 import click
 
 from shifter.cli.exits import CommandError, Exit, say
-from shifter.cli.output import clean, plain_table, rich_table
+from shifter.cli.output import clean, console, narrowest, plain_table, rich_table
 from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
 from shifter.cli.views import View, holds, silence, split, step, views
+from shifter.core.phases import Phase
 from shifter.errors import StoreUnavailableError
 from shifter.ports import Store
 
 _HEADERS: Final = ("SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "REASON")
+_DROPPED: Final = ("HOLDS", "STEP", "VERDICT", "REASON")
+"""What a narrow terminal goes without, in this order; the reason names the holds."""
+
+_AROUND_ROWS: Final = 6
+"""Lines of a terminal that a table's header, its caption and a row of two lines may need."""
+
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _Show = Callable[[list[View], datetime, str], None]
 """Shows the shifts as of a time, and what is wrong with the service if anything is."""
@@ -79,20 +85,44 @@ def _cells(view: View) -> list[str]:
 
 @contextmanager
 def _live() -> Iterator[_Show]:
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that pipes need not pay
     from rich.live import Live  # noqa: PLC0415 - 60 ms that pipes need not pay
 
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    terminal = console()
+    with Live(console=terminal, auto_refresh=False, transient=False) as live:
 
         def show(found: list[View], now: datetime, silent: str) -> None:
-            table = rich_table(_HEADERS, [_cells(view) for view in found])
+            room = max(1, terminal.height - _AROUND_ROWS)
+            first = most_urgent(found, room)
+            table = rich_table(*fitting([_cells(view) for view in first], terminal.width))
             table.caption = f"{now.astimezone():%H:%M:%S}  Ctrl-C stops watching, not the migration"
+            if len(first) < len(found):
+                table.caption = f"and {len(found) - len(first)} more: `get` lists them\n{table.caption}"
             if silent:
                 table.caption += f"\n{silent}"
             live.update(table, refresh=True)
 
         yield show
+
+
+def most_urgent(found: Sequence[View], room: int) -> list[View]:
+    """Return as many shifts as there is room for, in their order: those that page first, then those that move."""
+    calm = {Phase.WAITING, Phase.COMPLETED}
+    urgent = sorted(found, key=lambda view: (not view.report.page, view.report.phase in calm))[:room]
+    names = {view.name for view in urgent}
+    return [view for view in found if view.name in names]
+
+
+def fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows without the columns that a terminal of this width has no room for."""
+    headers, cells = list(_HEADERS), [list(row) for row in rows]
+    for header in _DROPPED:
+        if narrowest(headers, cells) <= width:
+            break
+        column = headers.index(header)
+        del headers[column]
+        for row in cells:
+            del row[column]
+    return headers, cells
 
 
 @contextmanager

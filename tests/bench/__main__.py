@@ -1,8 +1,8 @@
 """What shifter costs: `make bench`. Every figure is held against another of the same run, on the same machine.
 
 Nothing is asserted: a time says as much about the machine as about the code, so it is the ratios that are to be
-compared between two versions. Everything runs in this process on adapters without a network; Prometheus and the cloud
-are scripted, and time passes only as a number.
+compared between two versions. What is in this module runs in this process on adapters without a network; Prometheus and
+the cloud are scripted, and time passes only as a number. What the whole service costs is measured by `service_cost.py`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from shifter.service.lanes import InlineLanes
 from shifter.service.policy_files import PolicyFolder
 from shifter.service.telemetry import Telemetry, configure_logs
 from shifter.service.tick import Parts, Ticker
+from tests.bench.service_cost import cost_of
 
 FEW, MANY = 50, 500
 PODS = 5
@@ -349,19 +350,49 @@ def measure_decide() -> list[Figure]:
 
 
 def measure_start() -> list[Figure]:
+    scratch = tempfile.TemporaryDirectory()
+    path = Path(scratch.name) / "shifter.db"
+    _many_saved(path)
+    store = ("--store", str(path))
     commands: Mapping[str, tuple[str, ...]] = {
         "version": (sys.executable, "-m", "shifter", "version"),
-        "help": (sys.executable, "-m", "shifter", "--help"),
+        "--help": (sys.executable, "-m", "shifter", "--help"),
+        "get, 100 shifts": (sys.executable, "-m", "shifter", *store, "get"),
+        "status --short, 100 shifts": (sys.executable, "-m", "shifter", *store, "status", "--short"),
         "pass": (sys.executable, "-c", "pass"),
     }
 
     def start(argv: tuple[str, ...]) -> None:
-        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30, check=True)
+        quiet = subprocess.DEVNULL
+        # `status` says by its exit code that no service runs here.
+        ended = subprocess.run(argv, stdin=quiet, stdout=quiet, stderr=quiet, timeout=30, check=False)
+        assert ended.returncode in {0, 6}, argv
 
-    took = {name: 1e3 * quickest_seconds(STARTS, partial(start, argv)) for name, argv in commands.items()}
+    with scratch:
+        took = {name: 1e3 * quickest_seconds(STARTS, partial(start, argv)) for name, argv in commands.items()}
+    none = took.pop("pass")
+    return [Figure(f"shifter {name}", spent, "ms", "python -c pass", none) for name, spent in took.items()]
+
+
+def _many_saved(path: Path) -> None:
+    """Leave the store of a hundred shifts that a service has looked at."""
+    with running(100, on_disk=True) as service:
+        service.tick()
+        saved = service.store.load().values(), service.store.reports().values()
+    store = SqliteStore(path)
+    for each in saved[0]:
+        store.save(each.state, 0)
+    for report in saved[1]:
+        store.report(report)
+    store.close()
+
+
+def measure_service() -> list[Figure]:
+    few, many = cost_of(1), cost_of(100)
     return [
-        Figure("shifter version", took["version"], "ms", "python -c pass", took["pass"]),
-        Figure("shifter --help", took["help"], "ms", "python -c pass", took["pass"]),
+        Figure("service start, 100 shifts", many.start_seconds, "s", "1 shift", few.start_seconds),
+        Figure("service idle, 100 shifts", many.core_percent, "% of a core", "1 shift", few.core_percent),
+        Figure("service memory, 100 shifts", many.memory_mib, "MiB", "1 shift", few.memory_mib),
     ]
 
 
@@ -369,7 +400,8 @@ def main() -> None:
     configure_logs("error", io.StringIO())
     began = time.perf_counter()
     rows: list[tuple[str, ...]] = [("what", "figure", "against", "unit", "ratio", "against what")]
-    for measure in (measure_ticks, measure_memory, measure_counters, measure_apportion, measure_decide, measure_start):
+    measures = measure_ticks, measure_memory, measure_counters, measure_apportion, measure_decide, measure_start
+    for measure in (*measures, measure_service):
         rows += [figure.row() for figure in measure()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,7 @@ from shifter.ports import Store
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def _policy(name: str) -> ShiftPolicy:
+def _policy(name: str, gates: Sequence[float] = ()) -> ShiftPolicy:
     document = {
         "kind": "ShiftPolicy",
         "metadata": {"name": name},
@@ -42,6 +42,7 @@ def _policy(name: str) -> ShiftPolicy:
             },
             "steps": [1, 25, 100],
             "soak": "5m",
+            "approvals": [{"before": gate} for gate in gates],
         },
     }
     return ShiftPolicy.model_validate_json(json.dumps(document))
@@ -87,9 +88,9 @@ class World:
         self.store.save(state, saved.version if saved else 0)
         return state
 
-    def shift(self, name: str = "shop", *, ago: float = 10, **changes: Any) -> Report:  # noqa: ANN401 - any field
+    def shift(self, name: str = "shop", *, ago: float = 10, gates: Sequence[float] = (), **changes: Any) -> Report:  # noqa: ANN401 - any field
         """Save a shift at 25 % with its report, looked at `ago` seconds ago."""
-        self.state(name)
+        self.state(name, policy=_policy(name, gates))
         report = a_report(name, at=self.now - timedelta(seconds=ago), **changes)
         self.store.report(report)
         return report

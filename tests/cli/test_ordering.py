@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -30,6 +31,21 @@ def _orders(world: World) -> list[OrderRequest]:
             OrderRequest("shop", Verb.PROMOTE, "ann@desk", "tcm is down", full=True, override=True),
         ),
         (["rollback", "shop", "--yes"], OrderRequest("shop", Verb.ROLLBACK, "ann@desk", "")),
+        (
+            ["promote", "shop", "--to", "25", "--yes"],
+            OrderRequest("shop", Verb.PROMOTE, "ann@desk", "", share=25.0),
+        ),
+        (
+            ["pause", "shop", "--hands-off", "--for", "30m", "--reason", "vendor"],
+            OrderRequest("shop", Verb.PAUSE, "ann@desk", "vendor", hands_off=timedelta(minutes=30)),
+        ),
+        (["approve", "shop", "--before", "25"], OrderRequest("shop", Verb.APPROVE, "ann@desk", "", share=25.0)),
+        (["approve", "shop"], OrderRequest("shop", Verb.APPROVE, "ann@desk", "")),
+        (
+            ["reconcile", "shop", "--adopt", "--yes"],
+            OrderRequest("shop", Verb.RECONCILE, "ann@desk", "", adopt=True),
+        ),
+        (["reconcile", "shop", "--restore", "-y"], OrderRequest("shop", Verb.RECONCILE, "ann@desk", "")),
         (["pause", "shop", "--by", "bob@phone"], OrderRequest("shop", Verb.PAUSE, "bob@phone", "")),
         (["pause", "shop", "--reason", "\x1b[31mred\nline "], OrderRequest("shop", Verb.PAUSE, "ann@desk", "red line")),
     ],
@@ -68,6 +84,9 @@ def test_an_order_for_an_unknown_shift_is_not_found_and_not_recorded(world: Worl
             ["promote", "shop", "--full", "--override", "--reason", "x"],
             "promote, whatever the verdict says, shop: tcm 75 · istio 25 → tcm 0 · istio 100",
         ),
+        (["promote", "shop", "--to", "50"], "promote shop: tcm 75 · istio 25 → tcm 50 · istio 50"),
+        (["reconcile", "shop", "--adopt"], "adopt shop: tcm 75 · istio 25 becomes its verified share"),
+        (["reconcile", "shop", "--restore"], "restore shop: tcm 75 · istio 25 → tcm 100 · istio 0"),
     ],
 )
 class TestGreatMoves:
@@ -103,6 +122,7 @@ class TestGreatMoves:
 
         assert (ran.exit_code, ran.stdout) == (code, "")
         assert plan in ran.stderr
+        assert ("error: not confirmed; nothing was recorded\n" in ran.stderr) == (code == 1)
         assert _orders(world) == []
 
 
@@ -141,7 +161,8 @@ def test_a_service_that_hangs_is_mentioned_and_the_order_kept(world: World) -> N
 
     assert ran.exit_code == 0
     assert ran.stderr == (
-        "note: the service last looked 10m ago and seems to hang: nothing is carried out until it is restarted; "
+        "note: the service last looked 10m ago: it hangs, or cannot write this store (is the disk full?); nothing is"
+        " carried out until that is mended, but what fails may still go back; "
         "see runbook 'shifter is dead'\n"
     )
     assert len(_orders(world)) == 1
@@ -374,3 +395,73 @@ def test_orders_come_at_the_time_of_the_asking(world: World) -> None:
     world.run("pause", "shop")
 
     assert world.store.order(1) == Order(1, world.now, OrderRequest("shop", Verb.PAUSE, "ann@desk", ""))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["pause", "shop", "--hands-off", "--reason", "x"], "--hands-off and --for need each other"),
+        (["pause", "shop", "--for", "30m"], "--hands-off and --for need each other"),
+        (["pause", "shop", "--hands-off", "--for", "30m"], "--hands-off needs --reason"),
+        (["pause", "shop", "--hands-off", "--for", "13h", "--reason", "x"], "--for is at most 12h at a time"),
+        (["promote", "shop", "--to", "50", "--full"], "--to or --full, not both"),
+        (["promote", "shop", "--to", "0"], "0.0 is not in the range 0<x<=100"),
+        (["promote", "shop", "--to", "101"], "101.0 is not in the range 0<x<=100"),
+        (["promote", "shop", "--to", "nan"], "nan"),
+        (["promote", "shop", "--override", "--to", "50", "--reason", "x"], "--override needs --full and --reason"),
+        (["approve", "shop", "--before", "0"], "0.0 is not in the range 0<x<=100"),
+        (["reconcile", "shop"], "--adopt or --restore, one of the two"),
+        (["reconcile", "shop", "--adopt", "--restore"], "--adopt or --restore, one of the two"),
+    ],
+)
+def test_options_that_contradict_or_lack_each_other_are_usage_errors(world: World, line: list[str], said: str) -> None:
+    world.shift()
+    ran = world.run(*line)
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert said in ran.stderr
+    assert _orders(world) == []
+
+
+def test_approve_names_the_gate_that_is_next_when_it_is_given(world: World) -> None:
+    world.shift(gates=(25.0, 100.0))
+    world.run("approve", "shop")
+
+    assert _orders(world) == [OrderRequest("shop", Verb.APPROVE, "ann@desk", "", share=25.0)]
+
+
+@pytest.mark.parametrize("verb", [Verb.FREEZE, Verb.UNFREEZE])
+def test_a_freeze_is_one_order_to_all_shifts_also_when_there_are_none_yet(world: World, verb: Verb) -> None:
+    ran = world.run(verb, "--reason", "Singles' Day")
+
+    assert (ran.exit_code, ran.stdout) == (0, f"order 1: {verb} all shifts recorded; the service will answer\n")
+    assert _orders(world) == [OrderRequest(FLEET, verb, "ann@desk", "Singles' Day")]
+
+
+def test_freeze_waits_for_its_answer(world: World) -> None:
+    world.shift()
+
+    def answer() -> None:
+        fleet = world.store.load_fleet()
+        answers = [OrderAnswer(1, Answer.ACCEPTED, "frozen", world.now)]
+        world.store.save_fleet(fleet.state, fleet.version, answers=answers)
+        world.meanwhile = lambda: None
+
+    world.meanwhile = answer
+    ran = world.run("freeze", "--wait")
+
+    assert (ran.exit_code, ran.stdout) == (0, "order 1: freeze all shifts accepted: frozen\n")
+
+
+def test_freeze_that_nobody_answers_says_so(world: World) -> None:
+    world.shift()
+    world.served = False
+    ran = world.run("freeze", "--wait", "--timeout", "2s")
+
+    assert ran.exit_code == 124
+    assert "error: order 1: freeze all shifts is not answered yet" in ran.stderr
+    assert "no service runs on this store" in ran.stderr
+
+
+def test_freeze_names_no_shift(world: World) -> None:
+    assert world.run("freeze", "shop").exit_code == 2

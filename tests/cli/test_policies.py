@@ -78,8 +78,10 @@ def test_json_lists_files_and_problems(tmp_path: Path) -> None:
                 "message": "'auto' is not supported yet by this version of shifter",
                 "hint": "",
                 "sourceLine": "  steps: auto # 5, 25, 50, 75, 95, 100]",
+                "rule": "unsupported",
             }
         ],
+        "warnings": [],
     }
 
 
@@ -206,7 +208,7 @@ def test_no_path_is_a_usage_error() -> None:
 def test_the_caret_stands_under_the_place_also_behind_wide_characters() -> None:
     lines = list(problem_lines(Problem("a.yaml", 3, 4, "x", "m", "", "中文\tx\x1b")))
 
-    assert lines == ["a.yaml:3:4 x m", "     3 | 中文 x ", "       |      ^"]
+    assert lines == ["a.yaml:3:4 x m", "     3 | 中文→x\ufffd", "       |      ^"]
 
 
 def test_a_place_beyond_the_shown_part_of_a_line_has_no_caret() -> None:
@@ -217,3 +219,143 @@ def test_escape_sequences_in_a_file_never_reach_the_terminal(tmp_path: Path) -> 
     (tmp_path / "a.yaml").write_text("\x1b[2J: \x9b\u202e\n")
 
     assert not set(_lint(tmp_path).output) & set("\x1b\x9b\u202e")
+
+
+@pytest.mark.parametrize(
+    ("column", "shown", "caret"),
+    [
+        (1, "0" * 100 + "…", 0),
+        (150, "…" + "0" * 79 + "1" + "0" * 20 + "…", 80),
+        (300, "…" + "0" * 79 + "0", 80),
+    ],
+)
+def test_of_a_long_line_the_part_around_the_place_is_shown(column: int, shown: str, caret: int) -> None:
+    line = "0" * 149 + "1" + "0" * 150
+    lines = list(problem_lines(Problem("a.yaml", 3, column, "x", "m", "", line)))
+
+    assert lines[1:] == [f"     3 | {shown}", f"       | {' ' * caret}^"]
+
+
+def test_a_warning_is_told_as_one_and_fails_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SHOP.replace("name: shop ", "name: on "))
+    ran = _lint(tmp_path)
+
+    assert ran.exit_code == 0
+    assert 'metadata.name warning: "on" is a text here, but a boolean to YAML 1.1' in ran.stdout
+    assert ran.stderr == "1 file, no problems, 1 warning\n"
+
+
+def test_a_place_with_an_error_is_not_warned_of_as_well(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SHOP.replace("soak: 5m", "soak: 1:30"))
+    ran = _lint(tmp_path)
+
+    assert (ran.exit_code, ran.stderr) == (2, "1 file, 1 problem\n")
+    assert "warning" not in ran.stdout
+
+
+@pytest.fixture
+def two_policies(tmp_path: Path) -> Path:
+    """A folder with two policies that share no name, namespace or route."""
+    pay = SHOP.replace("name: shop ", "name: pay ").replace("namespace: shop ", "namespace: pay ")
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    (tmp_path / "pay.yaml").write_text(pay.replace("url: /", "url: /pay"))
+    return tmp_path
+
+
+def test_a_route_that_reaches_over_another_policys_is_a_warning_at_the_route(two_policies: Path) -> None:
+    ran = _lint(two_policies, "-o", "json")
+    first, second = json.loads(ran.stdout)["warnings"]
+
+    assert ran.exit_code == 0
+    assert (Path(second["file"]).name, second["path"]) == ("shop.yaml", "spec.traffic.clb.routes.0")
+    assert "reaches over shop.example.com/pay of" in second["message"]
+    assert "sounds like namespace shop" in first["message"]
+    assert {first["rule"], second["rule"]} == {"suspicious-route"}
+
+
+def test_the_schema_of_both_kinds_or_of_one_is_printed() -> None:
+    runner = CliRunner()
+    both, one = (runner.invoke(cli, ["policy", "schema", *kind]) for kind in ([], ["Fleet"]))
+
+    assert (both.exit_code, one.exit_code) == (0, 0)
+    assert [each["title"] for each in json.loads(both.stdout)["oneOf"]] == ["ShiftPolicy", "Fleet"]
+    assert json.loads(one.stdout)["title"] == "Fleet"
+    assert runner.invoke(cli, ["policy", "schema", "Deployment"]).exit_code == 2
+
+
+def test_a_policy_is_explained_line_by_line_with_its_defaults_marked() -> None:
+    ran = CliRunner().invoke(cli, ["policy", "explain", str(EXAMPLES / "shop.yaml")])
+    lines = ran.stdout.splitlines()
+
+    assert ran.exit_code == 0
+    assert lines[lines.index("spec.traffic.clb.target.tag: none (default)") + 1] == "    not looked at"
+    assert "    members on port 31080 are Istio's gateway" in lines
+    assert not any(line.startswith("fleet:") for line in lines)
+
+
+def test_an_explanation_as_json_has_values_and_with_a_fleet_what_it_adds() -> None:
+    arguments = [str(EXAMPLES / "shop.yaml"), "--fleet", str(EXAMPLES / "fleet.yaml"), "-o", "json"]
+    ran = CliRunner().invoke(cli, ["policy", "explain", *arguments])
+    told = json.loads(ran.stdout)
+    lines = {line["path"]: line for line in told["lines"]}
+
+    assert ran.exit_code == 0
+    assert (told["kind"], told["name"], told["file"]) == ("PolicyExplanation", "shop", arguments[0])
+    assert lines["spec.steps"]["value"] == [1, 5, 25, 50, 75, 95, 100]
+    assert lines["fleet:spec.timing.tick"]["value"] == "15s"
+
+
+@pytest.mark.parametrize("broken", ["policy", "fleet"])
+def test_what_is_broken_is_not_explained_and_every_problem_is_shown(tmp_path: Path, broken: str) -> None:
+    (tmp_path / "policy.yaml").write_text(SHOP)
+    (tmp_path / "fleet.yaml").write_text((EXAMPLES / "fleet.yaml").read_text())
+    (tmp_path / f"{broken}.yaml").write_text("kind: x\n- [\n")
+    given = [str(tmp_path / "policy.yaml"), "--fleet", str(tmp_path / "fleet.yaml")]
+    ran = CliRunner().invoke(cli, ["policy", "explain", *given])
+
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert f"{tmp_path / broken}.yaml:" in ran.stderr
+    assert "     2 | - [" in ran.stderr
+
+
+@pytest.mark.fault(
+    on="policy files",
+    fault="a rule that people type wrong: unknown or second key, tab, steps that fall, 1:30, NaN, equal sides",
+    does="refused with every problem at once; nothing is enforced",
+    sees="`policy lint`: file:line:column path message, the line with a caret, a hint; exit 2",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("  onFailure:", "  onFailur:", 'unknown key (did you mean "onFailure"?)'),
+        ("  soak: 5m", "  soak: 5m\n  soak: 6m", "a second 'soak'"),
+        ("  soak: 5m", "\tsoak: 5m", "a tab stands where YAML allows only spaces"),
+        ("  soak: 5m", "  soak: 1:30", "not a duration"),
+        ("  soak: 5m", "  soak: !!str 5m", "the tag tag:yaml.org,2002:str is refused"),
+        ("  soak: 5m", "  soak: &soak 5m", "the anchor &soak is refused"),
+        ("[1, 5,", "[5, 1,", "step 1 % does not climb from 5 %"),
+        ("95, 100]", "95, 150]", "should be less than or equal to 100, found 150"),
+        ("[1, 5,", "[.nan, 5,", 'should be a number, found ".nan"'),
+        ("[1, 5,", "[true, 5,", "should be a number, found true"),
+        ("port: 31080", "port: 30080", "source and target select the same members"),
+        ("port: 31080", "port: 30080, ids: [a]", "whatever target selects, source selects as well"),
+        ("{port: 31080}", "{}", "selects nothing"),
+        ("namespace: shop ", "namespace: Shop_1 ", "not a Kubernetes name"),
+        ("namespace: shop ", 'namespace: "sh\\u0007op" ', "control characters are refused"),
+    ],
+)
+def test_a_slip_of_the_hand_is_shown_with_its_line_and_a_caret(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    text = SHOP.replace(before, after, 1)
+    (tmp_path / "a.yaml").write_text(text)
+    ran = _lint(tmp_path)
+    lines = ran.stdout.splitlines()
+
+    assert text != SHOP
+    assert (ran.exit_code, ran.stderr) == (2, "1 file, 1 problem\n")
+    assert lines[0].startswith(f"{tmp_path / 'a.yaml'}:")
+    assert said in lines[0]
+    assert lines[2].strip(" |") == "^"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shifter.cli.views import views
+from shifter.cli.watching import fitting, most_urgent
+
 if TYPE_CHECKING:
     from tests.cli.conftest import World
 
@@ -109,3 +112,21 @@ def test_watch_on_a_terminal_says_under_the_table_that_no_service_runs(world: Wo
     world.terminal, world.served = True, False
 
     assert "no service runs on this store" in world.run("watch", "--for", "1s").stdout
+
+
+def test_watch_goes_without_columns_where_they_have_no_room() -> None:
+    row = [["shop", "Shifting", "tcm 75 · istio 25", "2/7", "pass", "-", "soaking at tcm 75 · istio 25: 180 of 300 s"]]
+
+    assert fitting(row, 200)[0] == ["SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "REASON"]
+    assert fitting(row, 80)[0] == ["SHIFT", "PHASE", "SPLIT", "VERDICT", "REASON"]
+    assert fitting(row, 40)[0] == ["SHIFT", "PHASE", "SPLIT"]
+    assert fitting(row, 1)[1] == [["shop", "Shifting", "tcm 75 · istio 25"]]
+
+
+def test_as_many_shifts_as_fit_are_kept_in_their_order(world: World) -> None:
+    for name, changes in (("a", {}), ("b", {"phase": "Waiting"}), ("c", {"page": True}), ("d", {"phase": "Completed"})):
+        world.shift(name, **changes)
+    found = views(world.store)
+
+    assert [view.name for view in most_urgent(found, 2)] == ["a", "c"]
+    assert [view.name for view in most_urgent(found, 9)] == ["a", "b", "c", "d"]

@@ -38,6 +38,7 @@ from shifter.files.located_yaml import document_of
 from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
 from shifter.service.telemetry import Telemetry
+from tests.docs import fault_matrix
 
 ROOT = Path(__file__).parents[2]
 DOCS = tuple(
@@ -46,7 +47,8 @@ DOCS = tuple(
 READER_HAS = {"make", "shifter", "export"}
 """What a README command may start with: what `make setup` brings, and the shell."""
 
-ON_CALL_HAS = READER_HAS | {"curl", "tccli", "kill", "cat", "ps", "systemctl", "xargs"}
+_SHELL = {"cat", "cp", "kill", "mkdir", "mv", "ps", "python3", "sqlite3", "systemctl", "xargs"}
+ON_CALL_HAS = READER_HAS | _SHELL | {"curl", "tccli"}
 KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 
 Json = dict[str, Any]
@@ -212,6 +214,7 @@ GENERATED: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("docs/providers.md", "shares", lambda _: _shares()),
     ("docs/policy.md", "policy keys", lambda before: _keys(ShiftPolicy, before)),
     ("docs/policy.md", "fleet keys", lambda before: _keys(Fleet, before)),
+    ("docs/failures.md", "fault matrix", lambda _: fault_matrix.matrix(ROOT / "tests")),
 )
 
 
@@ -328,6 +331,30 @@ def test_the_runbook_has_a_chapter_for_every_hold() -> None:
     text = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
 
     assert set(re.findall(r"^### Hold: (.+)$", text, re.MULTILINE)) == {str(kind) for kind in HoldKind}
+
+
+def test_every_party_that_may_fail_has_its_faults_proven() -> None:
+    proven = fault_matrix.rows(ROOT / "tests")
+
+    assert {row.on for row in proven} == set(fault_matrix.PARTIES)
+    assert len({(row.on, row.fault) for row in proven}) == len(proven), "two tests prove one row: mark one of them"
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        'on="CLB", fault="f", does="d", sees="s"',
+        'on="the moon", fault="f", does="d", sees="s", safe_within="t"',
+        'on="CLB", fault="", does="d", sees="s", safe_within="t"',
+        'on="CLB", fault="f", does="d\\ne", sees="s", safe_within="t"',
+        'on="CLB", fault="f", does="d", sees="s", safe_within=3',
+    ],
+)
+def test_a_marker_that_makes_no_row_is_refused_with_its_place(tmp_path: Path, marker: str) -> None:
+    (tmp_path / "test_odd.py").write_text(f"@pytest.mark.fault({marker})\ndef test_x(): ...\n", encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"test_odd\.py:1: "):
+        fault_matrix.rows(tmp_path)
 
 
 def test_the_metrics_named_are_the_metrics_there_are() -> None:

@@ -1,0 +1,194 @@
+"""How an order is placed: recorded in the store, asked for first where much moves, and waited for with `--wait`.
+
+The order is the whole effect: nothing here talks to the cloud. Whether it may be carried out is for the service
+to say (`decide.py`), so an order given while the service restarts is answered when it is back.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from shifter.cli.exits import CommandError, Exit, say, worst
+from shifter.cli.output import clean
+from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
+from shifter.cli.views import View, silence, views
+from shifter.core.orders import FLEET, Answer, Order, OrderRequest
+from shifter.errors import ShifterError, StoreUnavailableError
+from shifter.ports import Store
+
+_LOOK_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What every ordering command is given besides the shift. Without `wait` the command ends once it is recorded."""
+
+    reason: str
+    wait: bool
+    timeout: timedelta
+    by: str | None
+
+
+def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all orders have in common; the command gets it as one `wish`."""
+
+    @store_option
+    @click.option("--reason", default="", help="Why; kept in the history.")
+    @click.option("--wait", is_flag=True, help="Wait for the service's answer; refused: exit code 4.")
+    @click.option("--timeout", type=Span(), default="60s", show_default=True, help="How long --wait waits at most.")
+    @click.option("--by", hidden=True, help="Who asks, if not the user at this machine.")
+    @pass_session
+    @functools.wraps(command)
+    def wished(session: Session, /, **options: Any) -> int:  # noqa: ANN401 - whatever the command declares
+        context = click.get_current_context()
+        if not options["wait"] and context.get_parameter_source("timeout") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--timeout is for --wait", context)
+        common = {key: options.pop(key) for key in ("reason", "wait", "timeout", "by")}
+        code: int = command(session, Wish(**{**common, "reason": clean(common["reason"])}), **options)
+        return code
+
+    return wished
+
+
+def many(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an order name several shifts, or all; the command gets them as `shifts`, empty for all."""
+
+    @click.argument("shifts", nargs=-1, type=SHIFT, metavar="SHIFT...")
+    @click.option("--all", "all_", is_flag=True, help="Every shift there is: one order each.")
+    @functools.wraps(command)
+    def named(*given: Any, shifts: tuple[str, ...], all_: bool, **options: Any) -> int:  # noqa: ANN401 - as above
+        if all_ == bool(shifts):
+            raise click.UsageError("name the shifts, or --all; one of the two", click.get_current_context())
+        code: int = command(*given, shifts=tuple(dict.fromkeys(shifts)), **options)
+        return code
+
+    return named
+
+
+confirmed = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+def asking(session: Session, wish: Wish) -> str:
+    """Return who asks: the user at this machine, unless `--by` names another."""
+    return clean(wish.by or session.user())
+
+
+def place(
+    session: Session,
+    wish: Wish,
+    shifts: tuple[str, ...],
+    request: OrderRequest,
+    plan: Callable[[View], str] | None = None,
+) -> int:
+    """Record one order per shift, asking first if there is a plan to show, and wait for the answers if wished.
+
+    Args:
+        session: what the command stands in.
+        wish: what all orders have in common.
+        shifts: their names; empty for all shifts there are, one order each.
+        request: the order; the shift's name is put in.
+        plan: returns what is about to happen to a shift, in a line; empty if there is nothing to ask about.
+
+    Returns:
+        The worst exit code of them all.
+
+    Raises:
+        CommandError: there is no such shift, or the person did not confirm.
+    """
+    store = session.store()
+    found = views(store, shifts)
+    if not found:
+        raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
+    _warn_of_silence(session, found)
+    if plan is not None and (plans := [clean(line) for view in found if (line := plan(view))]):
+        _ask(session, plans)
+    orders: list[Order] = []
+
+    def record(view: View) -> None:
+        orders.append(store.create_order(replace(request, shift=view.name), session.now()))
+        if not wish.wait:
+            click.echo(f"{_what(orders[-1])} recorded; the service will answer")
+
+    code = worst([partial(record, view) for view in found])
+    return max(code, _wait(session, store, orders, wish.timeout)) if wish.wait and orders else code
+
+
+def place_for_all(session: Session, wish: Wish, request: OrderRequest) -> int:
+    """Record one order to all shifts together, and wait for its answer if wished; return the exit code."""
+    store = session.store()
+    _warn_of_silence(session, views(store))
+    order = store.create_order(request, session.now())
+    if wish.wait:
+        return _wait(session, store, [order], wish.timeout)
+    click.echo(f"{_what(order)} recorded; the service will answer")
+    return Exit.OK
+
+
+def _warn_of_silence(session: Session, found: Sequence[View]) -> None:
+    if silent := silence(found, session.now(), served=session.served()):
+        say(f"note: {silent}")
+
+
+def _wait(session: Session, store: Store, orders: Sequence[Order], timeout: timedelta) -> int:
+    """Print the answers, all of them within `timeout`; return the worst exit code."""
+    until = session.now() + timeout
+    try:
+        return worst([partial(_print_answer, session, store, order, until) for order in orders])
+    except KeyboardInterrupt:
+        what = ", ".join(_what(order) for order in orders)
+        stays = "stays" if len(orders) == 1 else "stay"
+        raise CommandError(Exit.INTERRUPTED, f"stopped waiting; {what} {stays} recorded") from None
+
+
+def _what(order: Order) -> str:
+    whom = "all shifts" if order.request.shift == FLEET else order.request.shift
+    return clean(f"order {order.id}: {order.request.verb} {whom}")
+
+
+def _ask(session: Session, plans: Sequence[str]) -> None:
+    if not session.can_ask():
+        said = "; ".join(plans)
+        raise CommandError(Exit.USAGE, f"{said}: not confirmed, and there is no terminal to ask", "pass --yes")
+    if not click.confirm("\n".join([*plans, "Go ahead?"]), err=True):
+        raise CommandError(Exit.UNEXPECTED, "not confirmed; nothing was recorded")
+
+
+def _print_answer(session: Session, store: Store, order: Order, until: datetime) -> None:
+    """Print the text of an accepted order.
+
+    Raises:
+        CommandError: refused (4), or not answered in time (124).
+    """
+    what = _what(order)
+    while True:
+        try:
+            order = store.order(order.id)
+        except StoreUnavailableError as error:  # the order is in it; it may be back at the next look
+            say(f"note: {error}; looking again")
+        if order.answer is Answer.ACCEPTED:
+            click.echo(clean(f"{what} accepted: {order.answer_text}"))
+            return
+        if order.answer is Answer.REFUSED:
+            raise CommandError(Exit.REFUSED, clean(f"{what} refused: {order.answer_text}"))
+        if session.now() >= until:
+            raise CommandError(Exit.TIMED_OUT, f"{what} is not answered yet", _late(session, store, order))
+        session.sleep(_LOOK_SECONDS)
+
+
+def _late(session: Session, store: Store, order: Order) -> str:
+    """Return what to know about an order that nobody has answered in time."""
+    kept = "it stays recorded; no need to repeat it"
+    try:
+        names = [] if order.request.shift == FLEET else [order.request.shift]
+        silent = silence(views(store, names), session.now(), served=session.served())
+    except ShifterError:  # the store is away: what it holds cannot be told now
+        return kept
+    return f"{kept}; {silent}" if silent else kept

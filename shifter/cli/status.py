@@ -1,0 +1,200 @@
+"""`shifter status`: is everything all right? One answer for a person, a prompt and a cron job.
+
+Unhealthy is what somebody has to look at: no service, or one that hangs; a shift that pages; a shift that the
+service looks past; an order that nobody answers. A pause and a freeze are somebody's wish, and healthy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+
+from shifter.cli.exits import CommandError, Exit
+from shifter.cli.output import Format, ago, clean, span, stamp, write_document
+from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.views import View, order_document, silence, views
+from shifter.core.orders import Order, words_of
+from shifter.core.phases import Phase
+from shifter.core.state import Freeze
+from shifter.errors import ShifterError
+
+LATE_ORDER: Final = timedelta(minutes=1)
+"""A running service answers within about a second; an order that waits longer than this is in trouble."""
+
+SHORT_COLUMNS: Final = 60
+"""What `--short` takes of a prompt at most."""
+
+_LABEL_WIDTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to know about all shifts together, as of `at`. `silent` says what is wrong with the service."""
+
+    at: datetime
+    found: tuple[View, ...]
+    silent: str
+    served: bool
+    orders: tuple[Order, ...]
+    freeze: Freeze | None
+
+    @property
+    def pages(self) -> tuple[View, ...]:
+        """The shifts that somebody should look at."""
+        return tuple(view for view in self.found if view.report.page)
+
+    @property
+    def passed_over(self) -> tuple[View, ...]:
+        """The shifts that a service which runs does not look at."""
+        return () if self.silent else tuple(view for view in self.found if view.silent_for(self.at))
+
+    @property
+    def late_orders(self) -> tuple[Order, ...]:
+        """The orders that should have been answered long ago."""
+        return tuple(order for order in self.orders if self.at - order.at > LATE_ORDER)
+
+    @property
+    def looked_at(self) -> datetime | None:
+        """When the service last told anything about any shift."""
+        return max((view.report.at for view in self.found if view.reported), default=None)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nobody has to look."""
+        return not (self.silent or self.pages or self.passed_over or self.late_orders)
+
+
+@click.command()
+@store_option
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@click.option("--short", is_flag=True, help="One line of at most 60 columns, for a prompt; nothing on stderr.")
+@pass_session
+def status(session: Session, output: str, *, short: bool) -> int:
+    """Tell whether everything is all right: exit code 0, or 6 if somebody has to look.
+
+    The service, the shifts by phase, who pages and why, the orders that wait. 5: the store cannot be read.
+    """
+    if short and output != "text":
+        raise click.UsageError("--short has no other form", click.get_current_context())
+    try:
+        found = _look(session)
+    except ShifterError as error:
+        if short:
+            click.echo("shifter: the store cannot be read")
+            return Exit.UNREACHABLE
+        hint = error.hint if isinstance(error, CommandError) else ""
+        raise CommandError(Exit.UNREACHABLE, str(error), hint) from error
+    if short:
+        click.echo(short_line(found))
+    elif output == "text":
+        for line in status_text(found):
+            click.echo(line)
+    else:
+        write_document("Status", status_document(found), Format(output))
+    return Exit.OK if found.healthy else Exit.UNHEALTHY
+
+
+def _look(session: Session) -> Status:
+    store, now = session.store(), session.now()
+    found, served = views(store), session.served()
+    return Status(
+        at=now,
+        found=tuple(found),
+        silent=silence(found, now, served=served),
+        served=served,
+        orders=tuple(store.open_orders()),
+        freeze=store.load_fleet().state.freeze,
+    )
+
+
+def short_line(status: Status) -> str:
+    """Return the status in a line for a prompt: what is wrong, else how far it all is."""
+    if not status.served:
+        return "shifter: no service runs"
+    if status.silent:
+        return "shifter: the service hangs"
+    phases = Counter(view.report.phase for view in status.found)
+    done, moving = phases[Phase.COMPLETED], phases[Phase.SHIFTING]
+    said = [f"{moving} shifting"] if moving else []
+    said += [f"{len(status.pages)} PAGE"] if status.pages else []
+    said += [f"{len(status.passed_over)} not looked at"] if status.passed_over else []
+    said += [f"{len(status.late_orders)} unanswered"] if status.late_orders else []
+    said += ["frozen"] if status.freeze is not None else []
+    if status.healthy:
+        said.insert(0, f"ok {done}/{len(status.found)} done")
+    line = f"shifter: {said[0]}"
+    for part in said[1:]:
+        if len(line) + len(part) + 2 <= SHORT_COLUMNS:
+            line += f", {part}"
+    return line
+
+
+def status_text(status: Status) -> Iterator[str]:
+    """Yield the status as people read it; of each trouble one line, with the command that shows more."""
+    yield "healthy" if status.healthy else "UNHEALTHY: somebody has to look"
+    yield ""
+    looked = status.looked_at
+    last = f"last looked {ago(looked, status.at)}" if looked else "has not looked at any shift yet"
+    yield _labelled("service", status.silent or f"runs, {last}")
+    yield _labelled("shifts", _phases(status.found))
+    if status.freeze is not None:
+        why = f": {status.freeze.reason}" if status.freeze.reason else ""
+        yield _labelled("frozen", f"by {status.freeze.by}, {ago(status.freeze.at, status.at)}{why}")
+    waiting = len(status.orders)
+    yield _labelled("orders", f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits")
+    yield from _section("pages", (_pointed(view, view.report.reason) for view in status.pages))
+    overdue = ((view, view.silent_for(status.at) or timedelta()) for view in status.passed_over)
+    yield from _section("not looked at", (_pointed(view, f"for {span(quiet)}") for view, quiet in overdue))
+    yield from _section("open orders", (_order(order, status.at) for order in status.orders))
+
+
+def _labelled(label: str, text: str) -> str:
+    return clean(f"{label:<{_LABEL_WIDTH}}{clean(text)}")
+
+
+def _phases(found: Sequence[View]) -> str:
+    if not found:
+        return "none yet"
+    counted = Counter(view.report.phase for view in found)
+    return f"{len(found)}: {', '.join(f'{counted[phase]} {phase}' for phase in Phase if counted[phase])}"
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    for index, line in enumerate(lines):
+        if index == 0:
+            yield from ("", title)
+        yield f"  {clean(line)}"
+
+
+def _pointed(view: View, said: str) -> str:
+    return f"{view.name}: {said}; `{typed(f'describe {view.name}')}`"
+
+
+def _order(order: Order, now: datetime) -> str:
+    late = "unanswered for" if now - order.at > LATE_ORDER else "given"
+    when = span(now - order.at) if late == "unanswered for" else f"{span(now - order.at)} ago"
+    return f"{order.id} {words_of(order.request)} of {order.request.shift} by {order.request.by}, {late} {when}"
+
+
+def status_document(status: Status) -> dict[str, object]:
+    """Return the status as the stable API shows it."""
+    counted = Counter(view.report.phase for view in status.found)
+    freeze = status.freeze
+    return {
+        "healthy": status.healthy,
+        "service": {
+            "running": status.served and not status.silent,
+            "lastLookedAt": stamp(status.looked_at),
+            "problem": status.silent or None,
+        },
+        "shifts": {"total": len(status.found), "byPhase": {str(phase): counted[phase] for phase in Phase}},
+        "pages": [{"shift": view.name, "reason": view.report.reason} for view in status.pages],
+        "notLookedAt": [{"shift": view.name, "since": stamp(view.report.at)} for view in status.passed_over],
+        "frozen": None if freeze is None else {"by": freeze.by, "reason": freeze.reason, "at": stamp(freeze.at)},
+        "openOrders": [order_document(order) for order in status.orders],
+    }

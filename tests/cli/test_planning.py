@@ -1,0 +1,286 @@
+"""`plan`: what the steps lead to, for a shift or a file, with a reason for everything that is not known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shifter.core.phases import Phase
+from shifter.core.policy import ApprovalGate
+from shifter.core.state import Approval, Direction, HoldReport, Intent, Pause
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import World
+
+EXAMPLES = Path(__file__).parents[2] / "policies"
+TIMING = {
+    "tick_seconds": 15.0,
+    "sample_max_age_seconds": 45.0,
+    "read_deadline_seconds": 10.0,
+    "operation_timeout_seconds": 120.0,
+    "settle_seconds": 0.0,
+}
+
+
+def _shift(world: World, *, ago: float = 10, state: dict[str, Any] | None = None, **changes: Any) -> None:  # noqa: ANN401 - any field
+    """A shift that soaks at 25 % and has told everything."""
+    world.shift(ago=ago, **{**TIMING, "requests_per_second": 400.0, **changes})
+    world.state(**{"share": 25.0, "phase": Phase.SHIFTING, **(state or {})})
+
+
+def _gated(world: World, *gates: float) -> dict[str, Any]:
+    policy = world.state().policy
+    spec = policy.spec.model_copy(update={"approvals": tuple(ApprovalGate(before=gate) for gate in gates)})
+    return {"policy": policy.model_copy(update={"spec": spec})}
+
+
+def test_a_plan_shows_each_step_when_and_what_it_may_cost(world: World) -> None:
+    _shift(world)
+    ran = world.run("plan", "shop")
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines()[:6] == [
+        "shop: 3 steps, 400 requests/s",
+        "",
+        "SPLIT               BEGINS      STAYS   ISTIO   EVIDENCE   AT WORST",
+        "tcm 99 · istio 1    done",
+        "tcm 75 · istio 25   now         5m      100/s   1s         20221 fail",
+        "tcm 0 · istio 100   +2m 20:02   5m      400/s   0s         80881 fail",
+    ]
+
+
+def test_a_plan_says_what_its_numbers_mean_and_rest_on(world: World) -> None:
+    _shift(world)
+    said = " ".join(world.run("plan", "shop").stdout.split())
+
+    assert "stays at least: settle 15s, soak 5m" in said
+    assert "done in 7m at the soonest (2026-11-20 20:07)" in said
+    assert (
+        "every request to istio fails from the first second of the step; noticed after at most 82 s,"
+        " rolled back within 120 s more" in said
+    )
+    assert "assumes every request to istio fails with a 5xx" in said
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_plan_fits_into_80_columns(world: World, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    world.terminal = terminal
+    _shift(world, state=_gated(world, 100))
+    shown = world.run("plan", "shop").stdout + world.run("plan", "-f", str(EXAMPLES / "shop.yaml"), "--rps", "5").stdout
+
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_what_the_service_has_not_told_is_unknown_with_the_reason(world: World) -> None:
+    world.shift()
+    world.state(share=25.0, phase=Phase.SHIFTING)
+    ran = world.run("plan", "shop")
+
+    assert ran.stdout.splitlines()[0] == "shop: 3 steps, requests/s unknown"
+    assert ran.stdout.splitlines()[5].split()[-3:] == ["?", "?", "?"]
+    said = " ".join(ran.stdout.split())
+    assert "? from 25 % on: the service has not told how many requests it sees" in said
+    assert "? from 25 % on: the service's timing is unknown" in said
+    assert "settle ?" in said
+
+
+def test_rps_is_taken_instead_of_what_was_observed(world: World) -> None:
+    _shift(world)
+
+    assert "shop: 3 steps, 8 requests/s" in world.run("plan", "shop", "--rps", "8").stdout
+
+
+def test_a_gate_that_nobody_approved_is_shown_and_an_approved_one_is_not(world: World) -> None:
+    gated = _gated(world, 100)
+    _shift(world, state=gated)
+    before = world.run("plan", "shop").stdout
+    _shift(world, state={**gated, "approved": (Approval(before=100, by="ann", reason="", at=world.now),)})
+    after = world.run("plan", "shop").stdout
+
+    assert "gate      before 100 % somebody must approve" in before
+    assert "somebody must approve" not in after
+
+
+def test_a_hold_is_said_first(world: World) -> None:
+    _shift(world, holds=(HoldReport(kind="pause", reason="paused by ann: lunch"),))
+
+    assert world.run("plan", "shop").stdout.splitlines()[1] == (
+        "held by pause: paused by ann: lunch; no step comes while it lasts"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "mode", "why"),
+    [
+        ({"overridden": True}, "act", "promoted with --override: nothing goes back by itself until a retry"),
+        ({}, "observe", "mode observe: nothing is written, so nothing goes back by itself either"),
+    ],
+)
+def test_where_nothing_goes_back_by_itself_the_worst_case_is_unknown(
+    world: World, state: dict[str, Any], mode: str, why: str
+) -> None:
+    _shift(world, state=state, mode=mode)
+    steps = world.json("plan", "shop")["steps"]
+
+    assert [step["failedRequests"] for step in steps] == [None, None, None]
+    assert steps[1]["unknown"] == {"failedRequests": why}
+    assert "at worst" not in world.run("plan", "shop").stdout.splitlines()
+
+
+def test_hands_off_means_that_nothing_goes_back_until_it_is_over(world: World) -> None:
+    off = Pause(by="ann", reason="", at=world.now, hands_off_until=world.now + timedelta(hours=1))
+    _shift(world, state={"paused": off})
+    during = world.json("plan", "shop")["steps"][1]
+    world.now += timedelta(hours=2)
+    later = world.json("plan", "shop")["steps"][1]
+
+    assert during["unknown"] == {"failedRequests": "hands off by order of ann: nothing goes back by itself"}
+    assert later["unknown"] == {}
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        (Phase.ROLLED_BACK, "rolled back: errors: 7 %; the steps are those after `shifter retry shop`"),
+        (Phase.ROLLING_BACK, "it is going back to tcm: errors: 7 %; the steps are those after a retry"),
+    ],
+)
+def test_a_shift_that_went_back_says_so_and_is_planned_from_0(world: World, phase: Phase, said: str) -> None:
+    _shift(world, state={"phase": phase, "share": 0.0}, failure="errors: 7 %")
+    ran = world.run("plan", "shop")
+
+    assert ran.stdout.splitlines()[1] == said
+    assert "tcm 99 · istio 1    +0s 20:00" in ran.stdout
+
+
+def test_a_completed_shift_has_no_plan_and_says_so(world: World) -> None:
+    _shift(world, state={"phase": Phase.COMPLETED, "share": 100.0})
+    found = world.json("plan", "shop")
+
+    assert world.run("plan", "shop").stdout.splitlines() == [
+        "shop: 3 steps, 400 requests/s",
+        "completed: all traffic is on istio, and there is no step left",
+    ]
+    assert (found["finished"], found["steps"]) == (None, [])
+
+
+def test_a_write_under_way_is_the_step_that_the_shift_is_on_and_nothing_of_it_has_soaked(world: World) -> None:
+    intent = Intent(
+        sequence=3,
+        epoch=1,
+        direction=Direction.CLIMB,
+        from_share=25,
+        to_share=100,
+        reason="to 100 %",
+        by="shifter",
+        created_at=world.now,
+        deadline=world.now + timedelta(minutes=2),
+        before={},
+        weights={},
+    )
+    _shift(world, state={"intent": intent})
+    found = world.json("plan", "shop")
+
+    assert [step["place"] for step in found["steps"]] == ["done", "done", "now"]
+    assert found["finished"] == {"inSeconds": 300.0, "at": "2026-11-20T12:05:00.000Z"}
+
+
+def test_json_has_the_numbers_and_what_they_rest_on(world: World) -> None:
+    _shift(world)
+    found = world.json("plan", "shop")
+
+    assert (found["kind"], found["name"], found["requestsPerSecond"]) == ("Plan", "shop", 400)
+    assert (found["soakSeconds"], found["settleSeconds"], found["rolledBackWithinSeconds"]) == (300, 15, 120)
+    assert found["finished"] == {"inSeconds": 435.0, "at": "2026-11-20T12:07:15.000Z"}
+    assert len(found["assumptions"]) == 4
+    assert found["steps"][2] == {
+        "share": 100.0,
+        "place": "ahead",
+        "gates": [],
+        "staysSeconds": 315.0,
+        "targetRequestsPerSecond": 400.0,
+        "evidenceSeconds": 0.2,
+        "noticedSeconds": 82.2,
+        "failedRequests": 80881.0,
+        "begins": {"inSeconds": 120.0, "at": "2026-11-20T12:02:00.000Z"},
+        "unknown": {},
+    }
+
+
+def test_a_silent_service_is_said_on_stderr(world: World) -> None:
+    _shift(world, ago=600)
+
+    assert "it hangs, or cannot write this store" in world.run("plan", "shop").stderr
+
+
+def test_a_file_is_planned_before_there_is_a_shift(world: World) -> None:
+    line = ["plan", "-f", str(EXAMPLES / "shop.yaml"), "--fleet", str(EXAMPLES / "fleet.yaml"), "--rps", "500"]
+    ran = world.run(*line)
+
+    assert (ran.exit_code, ran.stderr, world.opened) == (0, "", [])
+    assert ran.stdout.splitlines()[0] == "shop: 7 steps, 500 requests/s"
+    assert "tcm 95 · istio 5    +5m 20:05    5m      25/s    4s         5056 fail" in ran.stdout
+
+
+def test_too_little_traffic_for_a_step_shows_before_it_is_taken(world: World) -> None:
+    ran = world.run("plan", "-f", str(EXAMPLES / "shop.yaml"), "--rps", "50")
+    said = " ".join(ran.stdout.split())
+
+    assert "? from 1 % on: the window of 60 s holds about 22.5 requests to istio, and 100 are needed to judge" in said
+    assert "done in" not in said
+
+
+def test_without_a_fleet_the_timing_is_the_defaults_and_said_to_be(world: World) -> None:
+    ran = world.run("plan", "-f", str(EXAMPLES / "shop.yaml"))
+    said = " ".join(ran.stdout.split())
+
+    assert ran.stdout.splitlines()[1] == "without --fleet: the defaults of timing"
+    assert "? from 1 % on: no requests per second are given: --rps" in said
+
+
+def test_a_long_way_is_shown_in_days_without_the_hour(world: World, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.yaml"
+    slow.write_text((EXAMPLES / "shop.yaml").read_text(encoding="utf-8").replace("soak: 5m", "soak: 2d"))
+
+    assert "tcm 95 · istio 5    +2d " in world.run("plan", "-f", str(slow)).stdout
+
+
+def test_a_file_that_is_wrong_is_told_at_its_place(world: World, tmp_path: Path) -> None:
+    text = (EXAMPLES / "shop.yaml").read_text(encoding="utf-8")
+    wrong, beyond = tmp_path / "wrong.yaml", tmp_path / "beyond.yaml"
+    wrong.write_text(text.replace("soak: 5m", "soak: 5"))
+    beyond.write_text(text.replace("maxMs: 500", "maxMs: 700000"))
+    ran, misfit = world.run("plan", "-f", str(wrong)), world.run("plan", "-f", str(beyond))
+
+    assert (ran.exit_code, misfit.exit_code) == (2, 2)
+    assert ran.stderr.startswith(f"error: {wrong}:")
+    assert f"error: {beyond}:" in misfit.stderr
+    assert "beyond the last of edgesMs" in misfit.stderr
+
+
+@pytest.mark.parametrize("line", [[], ["shop", "-f", "x.yaml"], ["shop", "--fleet", "x.yaml"]])
+def test_a_plan_is_of_a_shift_or_of_a_file(world: World, line: list[str]) -> None:
+    ran = world.run("plan", *line)
+
+    assert ran.exit_code == 2
+    assert "error: name a shift, or a policy with --file; --fleet is for --file" in ran.stderr
+
+
+def test_an_unknown_shift_is_not_found(world: World) -> None:
+    _shift(world)
+
+    assert world.run("plan", "shp").exit_code == 3
+
+
+def test_of_a_report_alone_there_is_no_plan(world: World) -> None:
+    world.store.report(world.report("ghost"))
+    ran = world.run("plan", "ghost")
+
+    assert (ran.exit_code, ran.stderr.splitlines()[0]) == (
+        3,
+        "error: nothing is saved of ghost but its last report",
+    )
