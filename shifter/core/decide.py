@@ -16,18 +16,15 @@ from shifter.core.analysis import Assessment, Situation, Verdict, assess
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, refused, write_share
 from shifter.core.evidence import Evidence
-from shifter.core.holds import Hold, HoldKind, holds_of
+from shifter.core.holds import RULES, Hold, HoldKind, Keeping, holds_of
 from shifter.core.journal import is_back, next_try
-from shifter.core.orders import Order, OrderAnswer, Promotion, Verb, Wish, obey, roll_back
+from shifter.core.orders import REVISING_VERBS, Order, OrderAnswer, Promotion, Wish, obey, roll_back
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.core.wishes import grant
-
-_AGAINST_WISHES = frozenset({Verb.PAUSE, Verb.PROMOTE, Verb.ROLLBACK, Verb.RECONCILE})
-"""Of several orders in one tick the last word counts: after one of these an earlier wish is not granted any more."""
 
 
 def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
@@ -73,7 +70,7 @@ def _obey_all(
     answers: tuple[OrderAnswer, ...] = ()
     wish: Wish | None = None
     for order in sorted(orders, key=lambda each: each.id):
-        if wish is not None and order.request.verb in _AGAINST_WISHES:
+        if wish is not None and order.request.verb in REVISING_VERBS:
             answers, wish = refused(answers, wish, "a later order stands against it"), None
         obeyed, answer = obey(state, order, now)
         state, wish, answers = obeyed.state, obeyed.wish or wish, (*answers, answer)
@@ -139,6 +136,10 @@ def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
         return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")
     if arrived:
         return _settled_back(back, evidence.views, why, now)
+    if not state.weights and state.phase is Phase.ROLLING_BACK and any(v.is_reversed for v in evidence.views.values()):
+        # Never written, and all traffic is on what the policy calls the target: the policy is in doubt, not the split.
+        settled = state.model_copy(update={"phase": after(state.phase, Event.SETTLE)})
+        return replace(back, state=settled, reason=f"rolled back without a write: {_hold_reason(decision.holds)}")
     # After the rollback, only what shifter itself has written is shifter's to write again: a share raised by hand
     # and a route it never wrote wait for a person, whose order would bring them back.
     theirs = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.POLICY}
@@ -206,6 +207,9 @@ def _hold_reason(holds: Sequence[Hold]) -> str:
 def _waits_for(state: ShiftState, assessment: Assessment, evidence: Evidence, now: datetime) -> str:
     """Return what a shift without holds still waits for before its next step; empty if for nothing."""
     at = shown(state.share)
+    if state.overridden and assessment.verdict is Verdict.FAIL:
+        back = f"nothing goes back by itself after --override, `shifter rollback {state.name}` does"
+        return f"failing at {at}: {assessment.reason}; {back}"
     if state.share > 0:
         if evidence.settled_at is None:
             return f"settling at {at}: the metrics {_shown_by_metrics(evidence)}"
@@ -259,14 +263,13 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     while something holds, only the routes that rose are written.
     """
     state, views = decision.state, evidence.views
-    blocked = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.COLD_SOURCE, HoldKind.LEASE, HoldKind.PROVIDER}
-    if views is None or not state.weights or any(hold.kind in blocked for hold in decision.holds):
+    keeping = {RULES[hold.kind].keeping for hold in decision.holds}
+    if views is None or not state.weights or Keeping.NOTHING in keeping:
         return decision
     # 0 and 100 mean exactly that.
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
-    harmless = {HoldKind.HALF_APPLIED, HoldKind.APPROVAL}
-    may_raise = not [hold for hold in decision.holds if hold.kind not in harmless] and (
+    may_raise = Keeping.LOWERING not in keeping and (
         state.setback is None or now >= next_try(state.setback, evidence.tick)
     )
     wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}

@@ -82,8 +82,9 @@ def write_share(
         said = "; ".join(
             why if len(routes) == len(views) else f"{', '.join(routes)}: {why}" for why, routes in refusals.items()
         )
-        held = (*decision.holds, Hold(HoldKind.COLD_SOURCE if retreats else HoldKind.PREFLIGHT, said))
-        decision = replace(decision, holds=held)
+        kind = HoldKind.COLD_SOURCE if retreats else HoldKind.PREFLIGHT
+        if kind not in {hold.kind for hold in decision.holds}:
+            decision = replace(decision, holds=(*decision.holds, Hold(kind, said)))
         if not retreats or all(weights[route] == live[route] for route in weights):
             return replace(decision, kind=Kind.HOLD, reason=f"{shown(share)} refused: {said}")
     state = decision.state

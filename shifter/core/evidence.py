@@ -191,7 +191,7 @@ class Evidence:
     `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
     views it says that they are not fresh, which is good enough to go back on and for nothing else).
     `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file, `bug`
-    which bug of shifter's own struck. `freeze`: somebody holds all shifts.
+    which bug of shifter's own struck. `freezes`: who holds all shifts.
     `target_unseen`: the target's datasource answers and shows no pod, while
     the source's shows some. `settled_at` is when the metrics first showed the share in force. `max_age` is the
     oldest acceptable newest tick, `tick` how often the service looks.
@@ -206,7 +206,7 @@ class Evidence:
     signal_problem: str = ""
     policy_problem: str = ""
     bug: str = ""
-    freeze: Freeze | None = None
+    freezes: Sequence[Freeze] = ()
     target_unseen: bool = False
     settled_at: datetime | None = None
     orders: Sequence[Order] = ()

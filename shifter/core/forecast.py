@@ -1,7 +1,9 @@
 """What a policy leads to before it happens: when each step comes at the soonest, and what it may cost at worst.
 
 Pure arithmetic over the same rules that `decide.py`, `settling.py` and `analysis.py` follow, with every assumption
-written down: a number that rests on something nobody measured is no number but a reason (`Estimate.why`).
+written down: a number that rests on something nobody measured is no number but a reason (`Estimate.why`). Rates are
+taken in four digits and spans in whole seconds, rounded up *before* they are multiplied or added: whoever reads the
+numbers and does the sum must come to what is printed.
 Times are lower bounds, since holds, people and quiet nights only ever add to them; failed requests are an upper
 bound under `ASSUMPTIONS`, since that is the question people ask before they agree to a step.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -79,25 +82,27 @@ class Clockwork:
 
 @dataclass(frozen=True, slots=True)
 class Outset:
-    """Where the way begins: `share` percent is the step that the shift is on or is being written, 0 for before all.
+    """Where the way begins: `share` percent is what is in force or is being written, 0 for before all.
 
-    `soaked_seconds` of that step's soak are done. `gates` are the shares (percent) that still wait for somebody's
-    approval. `no_way_back` says why nothing goes back by itself; empty if it does.
+    It need not be a step: a person may have set it. `soaked_seconds` of its soak are done; None if it is not even in
+    force yet, and must settle as well. `gates` are the shares (percent) that still wait for somebody's approval.
+    `no_way_back` says why nothing goes back by itself; empty if it does.
     """
 
     share: float = 0.0
-    soaked_seconds: float = 0.0
+    soaked_seconds: float | None = 0.0
     gates: tuple[float, ...] = ()
     no_way_back: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepForecast:
-    """One step. Seconds from now for `begins`, else spans.
+    """One step, or a share in force that is none. Seconds from now for `begins`, else spans.
 
-    `begins`: at the soonest. `stays`: settle and soak, or longer if `minRequests` take longer. `gates`: the shares
-    somebody must approve first. `per_second`: requests on the target. `evidence`: until `minRequests` are seen there.
-    `noticed`: from the first failure until the guards have seen enough. `failed`: the most requests that fail.
+    `begins`: at the soonest. `stays`: settle and soak, or longer if `minRequests` take longer; of the share in force
+    what is left of that. `gates`: the shares somebody must approve first. `per_second`: requests on the target.
+    `evidence`: until `minRequests` are seen there. `noticed`: from the first failure until the guards have seen
+    enough. `failed`: the most requests that fail.
     """
 
     share: float
@@ -113,7 +118,7 @@ class StepForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """All steps, and the seconds from now until the shift can be completed at the soonest."""
+    """All steps and the share in force, by share; and the seconds until the shift can be completed at the soonest."""
 
     steps: tuple[StepForecast, ...]
     finished: Estimate
@@ -138,23 +143,42 @@ def forecast(spec: PolicySpec, outset: Outset, clockwork: Clockwork | None, rate
         clockwork: the service's timing; None if nobody told it.
         rate: requests per second of both sides together; None if unknown.
     """
+    rate = None if rate is None else rounded_up(rate)
     found: list[StepForecast] = []
-    soaks = max(0.0, spec.soak.total_seconds() - outset.soaked_seconds)
-    # A share that was taken over from a person soaks as well, though it is no step.
-    begins, before = Estimate(soaks if outset.share > 0 and outset.share not in spec.steps else 0.0), 0.0
-    for share in spec.steps:
+    begins, before = Estimate(0.0), 0.0
+    for share in sorted({*spec.steps, *([outset.share] if outset.share > 0 else [])}):
         step = _step(spec, share, _place(share, outset.share), clockwork, rate)
         if outset.no_way_back:
             step = replace(step, failed=Estimate(None, outset.no_way_back))
         if step.place is Place.DONE:
             step = replace(step, begins=Estimate(None, str(Place.DONE)))
         else:
-            gates = tuple(gate for gate in outset.gates if before < gate <= share and step.place is Place.AHEAD)
-            step = replace(step, begins=begins, gates=gates)
-            begins = _after(step, begins, soaks)
+            ahead = step.place is Place.AHEAD
+            gates = tuple(gate for gate in outset.gates if before < gate <= share and ahead)
+            stays = step.stays if ahead else _left(step, spec, outset)
+            step = replace(step, begins=begins, gates=gates, stays=stays)
+            begins = _after(step, begins)
         found.append(step)
         before = share
     return Forecast(tuple(found), begins)
+
+
+def standing(
+    spec: PolicySpec, share: float, clockwork: Clockwork | None, rate: float | None, *, why: str
+) -> StepForecast:
+    """Return the row of a share that is live though the way begins at 0 %; nothing takes it back, `why` says."""
+    step = _step(spec, share, Place.NOW, clockwork, None if rate is None else rounded_up(rate))
+    return replace(step, stays=Estimate(None, why), failed=Estimate(None, why))
+
+
+def rounded_up(rate: float) -> float:
+    """Return a rate in four digits that count, rounded up; the 1e-9 that arithmetic leaves behind is none of them."""
+    exact = Context(prec=12).create_decimal(Decimal(rate))
+    return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(exact))
+
+
+def _whole(seconds: float) -> float:
+    return float(math.ceil(round(seconds, 6)))
 
 
 def _place(share: float, at: float) -> Place:
@@ -166,11 +190,11 @@ def _place(share: float, at: float) -> Place:
 def _step(
     spec: PolicySpec, share: float, place: Place, clockwork: Clockwork | None, rate: float | None
 ) -> StepForecast:
-    per_second = Estimate(None, RATE_UNKNOWN) if rate is None else Estimate(rate * share / 100)
+    per_second = Estimate(None, RATE_UNKNOWN) if rate is None else Estimate(rounded_up(rate * share / FULL_PERCENT))
     evidence = _evidence(spec.analysis, clockwork, per_second)
     noticed = _noticed(spec.analysis, clockwork, per_second)
     soak = spec.soak.total_seconds()
-    stays = Estimate(soak) if clockwork is None else Estimate(clockwork.settles_seconds + soak)
+    stays = Estimate(_whole(soak if clockwork is None else clockwork.settles_seconds + soak))
     if per_second.value is not None and clockwork is not None:
         stays = evidence if evidence.value is None else Estimate(max(stays.value or 0.0, evidence.value))
     return StepForecast(
@@ -186,12 +210,18 @@ def _step(
     )
 
 
-def _after(step: StepForecast, begins: Estimate, left_seconds: float) -> Estimate:
-    """Return when the step after this one begins; of the one that a shift is on, only the rest of the soak is left."""
+def _left(step: StepForecast, spec: PolicySpec, outset: Outset) -> Estimate:
+    """Return how much longer the share in force stays at least. The evidence may be gathered already."""
+    if step.stays.value is None or outset.soaked_seconds is None:
+        return step.stays
+    return Estimate(_whole(max(0.0, spec.soak.total_seconds() - outset.soaked_seconds)))
+
+
+def _after(step: StepForecast, begins: Estimate) -> Estimate:
+    """Return when the step after this one begins."""
     if begins.value is None or step.stays.value is None:
         return begins if begins.value is None else Estimate(None, f"it stays at {step.share:g} %: {step.stays.why}")
-    stays = step.stays.value if step.place is Place.AHEAD else left_seconds
-    return Estimate(begins.value + stays)
+    return Estimate(begins.value + step.stays.value)
 
 
 def _evidence(analysis: Analysis, clockwork: Clockwork | None, per_second: Estimate) -> Estimate:
@@ -218,17 +248,17 @@ def _noticed(analysis: Analysis, clockwork: Clockwork | None, per_second: Estima
     found = _time_for(enough, "must fail to fail the shift", analysis, clockwork, per_second.value)
     if found.value is None:
         return found
-    return Estimate((2 * enough - 1) / per_second.value + clockwork.seen_seconds)
+    return Estimate(_whole((2 * enough - 1) / per_second.value + clockwork.seen_seconds))
 
 
 def _failed(clockwork: Clockwork | None, per_second: Estimate, noticed: Estimate) -> Estimate:
     """Return how many requests fail at most if all that istio gets fail from its first second on.
 
-    rate x share x (time until the guard has failed + time until the rollback is in force), under `ASSUMPTIONS`.
+    rate x share x (time until the guard has failed + time until the rollback is in force), under `ASSUMPTIONS`; up.
     """
     if per_second.value is None or noticed.value is None or clockwork is None:
         return Estimate(None, noticed.why)
-    return Estimate(per_second.value * (noticed.value + clockwork.operation_timeout_seconds))
+    return Estimate(_whole(per_second.value * (noticed.value + clockwork.operation_timeout_seconds)))
 
 
 def _time_for(count: int, what: str, analysis: Analysis, clockwork: Clockwork, per_second: float) -> Estimate:
@@ -241,7 +271,7 @@ def _time_for(count: int, what: str, analysis: Analysis, clockwork: Clockwork, p
     if held < count:
         said = f"the window of {window:g} s holds about {held:.3g} requests to istio, and {count} {what}"
         return Estimate(None, said)
-    return Estimate(count / per_second)
+    return Estimate(_whole(count / per_second))
 
 
 def _unknown(clockwork: Clockwork | None, per_second: Estimate) -> Estimate:

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from shifter.core.analysis import Assessment, Verdict
 from shifter.core.evidence import Evidence
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
+from shifter.core.records import SERVICE
 from shifter.core.splits import Health, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
+from shifter.core.text import some
 
 
 class HoldKind(StrEnum):
@@ -22,6 +25,7 @@ class HoldKind(StrEnum):
     PAUSE = "pause"
     HANDS_OFF = "hands off"
     FREEZE = "freeze"
+    RESTORED = "restored"
     APPROVAL = "approval"
     NO_SIGNAL = "no signal"
     INCIDENT = "incident"
@@ -35,17 +39,54 @@ class HoldKind(StrEnum):
     BUG = "bug"
 
 
-PROMOTE_PASSES: Final = frozenset({HoldKind.NO_SIGNAL})
-"""The holds that `promote` skips. A pause it does not pass but end, if it is carried out; everything else stands."""
+class Keeping(StrEnum):
+    """What may be written of new weights for the same share, when members came or went, while a hold is in force."""
 
-OVERRIDE_PASSES: Final = frozenset({HoldKind.INCIDENT, HoldKind.COLD_SOURCE, HoldKind.APPROVAL})
-"""What `promote --full --override` skips on top: the signs of a source mesh that is dying, and who is not there."""
+    NOTHING = "nothing"
+    LOWERING = "lowering"
+    ANYTHING = "anything"
 
-PAGING: Final = frozenset(HoldKind) - {HoldKind.PAUSE, HoldKind.FREEZE, HoldKind.APPROVAL, HoldKind.LEASE}
-"""The holds that somebody should be told about; the others are as somebody wanted them."""
 
-_OF_COMPLETED: Final = frozenset({HoldKind.DRIFT, HoldKind.HANDS_OFF})
-"""TCM may be scaled away and the policy file deleted by then: neither is anybody's concern any more."""
+@dataclass(frozen=True, slots=True)
+class HoldRule:
+    """What a kind of hold means, besides that it forbids the service to climb.
+
+    `pages`: somebody should be told; otherwise it is as somebody wanted it. `promoting`, `overriding`, `restoring`: a
+    promotion, what `--full --override` adds to it, and a restoration pass it. `of_completed`: it means something once
+    a shift is completed. `hinders_going_back`: nothing forbids a rollback, but this can keep it from being written.
+    """
+
+    pages: bool = True
+    promoting: bool = False
+    overriding: bool = False
+    restoring: bool = False
+    keeping: Keeping = Keeping.LOWERING
+    of_completed: bool = False
+    hinders_going_back: bool = False
+
+
+RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
+    {
+        # A promotion does not pass a pause but ends it, and an approval it needs for every gate on its way.
+        HoldKind.PAUSE: HoldRule(pages=False, restoring=True),
+        HoldKind.HANDS_OFF: HoldRule(keeping=Keeping.NOTHING, of_completed=True, hinders_going_back=True),
+        HoldKind.FREEZE: HoldRule(pages=False),
+        HoldKind.RESTORED: HoldRule(),
+        HoldKind.APPROVAL: HoldRule(pages=False, overriding=True, restoring=True, keeping=Keeping.ANYTHING),
+        HoldKind.NO_SIGNAL: HoldRule(promoting=True, restoring=True),
+        # The signs of a source mesh that is dying.
+        HoldKind.INCIDENT: HoldRule(overriding=True),
+        HoldKind.COLD_SOURCE: HoldRule(overriding=True, keeping=Keeping.NOTHING, hinders_going_back=True),
+        HoldKind.DRIFT: HoldRule(restoring=True, keeping=Keeping.NOTHING, of_completed=True),
+        HoldKind.PREFLIGHT: HoldRule(restoring=True, keeping=Keeping.NOTHING),
+        HoldKind.HALF_APPLIED: HoldRule(keeping=Keeping.ANYTHING),
+        HoldKind.PROVIDER: HoldRule(keeping=Keeping.NOTHING, hinders_going_back=True),
+        HoldKind.POLICY: HoldRule(),
+        HoldKind.LEASE: HoldRule(keeping=Keeping.NOTHING),
+        HoldKind.BUG: HoldRule(),
+    }
+)
+"""One row per kind; of a completed shift TCM may be gone and the file deleted, which is nobody's concern any more."""
 
 _MEMBERS_SHOWN: Final = 4
 
@@ -60,29 +101,39 @@ class Hold:
 
 def forbids(holds: Sequence[Hold], intent: Intent, state: ShiftState) -> str:
     """Return why a climb that was journalled must not be sent any more; empty if nothing forbids it."""
-    passes = PROMOTE_PASSES if intent.promoted else frozenset()
-    if state.overridden or intent.override:
-        passes |= OVERRIDE_PASSES
-    if intent.direction is Direction.KEEP:
-        passes |= {HoldKind.APPROVAL}
-    if intent.promoted and state.paused is not None and state.paused.at < intent.created_at:
-        # Who ordered it knew of the pause; one that came later stops it.
-        passes |= {HoldKind.PAUSE}
-    return "; ".join(hold.reason for hold in holds if hold.kind not in passes)
+    # Who ordered it knew of the pause; one that came later stops it.
+    knew = intent.promoted and state.paused is not None and state.paused.at < intent.created_at
+
+    def passes(kind: HoldKind) -> bool:
+        rule = RULES[kind]
+        return (
+            (rule.promoting and intent.promoted)
+            or (rule.overriding and (state.overridden or intent.override))
+            or (kind is HoldKind.APPROVAL and intent.direction is Direction.KEEP)
+            or (kind is HoldKind.PAUSE and knew)
+        )
+
+    return "; ".join(hold.reason for hold in holds if not passes(hold.kind))
 
 
 def pages(state: ShiftState, holds: Sequence[Hold], assessment: Assessment, source_requests: float) -> bool:
     """Return whether somebody should look at a shift. `source_requests` are those of the newest tick."""
     if state.phase is Phase.COMPLETED:
         return bool(holds) or assessment.verdict is Verdict.FAIL or source_requests > 0
-    return state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK} or any(hold.kind in PAGING for hold in holds)
+    if any(RULES[hold.kind].pages for hold in holds):
+        return True
+    if state.phase is Phase.ROLLED_BACK:
+        # Whoever ordered it knows of it; whoever paused it has seen it.
+        return state.paused is None and not (state.failure is not None and state.failure.ordered)
+    # Where it does not go back by itself any more, a failing verdict is somebody's to know.
+    return state.phase is Phase.ROLLING_BACK or (state.share > 0 and assessment.verdict is Verdict.FAIL)
 
 
 def holds_of(state: ShiftState, evidence: Evidence, assessment: Assessment, now: datetime) -> tuple[Hold, ...]:
     """Return every reason not to climb, as of now; of a completed shift only what is wrong with it."""
     found = every_hold(state, evidence, assessment, now)
     if state.phase is Phase.COMPLETED:
-        return tuple(hold for hold in found if hold.kind in _OF_COMPLETED)
+        return tuple(hold for hold in found if RULES[hold.kind].of_completed)
     return found
 
 
@@ -92,20 +143,23 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         (HoldKind.HANDS_OFF, _hands_off(state, now)),
         (HoldKind.PAUSE, _paused(state, now)),
         (HoldKind.FREEZE, _frozen(evidence)),
+        (HoldKind.RESTORED, _restored(evidence)),
         (HoldKind.APPROVAL, _unapproved(state)),
         (HoldKind.INCIDENT, assessment.incident),
         (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
         (HoldKind.POLICY, evidence.policy_problem),
         (HoldKind.BUG, evidence.bug and f"a bug of shifter struck ({evidence.bug}); restart it and report this"),
-        (HoldKind.LEASE, "" if evidence.leader else "this replica does not hold the lease"),
+        (HoldKind.LEASE, "" if evidence.leader else "this process does not hold the lease (any more): restart it"),
     )
     found = [Hold(kind, reason) for kind, reason in said if reason]
     if evidence.views is None or evidence.provider_problem:
         found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
     if evidence.views is not None:
         found.extend(_route_holds(state, evidence.views, now))
-    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
-        found.append(Hold(HoldKind.HALF_APPLIED, state.intent.reason))
+    intent = state.intent
+    if intent is not None and intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
+        # What a person had restored is no half of anything.
+        found += [Hold(HoldKind.HALF_APPLIED, intent.reason)] if intent.by == SERVICE else []
     return tuple(found)
 
 
@@ -113,14 +167,18 @@ def _hands_off(state: ShiftState, now: datetime) -> str:
     if state.paused is None or not state.paused.hands_off(now):
         return ""
     until = f"{state.paused.hands_off_until:%Y-%m-%d %H:%M:%S} UTC"
-    return f"until {until} nothing is written, not even to go back, by order of {state.paused.by}"
+    order = f"by order of {state.paused.why}; `shifter resume {state.name}` ends it"
+    return f"until {until} nothing is written, not even to go back, {order}"
 
 
 def _frozen(evidence: Evidence) -> str:
-    if evidence.freeze is None:
-        return ""
-    why = f": {evidence.freeze.reason}" if evidence.freeze.reason else ""
-    return f"all shifts are frozen by {evidence.freeze.by}{why}; `shifter unfreeze` ends it"
+    people = " and by ".join(freeze.why for freeze in evidence.freezes if freeze.by != SERVICE)
+    return f"all shifts are frozen by {people}; `shifter unfreeze` ends it" if people else ""
+
+
+def _restored(evidence: Evidence) -> str:
+    """Only a file that is older than what was saved here makes shifter freeze all shifts by itself."""
+    return "; ".join(freeze.reason for freeze in evidence.freezes if freeze.by == SERVICE)
 
 
 def _unapproved(state: ShiftState) -> str:
@@ -133,7 +191,7 @@ def _unapproved(state: ShiftState) -> str:
 def _paused(state: ShiftState, now: datetime) -> str:
     if state.paused is None or state.paused.hands_off(now):
         return ""
-    return f"paused by {state.paused.by}" + (f": {state.paused.reason}" if state.paused.reason else "")
+    return f"paused by {state.paused.why}"
 
 
 def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> list[Hold]:
@@ -142,19 +200,23 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
         return found
     if not state.weights:
         strays = [view for view in views.values() if view.share is None or view.share > 0]
-        found += [
-            Hold(
-                HoldKind.PREFLIGHT,
-                f"{view.route.id} is at {shown(view.share)}, though shifter has never written it; "
-                f"`shifter reconcile {state.name} --restore` sets it to 0, `--adopt` takes it over",
-            )
-            for view in strays
-        ]
+        found += [Hold(HoldKind.PREFLIGHT, _stray(state, view)) for view in strays]
     elif not matches(state.weights, views):
         found.append(_changed(state, views, now))
     if cold := _cold_routes(views):
-        found.append(Hold(HoldKind.COLD_SOURCE, f"tcm has no healthy member left on {cold}: there is no way back"))
+        said = (
+            f"tcm has no healthy member left on {cold}: there is no way back; scale its gateway up, look at its checks"
+        )
+        found.append(Hold(HoldKind.COLD_SOURCE, said))
     return found
+
+
+def _stray(state: ShiftState, view: RouteView) -> str:
+    said = f"{view.route.id} is at {shown(view.share)}, though shifter has never written it"
+    if view.is_reversed:
+        # Sending everything to what a wrong policy calls tcm would send all users to Istio.
+        return f"{said}: are source and target swapped in the policy? Nothing is written here, not even to go back"
+    return f"{said}; `shifter reconcile {state.name} --restore` sets it to 0, `--adopt` takes it over"
 
 
 def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> Hold:
@@ -177,8 +239,7 @@ def _differences(state: ShiftState, views: Mapping[str, RouteView]) -> str:
         for key, weight in verified.items()
         if route in views and views[route].weights.get(key, weight) != weight
     ]
-    more = len(changed) - _MEMBERS_SHOWN
-    return ", ".join(changed[:_MEMBERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return some(changed, _MEMBERS_SHOWN)
 
 
 def _cold_routes(views: Mapping[str, RouteView]) -> str:

@@ -6,6 +6,7 @@ everything an order means by itself is here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import Final
 from shifter.core.phases import Event, Phase, after
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.state import Approval, Failure, FleetState, Freeze, Pause, ShiftState
+from shifter.core.state import Approval, Direction, Failure, FleetState, Freeze, Pause, ShiftState
 
 FLEET: Final = "*"
 """Whom an order to all shifts together is addressed to; no shift can have this name."""
@@ -47,7 +48,13 @@ class Answer(StrEnum):
 FLEET_VERBS: Final = frozenset({Verb.FREEZE, Verb.UNFREEZE})
 """The orders to all shifts together."""
 
-_RAISING = frozenset({Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY, Verb.RECONCILE, Verb.UNFREEZE})
+STOPPING_VERBS: Final = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.FREEZE})
+"""Orders that forbid a climb which was saved but not sent yet."""
+
+REVISING_VERBS: Final = frozenset({Verb.PAUSE, Verb.PROMOTE, Verb.ROLLBACK, Verb.RECONCILE})
+"""Of several orders in one tick the last word counts: after one of these an earlier wish is not granted any more."""
+
+_RAISING: Final = frozenset({Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY, Verb.RECONCILE, Verb.UNFREEZE})
 """Orders after which a share may rise; nobody may be surprised by one that was given days ago."""
 
 STALE_AFTER = timedelta(minutes=15)
@@ -161,10 +168,10 @@ def obey(state: ShiftState, order: Order, now: datetime) -> tuple[Obeyed, OrderA
     }
     if refusal := _stale(order, now):
         obeyed = Obeyed(state, Answer.REFUSED, refusal)
-    elif step := steps.get(order.request.verb):
-        obeyed = step(state, order, now)
-    else:
+    elif order.request.verb in FLEET_VERBS:
         obeyed = Obeyed(state, Answer.REFUSED, f"{order.request.verb} is for all shifts together, not for one")
+    else:
+        obeyed = steps[order.request.verb](state, order, now)
     last = max(order.id, state.last_order)
     obeyed = Obeyed(obeyed.state.model_copy(update={"last_order": last}), obeyed.answer, obeyed.text, obeyed.wish)
     return obeyed, OrderAnswer(order.id, obeyed.answer, obeyed.text, now)
@@ -177,22 +184,30 @@ def obey_all(fleet: FleetState, order: Order, now: datetime) -> tuple[FleetState
     answer = Answer.ACCEPTED
     if refusal := _stale(order, now):
         answer, text = Answer.REFUSED, refusal
-    elif asked.verb is Verb.FREEZE and fleet.freeze is not None:
-        text = f"already frozen by {fleet.freeze.by}"
-    elif asked.verb is Verb.FREEZE:
-        changes["freeze"] = Freeze(by=asked.by, reason=asked.reason, at=now)
-        text = "frozen: no share of any shift will be raised; rollback stays possible"
-    elif asked.verb is Verb.UNFREEZE:
-        text = "it was not frozen" if fleet.freeze is None else f"unfrozen; it was frozen by {fleet.freeze.by}"
-        changes["freeze"] = None
-    else:
+    elif asked.verb not in FLEET_VERBS:
         answer, text = Answer.REFUSED, f"{asked.verb} is for one shift, not for all of them together"
+    elif asked.verb is Verb.FREEZE:
+        others = tuple(each for each in fleet.freezes if each.by != asked.by)
+        changes["freezes"] = (*others, Freeze(by=asked.by, reason=asked.reason, at=now))
+        too = f"; also frozen by {_together(others)}" if others else ""
+        text = f"frozen: no share will be raised, but writes under way may still land; rollback stays possible{too}"
+    else:
+        text = f"unfrozen; it was frozen by {_together(fleet.freezes)}" if fleet.freezes else "it was not frozen"
+        changes["freezes"] = ()
     return fleet.model_copy(update=changes), OrderAnswer(order.id, answer, text, now)
 
 
+def _together(freezes: Sequence[Freeze]) -> str:
+    return " and by ".join(freeze.why for freeze in freezes)
+
+
 def _stale(order: Order, now: datetime) -> str:
-    if order.request.verb in _RAISING and now - order.at > STALE_AFTER:
+    if order.request.verb not in _RAISING:
+        return ""
+    if now - order.at > STALE_AFTER:
         return f"it was given {show_duration(now - order.at)} ago; give it again if it is still meant"
+    if order.at - now > STALE_AFTER:
+        return f"its time is {show_duration(order.at - now)} ahead: look at the clocks, and give it again"
     return ""
 
 
@@ -201,9 +216,12 @@ def _pause(state: ShiftState, order: Order, now: datetime) -> Obeyed:
     if asked.hands_off is not None:
         return _hands_off(state, order, asked.hands_off, now)
     if state.paused is not None:
-        return Obeyed(state, Answer.ACCEPTED, f"already paused by {state.paused.by}")
+        return Obeyed(state, Answer.ACCEPTED, f"already paused by {state.paused.why}")
     pause = Pause(by=asked.by, reason=asked.reason, at=now)
-    return Obeyed(state.model_copy(update={"paused": pause}), Answer.ACCEPTED, "paused: the share will not be raised")
+    said = "paused: the share will not be raised"
+    if state.intent is not None and state.intent.direction is not Direction.RETREAT:
+        said += f"; a write to {state.intent.to_share:g} % is under way and may still land"
+    return Obeyed(state.model_copy(update={"paused": pause}), Answer.ACCEPTED, said)
 
 
 def _hands_off(state: ShiftState, order: Order, span: timedelta, now: datetime) -> Obeyed:
@@ -215,6 +233,10 @@ def _hands_off(state: ShiftState, order: Order, span: timedelta, now: datetime) 
         said = "paused; the time that hands off was asked for is over"
         pause = Pause(by=order.request.by, reason=order.request.reason, at=now)
         return Obeyed(state.model_copy(update={"paused": state.paused or pause}), Answer.ACCEPTED, said)
+    before = state.paused
+    if before is not None and before.hands_off_until is not None and before.hands_off_until >= until:
+        longer = f"hands off until {before.hands_off_until:%Y-%m-%d %H:%M:%S} UTC already, by order of {before.why}"
+        return Obeyed(state, Answer.ACCEPTED, f"{longer}; only resume makes it shorter")
     pause = Pause(by=order.request.by, reason=order.request.reason, at=now, hands_off_until=until)
     text = (
         f"hands off until {until:%Y-%m-%d %H:%M:%S} UTC: nothing is written, not even to go back; then it stays paused"
@@ -225,7 +247,8 @@ def _hands_off(state: ShiftState, order: Order, span: timedelta, now: datetime) 
 def _resume(state: ShiftState, _: Order, __: datetime) -> Obeyed:
     if state.paused is None:
         return Obeyed(state, Answer.ACCEPTED, "it was not paused")
-    return Obeyed(state.model_copy(update={"paused": None}), Answer.ACCEPTED, "resumed")
+    said = f"resumed; it was paused by {state.paused.why}"
+    return Obeyed(state.model_copy(update={"paused": None}), Answer.ACCEPTED, said)
 
 
 def _approve(state: ShiftState, order: Order, now: datetime) -> Obeyed:
@@ -271,8 +294,8 @@ def _reconcile(state: ShiftState, order: Order, now: datetime) -> Obeyed:
 
 def _roll_back(state: ShiftState, order: Order, now: datetime) -> Obeyed:
     if state.paused is not None and state.paused.hands_off(now):
-        until = f"{state.paused.hands_off_until:%H:%M:%S} UTC"
-        said = f"hands off until {until} by order of {state.paused.by}: resume it first, then nothing is in the way"
+        until = f"{state.paused.hands_off_until:%Y-%m-%d %H:%M:%S} UTC, by order of {state.paused.why}"
+        said = f"hands off until {until}; `shifter resume {state.name}` first, then roll back"
         return Obeyed(state, Answer.REFUSED, said)
     if state.phase is Phase.ROLLING_BACK:
         return Obeyed(state, Answer.ACCEPTED, "it is rolling back already")
@@ -283,16 +306,16 @@ def _roll_back(state: ShiftState, order: Order, now: datetime) -> Obeyed:
     asked = order.request
     share = state.share if state.intent is None else max(state.share, state.intent.to_share)
     why = f"ordered by {asked.by}: {asked.reason}" if asked.reason else f"ordered by {asked.by}"
-    return Obeyed(roll_back(state, why, share, now), Answer.ACCEPTED, "rolling back to 0 %")
+    return Obeyed(roll_back(state, why, share, now, ordered=True), Answer.ACCEPTED, "rolling back to 0 %")
 
 
-def roll_back(state: ShiftState, reason: str, share: float, now: datetime) -> ShiftState:
+def roll_back(state: ShiftState, reason: str, share: float, now: datetime, *, ordered: bool = False) -> ShiftState:
     """Return the state of a shift that goes back to 0 % because of `reason`, having failed at `share` percent."""
     return state.model_copy(
         update={
             "phase": after(state.phase, Event.RETREAT),
             "since": now,
-            "failure": Failure(reason=reason, share=share, at=now),
+            "failure": Failure(reason=reason, share=share, at=now, ordered=ordered),
         }
     )
 

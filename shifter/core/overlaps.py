@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shifter.core.splits import Route, Selector
+from shifter.core.text import some
 
 MOST_NAMED = 3
 """So many rules of others are named in one sentence."""
@@ -101,9 +102,8 @@ def _reaches_over(file: str, route: Route, neighbours: Sequence[tuple[str, Route
     inner = [(other, each) for other, each in neighbours if other != file and covers(route, each)]
     if not inner:
         return ""
-    named = ", ".join(f"{each.host}{each.path} of {other}" for other, each in inner[:MOST_NAMED])
-    more = f" and {len(inner) - MOST_NAMED} more" if len(inner) > MOST_NAMED else ""
-    return f"reaches over {named}{more}: should that rule be missing in the CLB, its requests move with this policy"
+    named = some((f"{each.host}{each.path} of {other}" for other, each in inner), MOST_NAMED)
+    return f"reaches over {named}: should that rule be missing in the CLB, its requests move with this policy"
 
 
 def covers(route: Route, other: Route) -> bool:

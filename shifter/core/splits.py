@@ -98,6 +98,12 @@ class RouteView:
         return share_of(self.members)
 
     @property
+    def is_reversed(self) -> bool:
+        """Whether all weight is the target's and none the source's: finished elsewhere, or the sides are swapped."""
+        weights = {side: sum(member.weight for member in self.members if member.side is side) for side in Side}
+        return weights[Side.SOURCE] == 0 < weights[Side.TARGET]
+
+    @property
     def weights(self) -> dict[str, int]:
         """The live weights of the members of both sides, by key."""
         return {member.key: member.weight for member in self.members if member.side is not None}

@@ -8,7 +8,7 @@ is in neither (`evidence.Ledger`): after a restart it is gathered again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -19,6 +19,9 @@ from shifter.core.policy import ShiftPolicy
 
 SCHEMA_VERSION: Final = 2
 """Grows when the saved form changes; a newer one than this is read but never written over."""
+
+_CLOCK_SKEW: Final = timedelta(minutes=5)
+"""So far two clocks may differ without anything being wrong with them."""
 
 Weights = Mapping[str, Mapping[str, int]]
 """Weights (0..100) by route id and member key."""
@@ -46,9 +49,14 @@ class Pause(_Saved):
     at: datetime
     hands_off_until: datetime | None = None
 
+    @property
+    def why(self) -> str:
+        """Who asked and why, as `ann: lunch`."""
+        return self.by + (f": {self.reason}" if self.reason else "")
+
     def hands_off(self, now: datetime) -> bool:
-        """Return whether nothing at all may be written at `now`."""
-        return self.hands_off_until is not None and now < self.hands_off_until
+        """Return whether nothing at all may be written at `now`; a clock that was set back does not prolong it."""
+        return self.hands_off_until is not None and self.at - _CLOCK_SKEW <= now < self.hands_off_until
 
 
 class Approval(_Saved):
@@ -67,21 +75,30 @@ class Freeze(_Saved):
     reason: str
     at: datetime
 
+    @property
+    def why(self) -> str:
+        """Who asked and why, as `ann: Singles' Day`."""
+        return self.by + (f": {self.reason}" if self.reason else "")
+
 
 class FleetState(_Saved):
-    """What is remembered of all shifts together. `last_order` is the newest order to all of them that was answered."""
+    """What is remembered of all shifts together. `last_order` is the newest order to all of them that was answered.
+
+    `freezes`: one per person who asked, the first first; all are lifted together.
+    """
 
     schema_version: Literal[1] = 1
-    freeze: Freeze | None = None
+    freezes: tuple[Freeze, ...] = ()
     last_order: int = 0
 
 
 class Failure(_Saved):
-    """Why the shift went back: the sentence, the share at which it failed, and when."""
+    """Why the shift went back: the sentence, the share at which it failed, and when. `ordered`: a person asked."""
 
     reason: str
     share: float
     at: datetime
+    ordered: bool = False
 
 
 class Setback(_Saved):

@@ -1,13 +1,14 @@
-"""Text from outside, made fit to be kept and shown: no control characters, no lone surrogates, no novels.
+"""Text made fit to be kept and shown: no control characters, no lone surrogates, no novels.
 
-And the word that somebody probably meant, for every place that answers an unknown one.
+And the sentences' small parts that every place needs: the word that somebody probably meant, a few of many names, and
+why a file cannot be used.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 LONGEST = 500
 """More characters of somebody else's message help nobody."""
@@ -34,3 +35,15 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return a suggestion of the known word that comes closest; empty if none does."""
     close = closest(word, known)
     return f'did you mean "{close}"?' if close else ""
+
+
+def some(names: Iterable[str], most: int) -> str:
+    """Return the first `most` names, in the order given, and how many more there are; empty if there is none."""
+    found = list(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def why(error: Exception) -> str:
+    """Return what the system says is wrong, without the file that the sentence around it names; else all it says."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -7,6 +7,7 @@ stands in its way, never kept for better times: nobody may be surprised by a cli
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from shifter.core.analysis import Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, write_share
 from shifter.core.evidence import Evidence
-from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, Hold, HoldKind, every_hold
+from shifter.core.holds import RULES, Hold, HoldKind, every_hold
 from shifter.core.journal import matches
 from shifter.core.orders import Promotion, Reconciliation, Wish
 from shifter.core.phases import Event, Phase, after
@@ -37,7 +38,10 @@ def _promote(decision: Decision, wish: Promotion, evidence: Evidence) -> Decisio
     if step is None or step <= state.share:
         at = f"at {state.share:g} %" + ("; it completes when it has soaked" if state.share == FULL_PERCENT else "")
         return refuse_wish(decision, wish, f"already {at}")
-    passes = PROMOTE_PASSES | {HoldKind.PAUSE, HoldKind.APPROVAL} | (OVERRIDE_PASSES if wish.override else frozenset())
+    # A pause ends with a promotion, and the gates are asked for below, all on its way.
+    passes = {HoldKind.PAUSE, HoldKind.APPROVAL} | {
+        kind for kind, rule in RULES.items() if rule.promoting or (rule.overriding and wish.override)
+    }
     in_the_way = _said(decision.holds, passes)
     if not wish.override:
         in_the_way += _gate(decision, step) + _failing(decision)
@@ -55,11 +59,9 @@ def _promote(decision: Decision, wish: Promotion, evidence: Evidence) -> Decisio
 def _adopt(decision: Decision, wish: Reconciliation, evidence: Evidence, now: datetime) -> Decision:
     """Take the live split over as the verified one; nothing is written."""
     views, state = evidence.views or {}, decision.state
-    blocked = _said(decision.holds, frozenset(HoldKind) - {HoldKind.LEASE, HoldKind.BUG})
-    if in_the_way := _unknown(evidence) or "; ".join(blocked):
+    blocked = _said(decision.holds, set(HoldKind) - {HoldKind.LEASE, HoldKind.BUG})
+    if in_the_way := _undecidable(decision, evidence) or "; ".join(blocked):
         return refuse_wish(decision, wish, in_the_way)
-    if not _is_drifted(decision, views):
-        return refuse_wish(decision, wish, "nothing has drifted")
     shares = [view.share for view in views.values()]
     known = [share for share in shares if share is not None]
     live = ", ".join(f"{route} {shown(view.share)}" for route, view in views.items())
@@ -80,16 +82,14 @@ def _adopt(decision: Decision, wish: Reconciliation, evidence: Evidence, now: da
 def _restore(decision: Decision, wish: Reconciliation, evidence: Evidence, now: datetime) -> Decision:
     """Write the last verified share again. Lowering the live one passes every hold, raising it is a promotion."""
     views, state = evidence.views or {}, decision.state
-    if in_the_way := _unknown(evidence):
+    if in_the_way := _undecidable(decision, evidence):
         return refuse_wish(decision, wish, in_the_way)
-    if not _is_drifted(decision, views):
-        return refuse_wish(decision, wish, "nothing has drifted")
     why = f": {wish.reason}" if wish.reason else ""
     reason = f"back to {shown(state.share)}, as verified last: ordered by {wish.by}{why}"
     if all(view.share is not None and view.share >= state.share for view in views.values()):
         lowered = write_share(decision, Direction.RETREAT, state.share, views, reason, wish.by)
         return lowered if lowered.write is not None else refuse_wish(lowered, wish, lowered.reason)
-    passes = PROMOTE_PASSES | {HoldKind.PAUSE, HoldKind.APPROVAL, HoldKind.DRIFT, HoldKind.PREFLIGHT}
+    passes = {kind for kind, rule in RULES.items() if rule.restoring}
     in_the_way_of_more = _said(every_hold(state, evidence, decision.assessment, now), passes) + _failing(decision)
     if in_the_way_of_more:
         return refuse_wish(decision, wish, f"it would raise the share; {'; '.join(in_the_way_of_more)}")
@@ -100,7 +100,7 @@ def _restore(decision: Decision, wish: Reconciliation, evidence: Evidence, now: 
     return replace(raised, write=replace(raised.write, promoted=True))
 
 
-def _said(holds: tuple[Hold, ...], passes: frozenset[HoldKind]) -> list[str]:
+def _said(holds: tuple[Hold, ...], passes: AbstractSet[HoldKind]) -> list[str]:
     return [f"{hold.kind}: {hold.reason}" for hold in holds if hold.kind not in passes]
 
 
@@ -114,11 +114,18 @@ def _failing(decision: Decision) -> list[str]:
     return [f"{Verdict.FAIL}: {decision.assessment.reason}"] if failing else []
 
 
-def _unknown(evidence: Evidence) -> str:
-    """Return why it is not known well enough what is live."""
+def _undecidable(decision: Decision, evidence: Evidence) -> str:
+    """Return why there is nothing to decide about what is live: not known, not drifted, or not to be believed."""
     if evidence.views is None or evidence.provider_problem:
         return evidence.provider_problem or "the provider has not answered yet"
-    return "; ".join(view.refusal for view in evidence.views.values() if view.refusal)
+    views = evidence.views
+    if refusals := [view.refusal for view in views.values() if view.refusal]:
+        return "; ".join(refusals)
+    if not _is_drifted(decision, views):
+        return "nothing has drifted"
+    if not decision.state.weights and any(view.is_reversed for view in views.values()):
+        return "; ".join(hold.reason for hold in decision.holds if hold.kind is HoldKind.PREFLIGHT)
+    return ""
 
 
 def _is_drifted(decision: Decision, views: Mapping[str, RouteView]) -> bool:

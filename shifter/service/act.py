@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from shifter.core.journal import Call, Delivery
-from shifter.core.orders import FLEET, OrderAnswer, Verb
+from shifter.core.orders import FLEET, STOPPING_VERBS, OrderAnswer
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route
 from shifter.core.state import Direction, Intent, ShiftState
@@ -27,10 +27,6 @@ from shifter.errors import (
 from shifter.ports import Change, Leadership, Operation, OperationState, Progress, Store, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
 from shifter.service.telemetry import Telemetry
-
-_STOPPING_VERBS = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.FREEZE})
-"""Orders that forbid a climb which was saved but not sent yet."""
-
 
 BACKLOG_LIMIT = 400
 """The most records that wait for a store that cannot be written."""
@@ -216,7 +212,7 @@ class Courier:
         except ShifterError as error:
             return f"orders cannot be read ({error})"
         mine = [order for order in orders if order.request.shift in {shift, FLEET}]
-        stopping = [order for order in mine if order.request.verb in _STOPPING_VERBS]
+        stopping = [order for order in mine if order.request.verb in STOPPING_VERBS]
         return f"{stopping[0].request.by} ordered {stopping[0].request.verb}" if stopping else ""
 
     def _inherited(self, intent: Intent, domain: str) -> _Errand:

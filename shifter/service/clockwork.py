@@ -2,7 +2,8 @@
 
 Both exist because a wall clock can be set. A write's deadline is an instant, and a clock set forward by an hour
 would give up every write under way; a scheduler waits for an instant, and a clock set back by an hour would
-silence it for an hour.
+silence it for an hour. The scheduler's own thread does nothing but start others: a wake or a chore
+that hangs, hangs alone.
 """
 
 from __future__ import annotations

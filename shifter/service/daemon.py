@@ -1,9 +1,13 @@
-"""The running service: the only module that reads a clock, starts the waker, and listens to signals.
+"""The running service: hands the time to the ticker, looks after everybody's threads, and listens to signals.
+
+Wall time is read here and in the clockwork; everyone else in the service is handed `now`, so that a tick has one time.
+Patience is another matter: whoever waits for somebody bounds that where the waiting is, on the monotonic clock.
 
 APScheduler wakes the ticker and nothing else: a lost or late wake costs time, never a place. It is a wall-clock
 scheduler, and its threads can die like any other, so the main thread watches on the monotonic clock: it re-arms a
-scheduler that fell silent, replaces one that stays silent, and looks after the lanes and the web side. A tick that
-never ends is beyond help from within: then the process ends with an error, for whoever supervises it to start anew.
+scheduler that fell silent, replaces one that stays silent, and looks after the lanes and the web side, which start
+threads of their own so that none of them can hold up a tick. A tick that never ends is beyond help from within: then
+the process ends with an error, for whoever supervises it to start anew.
 
 SIGTERM and SIGINT drain: no new climbs, calls under way are waited for (bounded), the lease goes last. A second
 one does not wait. SIGHUP is ignored: policies are read in every tick, and a closed terminal must not leave users

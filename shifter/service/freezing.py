@@ -26,12 +26,13 @@ class Freezer:
         self._mode = mode
         self._telemetry = telemetry
         self._saved = SavedFleet(FleetState(), 0)
-        self._unsaved: Freeze | None = None
+        self._unsaved: tuple[Freeze, ...] = ()
 
     @property
-    def freeze(self) -> Freeze | None:
-        """Who holds all shifts, and why; None if nobody does."""
-        return self._unsaved or self._saved.state.freeze
+    def freezes(self) -> tuple[Freeze, ...]:
+        """Who holds all shifts, and why; also what the store has not taken yet."""
+        saved = self._saved.state.freezes
+        return (*saved, *(freeze for freeze in self._unsaved if freeze.by not in {each.by for each in saved}))
 
     def load(self) -> None:
         """Take up what the last process remembered.
@@ -64,9 +65,16 @@ class Freezer:
         except ConflictError as error:
             # Somebody else obeyed: believe the store, and look at the orders again in the next tick.
             self._telemetry.error(FLEET, error, bug=False)
-            self._saved = self._store.load_fleet()
-        except ShifterError as error:
-            self._telemetry.error(FLEET, error, bug=False)
-            self._unsaved = self._unsaved or state.freeze
+            self._unsaved = self._unsaved or state.freezes
+            self._reload()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a store keeps no shift from going back
+            self._telemetry.error(FLEET, error, bug=not isinstance(error, ShifterError))
+            self._unsaved = self._unsaved or state.freezes
         else:
-            self._saved, self._unsaved = SavedFleet(state, version), None
+            self._saved, self._unsaved = SavedFleet(state, version), ()
+
+    def _reload(self) -> None:
+        try:
+            self._saved, self._unsaved = self._store.load_fleet(), ()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._telemetry.error(FLEET, error, bug=not isinstance(error, ShifterError))

@@ -21,7 +21,7 @@ from shifter.core.fleet import Fleet
 from shifter.core.journal import Call
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView, Side
-from shifter.core.text import plain
+from shifter.core.text import plain, some
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.ports import MeshMetrics, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
@@ -223,7 +223,7 @@ def _absence(side: Side, reading: Reading, before: Baselines) -> str:
     why = reading.reason if isinstance(reading, Absence) else f"{MESH[side]}: Prometheus shows no gateway pod"
     if not before.pods:
         return why
-    return f"{why} (within the last hour it showed {_first(sorted(before.pods))})"
+    return f"{why} (within the last hour it showed {_pods(sorted(before.pods))})"
 
 
 def _twins(source: Reading, target: Reading) -> str:
@@ -236,11 +236,10 @@ def _doubted(found: Mapping[str, Mapping[str, Doubt]]) -> str:
     said = []
     for mesh, by_pod in found.items():
         for doubt in sorted(set(by_pod.values())):
-            pods = _first([pod for pod, each in by_pod.items() if each is doubt])
+            pods = _pods([pod for pod, each in by_pod.items() if each is doubt])
             said.append(f"{mesh}: nothing can be counted of {pods}: {doubt}")
     return "; ".join(said)
 
 
-def _first(pods: Sequence[str]) -> str:
-    shown = ", ".join(plain(pod) for pod in pods[:_PODS_SHOWN])
-    return shown if len(pods) <= _PODS_SHOWN else f"{shown} and {len(pods) - _PODS_SHOWN} more"
+def _pods(names: Sequence[str]) -> str:
+    return some(map(plain, names), _PODS_SHOWN)

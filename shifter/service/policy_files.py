@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy, conflicts
+from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
-from shifter.files.documents import raw_bytes, value_of
+from shifter.files.documents import FLEET, misfit_problems, raw_bytes, value_of, yaml_files_in
 from shifter.files.located_yaml import Document, document_of
 from shifter.files.rules import Rule
 
-SUFFIXES: Final = frozenset({".yaml", ".yml"})
-FLEET: Final = "Fleet"
 _CONFIG_MAP_LINK: Final = "..data"
 _SWAP_RETRIES: Final = 3
 
@@ -38,6 +38,8 @@ class PolicySet:
 @dataclass(frozen=True, slots=True)
 class _Known:
     """One file as last read; `raw` is None if it could not be.
+
+    A policy with problems is right by itself and asks what the fleet cannot give.
 
     `settled`: read a second time under the same identity with the same result. Only then is the identity
     proof enough: a file written twice within one tick of the filesystem's clock keeps its times.
@@ -59,21 +61,17 @@ class _Claim:
     stale: bool
 
 
-def yaml_files_in(directory: Path) -> tuple[Path, ...]:
-    """Return the YAML files directly in a directory, by name; dotfiles and editors' temporary files left out.
-
-    Raises:
-        OSError: the directory cannot be listed.
-    """
-    found = (path for path in directory.iterdir() if path.suffix in SUFFIXES)
-    return tuple(sorted(path for path in found if not path.name.startswith((".", "#", "~"))))
-
-
 class PolicyFolder:
-    """Reads one directory of policies, again and again; not for several threads at once."""
+    """Reads one directory of policies, again and again; not for several threads at once.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: where they lie.
+        fleet: what they may ask for; whoever accepted more would judge by nothing. None: everything is granted.
+    """
+
+    def __init__(self, directory: Path, fleet: Fleet | None = None) -> None:
         self._directory = directory
+        self._fleet = fleet
         self._known: dict[str, _Known] = {}
         self._in_force: dict[str, ShiftPolicy] = {}
         self._last: PolicySet | None = None
@@ -82,7 +80,9 @@ class PolicyFolder:
         """Return the policies that hold now and everything that is wrong with the folder.
 
         Of two policies that claim one thing the one already in force stays, at the start the first by file name.
-        A `kind: Fleet` file that never was a policy is ignored, so that both may lie in one folder.
+        A `kind: Fleet` file that never was a policy is ignored, so that both may lie in one folder. A policy that
+        asks what the fleet cannot give is stale: it counts as edited for the worse, and if there is no better one to
+        stay in force, nothing may begin by it.
 
         Raises:
             ConfigError: the directory is missing, unreadable or has no policy, and never had one since this
@@ -117,7 +117,7 @@ class PolicyFolder:
             try:
                 paths = yaml_files_in(self._directory)
             except OSError as error:
-                return self._trouble(f"cannot be listed: {error.strerror}")
+                return self._trouble(f"cannot be listed: {why(error)}")
             if not paths:
                 return self._trouble("has no *.yaml or *.yml file")
             looks = ((path.name, self._look(path)) for path in paths)
@@ -150,9 +150,11 @@ class PolicyFolder:
             return replace(before, identity=identity, settled=same)
         document = document_of(str(path), raw)
         try:
-            return _Known(identity, False, raw, document, value_of(document, ShiftPolicy), ())  # noqa: FBT003
+            policy = value_of(document, ShiftPolicy)
         except ConfigError as error:
             return _Known(identity, False, raw, document, None, error.problems)  # noqa: FBT003
+        problems = () if self._fleet is None else misfit_problems(document, policy, self._fleet)
+        return _Known(identity, False, raw, document, policy, problems)  # noqa: FBT003
 
     def _settle(self) -> PolicySet:
         """Decide which policy each file stands for, and remember it as the one in force."""
@@ -160,10 +162,10 @@ class PolicyFolder:
         problems: list[Problem] = []
         for file in sorted(self._known, key=self._precedence):
             known, good = self._known[file], self._in_force.get(file)
-            if known.policy is not None:
+            if known.policy is not None and not known.problems:
                 claims[file] = _Claim(known.policy, stale=False)
-            elif good is not None:
-                claims[file] = _Claim(good, stale=True)
+            elif (last := good or known.policy) is not None:
+                claims[file] = _Claim(last, stale=True)
             if good is not None or known.document.kind != FLEET:
                 problems += known.problems
         while clash := next(iter(conflicts({file: claim.policy for file, claim in claims.items()})), None):
@@ -182,10 +184,10 @@ class PolicyFolder:
 
     def _precedence(self, file: str) -> tuple[int, str]:
         """Sort files in force and unchanged before changed ones before new ones."""
-        good, said = self._in_force.get(file), self._known[file].policy
+        good, known = self._in_force.get(file), self._known[file]
         if good is None:
             return 2, file
-        return (0 if said is None or said == good else 1), file
+        return (0 if known.problems or known.policy == good else 1), file
 
 
 def _by_file(item: tuple[str, _Claim]) -> str:

@@ -139,8 +139,8 @@ class Ticker:
     def _tick(self, orders: Sequence[Order], now: datetime, *, looking: bool) -> None:
         if looking:
             self._looked_at = now
-            self._adoption.reload(self._shifts, now)
-        self._freezer.obey(orders, now)
+            self._part("policies", lambda: self._adoption.reload(self._shifts, now))
+        self._part("fleet", lambda: self._freezer.obey(orders, now))
         named = {order.request.shift for order in orders}
         due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}
         views, counted = self._look(due, now, looking=looking)
@@ -149,6 +149,15 @@ class Ticker:
             obeyed = due[name].place.state.last_order
             mine = [order for order in orders if order.request.shift == name and order.id > obeyed]
             self._turn(due[name], views, counted, mine, now)
+
+    def _part(self, name: str, call: Callable[[], None]) -> None:
+        """Do a part of the tick that no shift's turn must depend on: whatever is wrong with it, they are taken."""
+        try:
+            call()
+        except ShifterError as error:
+            self._parts.telemetry.error(name, error, bug=False)
+        except Exception as error:  # noqa: BLE001 - as in `_turn`
+            self._parts.telemetry.error(name, error, bug=True)
 
     def _goes_back(self, name: str) -> bool:
         """Shifts on their way back come first in every tick."""
@@ -230,7 +239,7 @@ class Ticker:
             counted=counted,
             signal_problem=self._signal_problem,
             target_unseen=counted is not None and counted.target_unseen,
-            freeze=self._freezer.freeze,
+            freezes=self._freezer.freezes,
         )
 
     def _reload(self, name: str) -> None:

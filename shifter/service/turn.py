@@ -68,7 +68,7 @@ class Outlook:
     counted: Counted | None
     signal_problem: str
     target_unseen: bool
-    freeze: Freeze | None = None
+    freezes: Sequence[Freeze] = ()
 
 
 class Turner:
@@ -120,7 +120,7 @@ class Turner:
             signal_problem=outlook.signal_problem,
             policy_problem=shift.policy_problem,
             bug=shift.bug,
-            freeze=outlook.freeze,
+            freezes=outlook.freezes,
             target_unseen=outlook.target_unseen,
             settled_at=shift.settled_at,
             orders=orders,

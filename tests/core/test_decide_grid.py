@@ -12,6 +12,7 @@ from shifter.core.decide import decide
 from shifter.core.evidence import Evidence, Ledger
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
+from shifter.core.records import SERVICE
 from shifter.core.state import Direction, Freeze, ShiftState
 from tests.core.shifts import (
     BAD,
@@ -42,6 +43,7 @@ GRID = {
         pause        | hold  | hold  | hold   | hold
         hands off    | hold  | hold  | hold   | hold
         freeze       | hold  | hold  | hold   | hold
+        restored     | hold  | hold  | hold   | hold
         approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
@@ -52,6 +54,7 @@ GRID = {
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
+        bug          | hold  | hold  | hold   | hold
     """,
     Phase.SHIFTING: """
         hold         | good  | bad   | little | none
@@ -59,6 +62,7 @@ GRID = {
         pause        | hold  | back  | hold   | hold
         hands off    | hold  | hold  | hold   | hold
         freeze       | hold  | back  | hold   | hold
+        restored     | hold  | back  | hold   | hold
         approval     | hold  | back  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
@@ -69,6 +73,7 @@ GRID = {
         provider     | hold  | stuck | hold   | hold
         policy       | hold  | back  | hold   | hold
         lease        | hold  | back  | hold   | hold
+        bug          | hold  | back  | hold   | hold
     """,
     Phase.COMPLETED: """
         hold         | good  | bad   | little | none
@@ -76,6 +81,7 @@ GRID = {
         pause        | hold  | hold  | hold   | hold
         hands off    | hold  | hold  | hold   | hold
         freeze       | hold  | hold  | hold   | hold
+        restored     | hold  | hold  | hold   | hold
         approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
@@ -86,6 +92,7 @@ GRID = {
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
+        bug          | hold  | hold  | hold   | hold
     """,
     Phase.ROLLING_BACK: """
         hold         | good  | bad   | little | none
@@ -93,6 +100,7 @@ GRID = {
         pause        | back  | back  | back   | back
         hands off    | hold  | hold  | hold   | hold
         freeze       | back  | back  | back   | back
+        restored     | back  | back  | back   | back
         approval     | back  | back  | back   | back
         no signal    | back  | back  | back   | back
         incident     | back  | back  | back   | back
@@ -103,6 +111,7 @@ GRID = {
         provider     | stuck | stuck | stuck  | stuck
         policy       | back  | back  | back   | back
         lease        | back  | back  | back   | back
+        bug          | back  | back  | back   | back
     """,
     Phase.ROLLED_BACK: """
         hold         | good  | bad   | little | none
@@ -110,6 +119,7 @@ GRID = {
         pause        | hold  | hold  | hold   | hold
         hands off    | hold  | hold  | hold   | hold
         freeze       | hold  | hold  | hold   | hold
+        restored     | hold  | hold  | hold   | hold
         approval     | hold  | hold  | hold   | hold
         no signal    | hold  | hold  | hold   | hold
         incident     | hold  | hold  | hold   | hold
@@ -120,6 +130,7 @@ GRID = {
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
+        bug          | hold  | hold  | hold   | hold
     """,
 }
 SHARES = {Phase.WAITING: 0, Phase.SHIFTING: 25, Phase.COMPLETED: 100, Phase.ROLLING_BACK: 25, Phase.ROLLED_BACK: 0}
@@ -156,7 +167,8 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.HALF_APPLIED: {"intent": retreat},
     }
     changes: Mapping[str, Mapping[str, object]] = {
-        HoldKind.FREEZE: {"freeze": Freeze(by="ann", reason="Singles' Day", at=NOON)},
+        HoldKind.FREEZE: {"freezes": (Freeze(by="ann", reason="Singles' Day", at=NOON),)},
+        HoldKind.RESTORED: {"freezes": (Freeze(by=SERVICE, reason="put back from a backup", at=NOON),)},
         HoldKind.NO_SIGNAL: {"signal_problem": "istio: Prometheus does not answer"},
         HoldKind.INCIDENT: {"ledger": BOTH_BAD if evidence.ledger is BAD else ONLY_SOURCE_BAD},
         HoldKind.DRIFT: {"views": live(50)},
@@ -167,7 +179,14 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.LEASE: {"leader": False},
         HoldKind.BUG: {"bug": "Completed is no way out of Waiting"},
     }
+    if hold not in {*states, *changes, "-"}:
+        raise KeyError(hold)
     return state.model_copy(update=dict(states.get(hold, {}))), replace(evidence, **changes.get(hold, {}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_grid_has_a_row_for_every_hold(phase: Phase) -> None:
+    assert {cell.hold for cell in cells() if cell.phase is phase} == {"-", *HoldKind}
 
 
 @pytest.mark.parametrize("cell", cells(), ids=lambda cell: f"{cell.phase}-{cell.hold}-{cell.evidence}")

@@ -14,7 +14,7 @@ from shifter.core.analysis import Verdict
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Kind
 from shifter.core.evidence import Counts, Evidence, Ledger
-from shifter.core.holds import OVERRIDE_PASSES, PROMOTE_PASSES, HoldKind
+from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Promotion, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
@@ -26,6 +26,8 @@ STEPS = POLICY.spec.steps
 GATED = a_policy("a", "b", approvals=(25, 100))
 APPROVED = Approval(before=25, by="ann", reason="", at=EARLIER)
 NOISE = 1e-6
+PROMOTE_PASSES = frozenset({HoldKind.NO_SIGNAL})
+OVERRIDE_PASSES = frozenset({HoldKind.INCIDENT, HoldKind.COLD_SOURCE, HoldKind.APPROVAL})
 PERSON = "bob"
 
 THOROUGH = settings(max_examples=200)
@@ -112,7 +114,7 @@ EVIDENCE_TROUBLES: Mapping[str, st.SearchStrategy[object]] = {
     "policy_problem": st.just("trouble"),
     "target_unseen": st.just(value=True),
     "bug": st.just("trouble"),
-    "freeze": st.just(Freeze(by="ann", reason="", at=EARLIER)),
+    "freezes": st.just((Freeze(by="ann", reason="", at=EARLIER),)),
     "settled_at": st.sampled_from([None, NOON]),
 }
 TROUBLES = st.lists(st.sampled_from([*STATE_TROUBLES, *EVIDENCE_TROUBLES, "views", "views"]), max_size=3)
@@ -261,7 +263,7 @@ def test_nothing_raises_the_share_through_a_hold_without_a_lease_or_beside_a_wri
         passes |= {HoldKind.APPROVAL}
 
     assert evidence.leader
-    assert evidence.freeze is None
+    assert not evidence.freezes
     assert {hold.kind for hold in decision.holds} <= passes
     assert state.intent is None
     assert decision.state.paused is None or restored

@@ -41,6 +41,7 @@ ADOPT = an_order(Verb.RECONCILE, adopt=True)
 RESTORE = an_order(Verb.RECONCILE)
 GATED = a_policy("a", "b", approvals=(25, 100))
 FREEZE = Freeze(by="ann", reason="Singles' Day", at=EARLIER)
+ORDERED_BACK = an_intent(Direction.RETREAT, 50, 25).model_copy(update={"by": "bob"})
 HANDS_OFF = Pause(by="ann", reason="vendor", at=EARLIER, hands_off_until=NOON + timedelta(minutes=5))
 
 
@@ -141,13 +142,29 @@ def test_a_write_under_way_comes_first(order: Any) -> None:  # noqa: ANN401
     assert answer_of(decision)[1].startswith("not reconciled: a write is under way")
 
 
+@pytest.mark.parametrize("order", [ADOPT, RESTORE], ids=["adopt", "restore"])
+def test_nobody_decides_about_sides_that_look_swapped(order: Any) -> None:  # noqa: ANN401
+    decision = reconciled(a_shift(Phase.WAITING, 0, weights={}), seen(100), order)
+
+    assert answer_of(decision)[0] is Answer.REFUSED
+    assert "are source and target swapped in the policy?" in answer_of(decision)[1]
+    assert (decision.write, decision.adopted_by) == (None, "")
+
+
+def test_a_rollback_of_sides_that_look_swapped_writes_nothing_and_is_over() -> None:
+    decision = decide(a_shift(Phase.WAITING, 0, weights={}), seen(100, GOOD, an_order(Verb.ROLLBACK)), NOON)
+
+    assert (decision.write, decision.state.phase, decision.state.weights) == (None, Phase.ROLLED_BACK, {})
+    assert decision.reason.startswith("rolled back without a write: holding: preflight: ")
+
+
 # Restoring
 
 
 @pytest.mark.parametrize("phase", [Phase.WAITING, Phase.SHIFTING])
 @pytest.mark.parametrize(
     "trouble",
-    [{}, {"leader": False}, {"freeze": FREEZE}, {"signal_problem": "gone"}, {"policy_problem": "gone"}],
+    [{}, {"leader": False}, {"freezes": (FREEZE,)}, {"signal_problem": "gone"}, {"policy_problem": "gone"}],
     ids=["none", "lease", "freeze", "no signal", "policy"],
 )
 def test_restoring_a_share_that_rose_lowers_it_whatever_holds(phase: Phase, trouble: dict[str, Any]) -> None:
@@ -157,6 +174,7 @@ def test_restoring_a_share_that_rose_lowers_it_whatever_holds(phase: Phase, trou
     assert answer_of(decision) == (Answer.ACCEPTED, "what was verified last is written again")
     assert written(decision) == (Direction.RETREAT, share)
     assert decision.state.paused == PAUSED
+    assert HoldKind.HALF_APPLIED not in kinds(decide(a_shift(intent=ORDERED_BACK), seen(50), NOON))
 
 
 def test_restoring_a_share_that_shifter_never_wrote_sets_it_to_0() -> None:
@@ -181,7 +199,7 @@ def test_restoring_a_share_that_fell_raises_it_in_the_persons_name(phase: Phase)
     ("trouble", "text"),
     [
         ({"leader": False}, "lease"),
-        ({"freeze": FREEZE}, "freeze: all shifts are frozen by ann: Singles' Day"),
+        ({"freezes": (FREEZE,)}, "freeze: all shifts are frozen by ann: Singles' Day"),
         ({"bug": "KeyError"}, "bug"),
         ({"ledger": BAD}, "fail: istio failed"),
     ],
@@ -271,19 +289,22 @@ def test_promote_to_a_step_goes_there_at_once() -> None:
 
 
 def test_a_freeze_stops_climbs_and_promotions_and_no_rollback() -> None:
-    frozen = replace(seen(), freeze=FREEZE)
-    promoted = replace(seen(25, GOOD, an_order(Verb.PROMOTE)), freeze=FREEZE)
+    frozen = replace(seen(), freezes=(FREEZE,))
+    promoted = replace(seen(25, GOOD, an_order(Verb.PROMOTE)), freezes=(FREEZE,))
 
     assert written(decide(a_shift(), frozen, NOON)) is None
     assert answer_of(decide(a_shift(), promoted, NOON))[0] is Answer.REFUSED
-    assert written(decide(a_shift(), replace(seen(25, BAD), freeze=FREEZE), NOON)) == (Direction.RETREAT, 0)
+    assert written(decide(a_shift(), replace(seen(25, BAD), freezes=(FREEZE,)), NOON)) == (Direction.RETREAT, 0)
 
 
 def test_hands_off_says_what_it_would_do() -> None:
     decision = decide(a_shift(paused=HANDS_OFF), seen(25, BAD), NOON)
 
     assert (decision.write, decision.hands_off, decision.state.phase) == (None, True, Phase.SHIFTING)
-    assert "until 2026-03-04 12:05:00 UTC nothing is written, not even to go back, by order of ann" in decision.reason
+    assert (
+        "until 2026-03-04 12:05:00 UTC nothing is written, not even to go back, by order of ann: vendor;"
+        " `shifter resume shop` ends it" in decision.reason
+    )
     assert "(it would roll back: istio failed 120 of 1200 requests" in decision.reason
 
 

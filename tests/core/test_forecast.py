@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core.fleet import Timing
-from shifter.core.forecast import RATE_UNKNOWN, Clockwork, Estimate, Forecast, Outset, Place, clockwork_of, forecast
+from shifter.core.forecast import (
+    RATE_UNKNOWN,
+    Clockwork,
+    Estimate,
+    Forecast,
+    Outset,
+    Place,
+    clockwork_of,
+    forecast,
+    rounded_up,
+    standing,
+)
 from shifter.core.policy import PolicySpec
 from tests.core.shifts import a_policy
 
@@ -45,9 +56,9 @@ def test_a_step_stays_until_the_requests_that_are_needed_have_come() -> None:
     quick = forecast(a_spec(), Outset(), CLOCKWORK, 30)
     slow = forecast(a_spec(minRequests=1000, window="10m"), Outset(), CLOCKWORK, 30)
 
-    assert quick.steps[0].evidence.value == pytest.approx(100 / 3)
+    assert quick.steps[0].evidence == Estimate(34)
     assert quick.steps[0].stays.value == 75
-    assert slow.steps[0].stays.value == pytest.approx(1000 / 3)
+    assert slow.steps[0].stays == Estimate(334)
 
 
 def test_a_step_whose_window_is_too_short_for_its_traffic_is_where_the_shift_stays() -> None:
@@ -70,11 +81,55 @@ def test_of_the_step_that_a_shift_is_on_only_the_rest_of_the_soak_is_left() -> N
     assert forecast(a_spec(), Outset(share=50, soaked_seconds=99), CLOCKWORK, 1000).steps[2].begins == Estimate(0)
 
 
-def test_a_share_that_is_no_step_soaks_before_the_next_step() -> None:
+def test_a_share_in_force_that_is_no_step_has_its_row_and_soaks_before_the_next_step() -> None:
     found = forecast(a_spec(), Outset(share=30, soaked_seconds=20), CLOCKWORK, 1000)
 
-    assert [step.place for step in found.steps] == [Place.DONE, Place.AHEAD, Place.AHEAD]
-    assert begins(found) == [None, 40, 115]
+    assert [(step.share, step.place) for step in found.steps] == [
+        (10, Place.DONE),
+        (30, Place.NOW),
+        (50, Place.AHEAD),
+        (100, Place.AHEAD),
+    ]
+    assert begins(found) == [None, 0, 40, 115]
+    assert found.steps[1].per_second == Estimate(300)
+
+
+@pytest.mark.parametrize(("soaked", "stays"), [(None, 75), (0, 60), (20, 40), (20.4, 40), (99, 0)])
+def test_the_share_in_force_stays_for_what_is_left_and_one_that_is_not_yet_for_all(
+    soaked: float | None, stays: float
+) -> None:
+    found = forecast(a_spec(), Outset(share=100, soaked_seconds=soaked), CLOCKWORK, 1000)
+
+    assert found.steps[2].stays == found.finished == Estimate(stays)
+
+
+def test_a_share_that_is_live_though_the_way_begins_at_0_costs_requests_and_nothing_takes_it_back() -> None:
+    live = standing(a_spec(), 60, CLOCKWORK, 100, why="rolled back already")
+
+    assert (live.place, live.per_second, live.begins) == (Place.NOW, Estimate(60), Estimate(0))
+    assert live.stays == live.failed == Estimate(None, "rolled back already")
+    assert standing(a_spec(), 60, CLOCKWORK, None, why="x").per_second == Estimate(None, RATE_UNKNOWN)
+
+
+@given(st.floats(1e-6, 1e7), st.floats(0.1, 99), st.floats(0.1, 300))
+def test_the_numbers_are_rounded_up_before_they_are_multiplied_so_that_the_sum_can_be_done_again(
+    rate: float, share: float, timeout: float
+) -> None:
+    clockwork = Clockwork(1, 3, 0.5, timeout)
+    for step in forecast(a_spec(share, 100), Outset(), clockwork, rate).steps:
+        assert step.per_second.value is not None
+        assert float(f"{step.per_second.value:.4g}") == step.per_second.value
+        assert step.per_second.value >= rate * step.share / 100 * (1 - 1e-9)
+        if step.failed.value is not None and step.noticed.value is not None:
+            assert step.noticed.value == round(step.noticed.value)
+            product = step.per_second.value * (step.noticed.value + timeout)
+            assert product - 1e-3 <= step.failed.value <= product + 1
+
+
+def test_what_arithmetic_leaves_behind_is_not_rounded_up() -> None:
+    assert rounded_up(25.000000000004) == 25
+    assert rounded_up(102.61) == 102.7
+    assert rounded_up(0) == 0
 
 
 def test_a_gate_is_shown_at_the_step_that_passes_it_unless_that_is_behind() -> None:
@@ -98,15 +153,16 @@ def test_the_worst_case_is_rate_times_share_times_the_time_until_it_is_undone() 
     seen = 45 + 15 + 2 * 10 + 1
 
     assert first.per_second == Estimate(10)
-    assert first.noticed.value == pytest.approx(13 / 10 + seen)
-    assert first.failed.value == pytest.approx(10 * (13 / 10 + seen + 120))
+    assert seen + 13 / 10 == pytest.approx(82.3)
+    assert first.noticed == Estimate(83)
+    assert first.failed == Estimate(10 * (83 + 120))
 
 
 def test_fewer_than_three_failures_are_never_noticed() -> None:
     found = forecast(a_spec(minRequests=1, errors={"maxPercent": 0.1}), Outset(), CLOCKWORK, 1).steps[0]
 
     # 0.1/s on istio: three failures need 30 s, and two more may be forgotten.
-    assert found.noticed.value == pytest.approx(5 / 0.1 + 81)
+    assert found.noticed == Estimate(5 / 0.1 + 81)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +226,7 @@ def test_steps_never_begin_before_the_one_before_and_every_unknown_says_why(
     known = [begin for begin in begins(found) if begin is not None]
 
     assert known == sorted(known)
+    assert [step.share for step in found.steps if step.place is Place.NOW] == ([share] if share > 0 else [])
     for step in found.steps:
         for estimate in (step.begins, step.stays, step.per_second, step.evidence, step.noticed, step.failed):
             assert (estimate.value is None) == bool(estimate.why)

@@ -9,10 +9,10 @@ import pytest
 from shifter.core.analysis import Assessment, Verdict
 from shifter.core.decide import decide
 from shifter.core.evidence import Evidence, Ledger
-from shifter.core.holds import PAGING, Hold, HoldKind, forbids, pages
+from shifter.core.holds import Hold, HoldKind, forbids, pages
 from shifter.core.phases import Phase
-from shifter.core.state import Direction
-from tests.core.shifts import DEAD, NOON, PAUSED, a_shift, an_intent, kinds, live, new, old, seen
+from shifter.core.state import Direction, Failure
+from tests.core.shifts import BAD, DEAD, NOON, PAUSED, a_shift, an_intent, kinds, live, new, old, seen
 
 GOOD = Assessment(Verdict.PASS, "fine")
 FAILING = Assessment(Verdict.FAIL, "bad")
@@ -91,15 +91,36 @@ def test_a_completed_shift_calls_for_drift_a_failing_target_and_traffic_left_on_
 
 
 @pytest.mark.parametrize("kind", HoldKind)
-def test_every_hold_calls_somebody_but_what_somebody_wanted_and_a_lease_held_elsewhere(kind: HoldKind) -> None:
-    assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in PAGING)
-    wanted = {HoldKind.PAUSE, HoldKind.FREEZE, HoldKind.APPROVAL}
-    assert (kind in PAGING) == (kind not in {*wanted, HoldKind.LEASE})
+def test_every_hold_calls_somebody_but_what_somebody_wanted(kind: HoldKind) -> None:
+    quiet = {"pause", "freeze", "approval"}
+    loud = {"hands off", "restored", "no signal", "incident", "drift", "preflight", "half-applied", "cold source"}
+    loud |= {"provider", "policy", "lease", "bug"}
+
+    assert (kind in quiet) != (kind in loud), "whether this hold calls somebody is not written down"
+    assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in loud)
 
 
 @pytest.mark.parametrize("phase", [Phase.ROLLING_BACK, Phase.ROLLED_BACK])
 def test_a_shift_that_went_back_calls_somebody(phase: Phase) -> None:
     assert pages(a_shift(phase, 0), [], GOOD, 0)
+
+
+def test_a_rollback_that_a_person_ordered_or_has_seen_calls_nobody_once_it_is_done() -> None:
+    ordered = Failure(reason="ordered by ann", share=25, at=NOON, ordered=True)
+
+    assert pages(a_shift(Phase.ROLLING_BACK, 0, failure=ordered), [], GOOD, 0)
+    assert not pages(a_shift(Phase.ROLLED_BACK, 0, failure=ordered), [], GOOD, 0)
+    assert not pages(a_shift(Phase.ROLLED_BACK, 0, paused=PAUSED), [], GOOD, 0)
+    assert pages(a_shift(Phase.ROLLED_BACK, 0, paused=PAUSED), [Hold(HoldKind.DRIFT, "who?")], GOOD, 0)
+
+
+def test_a_failing_target_that_nothing_sends_back_calls_somebody_and_says_so() -> None:
+    decision = decide(a_shift(overridden=True), seen(25, BAD), NOON)
+
+    assert pages(decision.state, decision.holds, decision.assessment, 0)
+    assert decision.reason.startswith("failing at tcm 75 · istio 25: istio failed 120 of 1200 requests")
+    assert decision.reason.endswith("nothing goes back by itself after --override, `shifter rollback shop` does")
+    assert not pages(a_shift(share=0), [], FAILING, 0)
 
 
 def test_a_shift_on_its_way_without_holds_calls_nobody() -> None:

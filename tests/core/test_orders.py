@@ -104,18 +104,34 @@ def test_pause_is_noted_with_who_and_why_in_every_phase(phase: Phase) -> None:
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "paused: the share will not be raised")
 
 
+@pytest.mark.parametrize("direction", Direction)
+def test_a_pause_says_that_a_write_under_way_may_still_land(direction: Direction) -> None:
+    under_way = a_climb(25).model_copy(update={"direction": direction})
+    _, answer = obeyed(a_shift(intent=under_way), an_order(Verb.PAUSE), LATER)
+
+    assert answer.text.endswith("under way and may still land") is (direction is not Direction.RETREAT)
+
+
+def test_hands_off_is_not_prolonged_by_a_clock_that_is_set_back() -> None:
+    state, _ = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=timedelta(minutes=30)), LATER)
+
+    assert state.paused is not None
+    assert state.paused.hands_off(LATER - timedelta(minutes=4))
+    assert not state.paused.hands_off(LATER - timedelta(days=3))
+
+
 def test_pausing_twice_keeps_the_first_pause() -> None:
     state, answer = obeyed(a_shift(paused=PAUSED), an_order(Verb.PAUSE), LATER)
 
     assert state.paused == PAUSED
-    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already paused by ann")
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already paused by ann: lunch")
 
 
 def test_resume_ends_a_pause() -> None:
     state, answer = obeyed(a_shift(paused=PAUSED), an_order(Verb.RESUME), LATER)
 
     assert state.paused is None
-    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "resumed")
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "resumed; it was paused by ann: lunch")
 
 
 def test_resume_without_a_pause_changes_nothing() -> None:
@@ -158,7 +174,7 @@ def test_rollback_goes_back_at_once(phase: Phase) -> None:
     state, answer = obeyed(a_shift(phase, paused=PAUSED), an_order(Verb.ROLLBACK), LATER)
 
     assert (state.phase, state.since) == (Phase.ROLLING_BACK, LATER)
-    assert state.failure == Failure(reason="ordered by bob: because", share=5, at=LATER)
+    assert state.failure == Failure(reason="ordered by bob: because", share=5, at=LATER, ordered=True)
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "rolling back to 0 %")
 
 
@@ -259,10 +275,15 @@ def test_an_order_to_raise_is_obeyed_until_it_is_too_old(verb: Verb) -> None:
 
 
 @pytest.mark.parametrize("verb", RAISING)
-def test_an_order_from_the_future_of_another_clock_is_not_too_old(verb: Verb) -> None:
-    _, answer = obeyed(in_a_phase_for(verb), an_order(verb), NOON - timedelta(hours=1))
+def test_an_order_from_the_future_is_refused_once_that_is_more_than_two_clocks_may_differ(verb: Verb) -> None:
+    _, ahead = obeyed(in_a_phase_for(verb), an_order(verb), NOON - STALE_AFTER)
+    _, far = obeyed(in_a_phase_for(verb), an_order(verb), NOON - timedelta(hours=1))
 
-    assert answer.answer is Answer.ACCEPTED
+    assert ahead.answer is Answer.ACCEPTED
+    assert (far.answer, far.text) == (
+        Answer.REFUSED,
+        "its time is 1h ahead: look at the clocks, and give it again",
+    )
 
 
 @pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.ROLLBACK])
@@ -303,12 +324,24 @@ def test_hands_off_takes_over_from_a_pause_and_may_be_prolonged() -> None:
     assert longer.paused.hands_off_until == NOON + timedelta(hours=1)
 
 
+@pytest.mark.parametrize("by", ["bob", "ann"])
+def test_hands_off_is_not_cut_short_by_another_one(by: str) -> None:
+    long, _ = obeyed(a_shift(), an_order(Verb.PAUSE, 1, hands_off=timedelta(hours=1)), LATER)
+    short = Order(2, LATER, OrderRequest("shop", Verb.PAUSE, by, "q", hands_off=timedelta(seconds=2)))
+    state, answer = obeyed(long, short, LATER)
+
+    assert state.paused == long.paused
+    assert answer.text == (
+        "hands off until 2026-03-04 13:00:00 UTC already, by order of bob: because; only resume makes it shorter"
+    )
+
+
 def test_a_plain_pause_does_not_end_hands_off() -> None:
     before, _ = obeyed(a_shift(), an_order(Verb.PAUSE, 1, hands_off=timedelta(hours=1)), LATER)
     state, answer = obeyed(before, an_order(Verb.PAUSE, 2), LATER)
 
     assert state.paused == before.paused
-    assert answer.text == "already paused by bob"
+    assert answer.text == "already paused by bob: because"
 
 
 @pytest.mark.parametrize(("paused", "by"), [(None, "bob"), (PAUSED, "ann")])
@@ -342,7 +375,9 @@ def test_rollback_during_hands_off_is_refused_and_says_what_to_do_first() -> Non
     late, later_answer = obeyed(state, an_order(Verb.ROLLBACK, 3), LATER + timedelta(hours=1))
 
     assert (after.phase, answer.answer) == (Phase.SHIFTING, Answer.REFUSED)
-    assert answer.text == ("hands off until 13:00:00 UTC by order of bob: resume it first, then nothing is in the way")
+    assert answer.text == (
+        "hands off until 2026-03-04 13:00:00 UTC, by order of bob: because; `shifter resume shop` first, then roll back"
+    )
     assert (late.phase, later_answer.answer) == (Phase.ROLLING_BACK, Answer.ACCEPTED)
 
 
@@ -450,26 +485,31 @@ def fleet_order(verb: Verb, order_id: int = 7, reason: str = "because", by: str 
 def test_freeze_is_remembered_with_who_and_why() -> None:
     fleet, answer = obey_all(FleetState(), fleet_order(Verb.FREEZE), LATER)
 
-    assert fleet == FleetState(freeze=Freeze(by="bob", reason="because", at=LATER), last_order=7)
+    assert fleet == FleetState(freezes=(Freeze(by="bob", reason="because", at=LATER),), last_order=7)
     assert (answer.order_id, answer.answer) == (7, Answer.ACCEPTED)
-    assert answer.text == "frozen: no share of any shift will be raised; rollback stays possible"
+    assert (
+        answer.text == "frozen: no share will be raised, but writes under way may still land; rollback stays possible"
+    )
 
 
-def test_freezing_twice_keeps_the_first_freeze() -> None:
+def test_everybody_who_freezes_is_remembered_once_and_named_to_the_next() -> None:
     once, _ = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), LATER)
-    twice, answer = obey_all(once, fleet_order(Verb.FREEZE, 2, by="ann"), LATER)
+    twice, answer = obey_all(once, fleet_order(Verb.FREEZE, 2, by="ann", reason="lunch"), LATER)
+    again, _ = obey_all(twice, fleet_order(Verb.FREEZE, 3, reason="still"), LATER)
 
-    assert (twice.freeze, twice.last_order) == (once.freeze, 2)
-    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "already frozen by bob")
+    assert [freeze.why for freeze in twice.freezes] == ["bob: because", "ann: lunch"]
+    assert answer.text.endswith("rollback stays possible; also frozen by bob: because")
+    assert [freeze.why for freeze in again.freezes] == ["ann: lunch", "bob: still"]
 
 
 def test_unfreeze_lifts_a_freeze_whoever_gave_it() -> None:
-    frozen, _ = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), LATER)
+    once, _ = obey_all(FleetState(), fleet_order(Verb.FREEZE, 1), LATER)
+    frozen, _ = obey_all(once, fleet_order(Verb.FREEZE, 1, reason="", by="ann"), LATER)
     fleet, answer = obey_all(frozen, fleet_order(Verb.UNFREEZE, 2, by="ann"), LATER)
     again, second = obey_all(fleet, fleet_order(Verb.UNFREEZE, 3), LATER)
 
-    assert (fleet.freeze, answer.text) == (None, "unfrozen; it was frozen by bob")
-    assert (again.freeze, second.answer, second.text) == (None, Answer.ACCEPTED, "it was not frozen")
+    assert (fleet.freezes, answer.text) == ((), "unfrozen; it was frozen by bob: because and by ann")
+    assert (again.freezes, second.answer, second.text) == ((), Answer.ACCEPTED, "it was not frozen")
 
 
 def test_an_old_unfreeze_is_refused_and_an_old_freeze_is_obeyed() -> None:
@@ -477,7 +517,7 @@ def test_an_old_unfreeze_is_refused_and_an_old_freeze_is_obeyed() -> None:
     still, second = obey_all(frozen, fleet_order(Verb.UNFREEZE, 2), NOON + timedelta(days=3))
 
     assert first.answer is Answer.ACCEPTED
-    assert (still.freeze, second.answer) == (frozen.freeze, Answer.REFUSED)
+    assert (still.freezes, second.answer) == (frozen.freezes, Answer.REFUSED)
 
 
 @pytest.mark.parametrize("verb", sorted(set(Verb) - FLEET_VERBS))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from shifter.core.text import LONGEST, closest, did_you_mean, plain
+from shifter.core.text import LONGEST, closest, did_you_mean, plain, some, why
 
 
 @pytest.mark.parametrize("text", ["", "connection refused", "50 % to istio…", "名字 не известно"])
@@ -56,3 +59,29 @@ def test_only_the_finished_line_counts_against_the_length() -> None:
 def test_the_word_that_was_probably_meant_is_found(word: str, meant: str) -> None:
     assert closest(word, ["shop", "loadBalancer"]) == meant
     assert did_you_mean(word, ["shop", "loadBalancer"]) == (f'did you mean "{meant}"?' if meant else "")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], ""),
+        (["b"], "b"),
+        (["b", "a"], "b, a"),
+        (["b", "a", "c"], "b, a and 1 more"),
+        (list("abcdef"), "a, b and 4 more"),
+    ],
+)
+def test_of_many_names_only_some_are_said_and_how_many_more(names: list[str], said: str) -> None:
+    assert some(iter(names), 2) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EACCES, os.strerror(errno.EACCES), "/etc/x"), "Permission denied"),
+        (OSError("no space for words"), "no space for words"),
+        (ValueError("embedded null byte"), "embedded null byte"),
+    ],
+)
+def test_why_is_what_the_system_says_without_the_file(error: Exception, said: str) -> None:
+    assert why(error) == said

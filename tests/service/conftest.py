@@ -118,7 +118,7 @@ class World:
         self.parts = Parts(
             fleet=self.fleet,
             mode=self.mode,
-            folder=PolicyFolder(self.path),
+            folder=PolicyFolder(self.path, self.fleet),
             store=self.store,
             leadership=self.lease,
             provider=self.provider,

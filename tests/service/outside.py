@@ -98,7 +98,7 @@ class WatchedProvider:
 class WatchedStore:
     """The store port behind a trap. `bugs` are raised by saves of the named shift, `report_bugs` by its reports.
 
-    The next `fleet_refusals` saves of the fleet's state fail.
+    The next `fleet_refusals` saves of the fleet's state fail; every one raises a `fleet_bug`.
     """
 
     def __init__(self, inner: MemoryStore, trap: Trap) -> None:
@@ -107,6 +107,7 @@ class WatchedStore:
         self.bugs: dict[str, Exception] = {}
         self.report_bugs: dict[str, Exception] = {}
         self.fleet_refusals = 0
+        self.fleet_bug: Exception | None = None
 
     def load(self) -> Mapping[str, Saved]:
         return self._inner.load()
@@ -136,6 +137,8 @@ class WatchedStore:
         answers: Sequence[OrderAnswer] = (),
     ) -> int:
         self._trap.edge("before fleet save")
+        if self.fleet_bug is not None:
+            raise self.fleet_bug
         if self.fleet_refusals:
             self.fleet_refusals -= 1
             raise StoreUnavailableError("the disk is full")

@@ -12,7 +12,6 @@ from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Side
-from shifter.errors import ConfigError
 from tests.service.conftest import World, servers
 
 Worlds = Callable[..., World]
@@ -295,11 +294,12 @@ def test_after_a_restart_without_the_whole_folder_everything_is_still_watched(wo
     assert world.share() == 0
 
 
-def test_a_first_start_without_any_policy_is_refused(world: World) -> None:
+def test_a_folder_without_any_policy_is_told_and_begins_nothing(world: World) -> None:
     (world.path / "shop.yaml").unlink()
+    world.wake()
 
-    with pytest.raises(ConfigError, match=r"no \*\.yaml"):
-        world.ticker.wake(world.now)
+    assert world.ticker.shifts == {}
+    assert "has no *.yaml or *.yml file" in world.log.getvalue()
 
 
 def test_a_new_file_becomes_a_new_shift_in_the_next_tick(world: World) -> None:

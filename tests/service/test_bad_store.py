@@ -414,7 +414,7 @@ def test_a_file_that_is_gone_at_the_start_is_not_simply_made_anew(world: DiskWor
     on="SQLite",
     fault="put back from a backup that is older than what the cloud has",
     does="freezes all shifts; weights that differ are drift; never climbs from there; rollback goes",
-    sees="holds `freeze`: `... it was put back from a backup; look at every shift, then unfreeze` and `drift`",
+    sees="holds `restored`: `... it was put back from a backup; look at every shift, then unfreeze` and `drift`",
     safe_within="at once",
 )
 def test_a_backup_older_than_the_cloud_is_frozen_and_held_as_drift(world: DiskWorld) -> None:
@@ -427,11 +427,12 @@ def test_a_backup_older_than_the_cloud_is_frozen_and_held_as_drift(world: DiskWo
     (record,) = world.history(FLEET)
 
     assert (world.state().share, world.share()) == (5, 25)
-    assert {"drift", "freeze"} <= world.holds()
-    assert fleet.freeze is not None
-    assert fleet.freeze.by == "shifter"
-    assert "put back from a backup; look at every shift, then unfreeze" in fleet.freeze.reason
-    assert record.reason == fleet.freeze.reason
+    (freeze,) = fleet.freezes
+    assert {"drift", "restored"} <= world.holds()
+    assert world.report().page
+    assert freeze.by == "shifter"
+    assert "put back from a backup; look at every shift, then unfreeze" in freeze.reason
+    assert record.reason == freeze.reason
     assert world.sqlite_lease.notes == (record.reason,)
     world.order(Verb.ROLLBACK)
     world.step(6)
@@ -446,7 +447,7 @@ def test_after_the_unfreeze_drift_alone_keeps_an_older_backup_from_climbing(worl
     world.order(Verb.UNFREEZE, name=FLEET)
     world.step(12)
 
-    assert world.saved.load_fleet().state.freeze is None
+    assert world.saved.load_fleet().state.freezes == ()
     assert "drift" in world.holds()
     assert (world.state().share, world.share()) == (5, 25)
 
@@ -532,7 +533,7 @@ def test_a_restart_after_an_older_backup_is_not_frozen_again(world: DiskWorld) -
     world.restart()
 
     assert world.sqlite_lease.notes == ()
-    assert world.saved.load_fleet().state.freeze is None
+    assert world.saved.load_fleet().state.freezes == ()
 
 
 # -- the start -------------------------------------------------------------------------------------------------------

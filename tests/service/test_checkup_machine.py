@@ -14,10 +14,10 @@ from shifter.core.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.ports import LeaseFacts
-from shifter.service.checkup.findings import Finding, Level, shortened
+from shifter.service.checkup.findings import Finding, Level, few
 from shifter.service.checkup.machine import Machine, findings
-from shifter.service.checkup.records import StoreLook
-from shifter.service.checkup.records import findings as told_of_store
+from shifter.service.checkup.store import StoreLook
+from shifter.service.checkup.store import findings as told_of_store
 from shifter.service.checkup.versions import Dependency, Versions, fits, installed
 from shifter.service.checkup.versions import findings as told_of_versions
 
@@ -285,4 +285,4 @@ def test_contents_that_this_version_does_not_understand_are_a_problem(place: Pat
 
 
 def test_of_many_names_only_some_are_shown() -> None:
-    assert shortened("hgfedcba") == "a, b, c, d, e and 3 more"
+    assert few("hgfedcba") == "a, b, c, d, e and 3 more"

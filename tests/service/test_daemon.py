@@ -20,23 +20,16 @@ from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView
-from shifter.errors import ConfigError, StoreUnavailableError
+from shifter.errors import ConfigError, InvariantError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from shifter.service import daemon
 from shifter.service.daemon import Waker
 from shifter.service.lanes import Lanes
 from shifter.service.tick import Parts, Ticker
 from tests.service.conftest import TICK, World, fleet_with
+from tests.service.waiting import DEADLINE_SECONDS, wait_for
 
-Worlds = Callable[..., World]
-DEADLINE_SECONDS = 10.0
-
-
-def wait_for(what: Callable[[], bool], why: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not what():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.005)
+Act = Callable[[], object]
 
 
 # -- the waker -------------------------------------------------------------------------------------------------------
@@ -45,38 +38,54 @@ def wait_for(what: Callable[[], bool], why: str) -> None:
 class OddTicker(Ticker):
     """A ticker whose wakes do what a test says; `now`s are what it was woken with."""
 
-    def __init__(self, parts: Parts, act: Callable[[], None]) -> None:
+    def __init__(self, parts: Parts, act: Act) -> None:
         super().__init__(parts)
-        self._act = act
+        self.act = act
         self.nows: list[datetime] = []
 
     def wake(self, now: datetime) -> bool:
         self.nows.append(now)
-        self._act()
+        self.act()
         return True
 
 
-def raising(error: Exception) -> Callable[[], None]:
+class Stopwatch:
+    """Seconds that pass only if a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Hanging:
+    """What does not end before it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.began.set()
+        assert self.let_go.wait(DEADLINE_SECONDS)
+
+
+def raising(error: BaseException) -> Act:
     def act() -> None:
         raise error
 
     return act
 
 
-def a_waker(world: World, act: Callable[[], None]) -> tuple[Waker, OddTicker]:
+def a_waker(world: World, act: Act, stopwatch: Callable[[], float] = time.monotonic) -> tuple[Waker, OddTicker]:
     ticker = OddTicker(world.parts, act)
-    return Waker(ticker, world.telemetry, TICK), ticker
+    return Waker(ticker, world.telemetry, TICK, monotonic=stopwatch), ticker
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError("disk full"), ZeroDivisionError("a bug")])
-def test_the_waker_survives_an_error_and_tells_it(world: World, error: Exception) -> None:
-    waker, ticker = a_waker(world, raising(error))
-    waker.wake()
-    waker.wake()
-
-    assert len(ticker.nows) == 2
-    assert [line["error"] for line in world.lines("shift.error")] == [type(error).__name__] * 2
-    assert ("exception" in world.lines("shift.error")[0]) == isinstance(error, ZeroDivisionError)
+def wake_for_a_minute(waker: Waker, stopwatch: Stopwatch) -> None:
+    for _ in range(6):
+        stopwatch.now += TICK.total_seconds()
+        waker.wake()
 
 
 def test_the_waker_hands_over_the_time_in_utc(world: World) -> None:
@@ -87,18 +96,13 @@ def test_the_waker_hands_over_the_time_in_utc(world: World) -> None:
 
 
 def test_a_second_wake_at_the_same_time_returns_at_once(world: World) -> None:
-    inside, let_go = threading.Event(), threading.Event()
-
-    def act() -> None:
-        inside.set()
-        assert let_go.wait(DEADLINE_SECONDS)
-
-    waker, ticker = a_waker(world, act)
+    hanging = Hanging()
+    waker, ticker = a_waker(world, hanging)
     first = threading.Thread(target=waker.wake)
     first.start()
-    assert inside.wait(DEADLINE_SECONDS)
+    assert hanging.began.wait(DEADLINE_SECONDS)
     waker.wake()
-    let_go.set()
+    hanging.let_go.set()
     first.join(DEADLINE_SECONDS)
 
     assert len(ticker.nows) == 1
@@ -112,6 +116,68 @@ def test_the_loop_counts_as_dead_only_after_several_silent_ticks(world: World) -
     assert fresh == ""
     assert waker.problem() == f"no tick for {waker.stuck_after_seconds + 1:.0f} s"
     assert waker.stuck_after_seconds == 4 * TICK.total_seconds()
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="a bug, MemoryError or SystemExit in a tick",
+    does="is told; the next wake comes; /livez is red if it is so in every tick",
+    sees="`shift.error` with a traceback; /livez: every tick has failed",
+    safe_within="one tick",
+)
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("a bug"), MemoryError(), SystemExit(1), KeyboardInterrupt(), RecursionError("too deep")]
+)
+def test_nothing_that_a_tick_raises_ends_the_waking(world: World, error: BaseException) -> None:
+    stopwatch = Stopwatch()
+    waker, ticker = a_waker(world, raising(error), stopwatch)
+    wake_for_a_minute(waker, stopwatch)
+    failing = waker.problem()
+    ticker.act = lambda: None
+    waker.wake()
+    told = world.lines("shift.error")
+
+    assert len(ticker.nows) == 7
+    assert [line["error"] for line in told] == [type(error).__name__] * 6
+    assert all("exception" in line for line in told)
+    assert failing == f"every tick for 60 s has failed: {type(error).__name__}: {error}"
+    assert waker.problem() == ""
+
+
+def test_a_store_that_is_away_is_told_and_no_reason_to_restart_the_process(world: World) -> None:
+    stopwatch = Stopwatch()
+    waker, ticker = a_waker(world, raising(StoreUnavailableError("disk full")), stopwatch)
+    wake_for_a_minute(waker, stopwatch)
+    told = world.lines("shift.error")
+
+    assert waker.problem() == ""
+    assert len(ticker.nows) == len(told) == 6
+    assert {(line["error"], "exception" in line) for line in told} == {("StoreUnavailableError", False)}
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="a tick never ends",
+    does="/livez is red; in the end the process ends with an error, for its supervisor to start it again",
+    sees="/livez: no tick for N s; exit 1: a tick has not ended for N s",
+    safe_within="4 ticks until red, 40 ticks until the end; at least 10 s and 100 s",
+)
+def test_a_tick_that_never_ends_is_told_and_in_the_end_ends_the_process(world: World) -> None:
+    hanging, stopwatch = Hanging(), Stopwatch()
+    waker, _ = a_waker(world, hanging, stopwatch)
+    waking = threading.Thread(target=waker.wake)
+    waking.start()
+    assert hanging.began.wait(DEADLINE_SECONDS)
+    stopwatch.now = 4 * TICK.total_seconds() + 1
+    red = waker.problem()
+    waker.must_not_be_hung()
+    stopwatch.now = 40 * TICK.total_seconds() + 1
+    with pytest.raises(InvariantError, match="a tick has not ended for 401 s; start shifter again"):
+        waker.must_not_be_hung()
+    hanging.let_go.set()
+    waking.join(DEADLINE_SECONDS)
+
+    assert red == "no tick for 41 s"
 
 
 def test_a_drained_waker_takes_one_last_look_and_none_after(world: World) -> None:

@@ -57,7 +57,7 @@ def test_unfreezing_lets_all_go_on(world: World) -> None:
     lifted = world.order(Verb.UNFREEZE, name=FLEET)
     world.until(Phase.COMPLETED)
 
-    assert world.answer(lifted) == (Answer.ACCEPTED, "unfrozen; it was frozen by ann")
+    assert world.answer(lifted) == (Answer.ACCEPTED, "unfrozen; it was frozen by ann: because")
 
 
 @pytest.mark.fault(
@@ -89,11 +89,11 @@ def test_a_freeze_holds_from_the_moment_it_is_read_though_it_cannot_be_saved(wor
     order = world.order(Verb.FREEZE, name=FLEET)
     world.store.fleet_refusals = 3
     world.step(3)
-    while_down = world.saved.load_fleet().state.freeze, world.saved.order(order.id).answer, world.holds()
+    while_down = world.saved.load_fleet().state.freezes, world.saved.order(order.id).answer, world.holds()
     world.step(10)
 
-    assert while_down == (None, None, {HoldKind.FREEZE})
-    assert world.saved.load_fleet().state.freeze is not None
+    assert while_down == ((), None, {HoldKind.FREEZE})
+    assert world.saved.load_fleet().state.freezes
     assert world.answer(order)[0] is Answer.ACCEPTED
     assert world.share() == 5
 
@@ -108,7 +108,7 @@ def test_lifting_a_freeze_waits_until_the_store_has_it(world: World) -> None:
     world.step()
 
     assert meanwhile == {HoldKind.FREEZE}
-    assert world.saved.load_fleet().state.freeze is None
+    assert world.saved.load_fleet().state.freezes == ()
 
 
 @pytest.mark.parametrize("edge", ["before fleet save", "after fleet save"])
@@ -161,5 +161,5 @@ def test_a_freeze_is_in_the_history_in_the_name_of_who_ordered_it(world: World) 
 
     assert (record.what, record.by) == (What.ORDER, "ann")
     assert record.reason == (
-        "freeze (because): accepted: frozen: no share of any shift will be raised; rollback stays possible"
+        "freeze (because): accepted: frozen: no share will be raised, but writes under way may still land; rollback stays possible"
     )

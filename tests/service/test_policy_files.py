@@ -15,9 +15,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shifter.core.policy import conflicts
 from shifter.errors import ConfigError
-from shifter.service.policy_files import PolicyFolder, PolicySet, yaml_files_in
+from shifter.files.documents import load_fleet, yaml_files_in
+from shifter.files.rules import Rule
+from shifter.service.policy_files import PolicyFolder, PolicySet
+from tests.service.conftest import World
 
-FLEET = (Path(__file__).parents[2] / "policies" / "fleet.yaml").read_text()
+EXAMPLE = Path(__file__).parents[2] / "policies" / "fleet.yaml"
+FLEET = EXAMPLE.read_text()
+
+
+MISFIT = "  analysis: {latency: {maxMs: 700000}}\n"
+"""What the histograms of the example fleet cannot measure."""
 
 
 def _policy(name: str, *, namespace: str = "", route: str = "", soak: str = "5m") -> str:
@@ -496,6 +504,71 @@ def test_a_pipe_does_not_stop_the_service(tmp_path: Path) -> None:
 
 _STEMS = st.sampled_from("abc")
 _WORDS = st.sampled_from(["shop", "cart", "pay"])
+
+
+def test_a_policy_that_asks_what_the_fleet_cannot_give_is_stale_from_the_start_until_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path, shop=_policy("shop") + MISFIT)
+    reader = PolicyFolder(tmp_path, load_fleet(EXAMPLE))
+    before = reader.reload()
+    folder.write("shop", _policy("shop"))
+    mended = reader.reload()
+
+    assert before.stale == {"shop"}
+    (problem,) = before.problems
+    assert (problem.path, problem.rule, problem.line) == ("spec.analysis.latency.maxMs", Rule.MISFIT, 15)
+    assert (mended.stale, mended.problems) == (frozenset(), ())
+
+
+def test_an_edit_that_asks_what_the_fleet_cannot_give_leaves_the_last_good_policy_in_force(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, shop=_policy("shop"))
+    reader = PolicyFolder(tmp_path, load_fleet(EXAMPLE))
+    good = reader.reload()
+    folder.write("shop", _policy("shop", soak="7m") + MISFIT)
+    edited = reader.reload()
+
+    assert edited.policies == good.policies
+    assert edited.stale == {"shop"}
+    assert [each.rule for each in edited.problems] == [Rule.MISFIT]
+
+
+def test_without_a_fleet_nothing_is_beyond_it(tmp_path: Path) -> None:
+    found = Folder(tmp_path, shop=_policy("shop") + MISFIT).reload()
+
+    assert (found.stale, found.problems) == (frozenset(), ())
+
+
+def test_a_policy_that_does_not_fit_is_opened_no_more_often_than_a_good_one(tmp_path: Path) -> None:
+    Folder(tmp_path, shop=_policy("shop") + MISFIT)
+    reader = PolicyFolder(_Counting(tmp_path), load_fleet(EXAMPLE))
+    del _Counting.opened[:]
+    first, *later = [reader.reload() for _ in range(10)]
+
+    assert _Counting.opened == ["shop.yaml"] * 2
+    assert all(each is first for each in later)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"soak":', '"pwd": "hunter2", "soak":'),
+        ('"soak":', '"credentials": {"user": "hunter2"}, "soak":'),
+        ('"soak":', '"token": &hunter2 1, "soak":'),
+        ('"soak": "20s"', '"soak": "Authorization: Bearer hunter2"'),
+        ('"soak": "20s"', '"soak": "http://ann:hunter2@host/"'),
+    ],
+)
+def test_the_log_tells_what_is_wrong_with_a_file_and_no_secret_of_it(world: World, before: str, after: str) -> None:
+    file = world.path / "shop.yaml"
+    text = file.read_text()
+    file.write_text(text.replace(before, after))
+    world.step()
+
+    assert file.read_text() != text
+    assert "policy.problem" in world.log.getvalue()
+    assert "hunter2" not in world.log.getvalue()
+    assert "hunter2" not in str(world.saved.reports())
 
 
 class AnyEdits(RuleBasedStateMachine):

@@ -13,7 +13,7 @@ from shifter.adapters.memory import Author, Rule
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Route
-from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, World, servers
+from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, OLD, World, servers
 
 Worlds = Callable[..., World]
 
@@ -165,3 +165,73 @@ def test_a_renamed_policy_waits_for_its_old_name_also_when_a_person_took_the_tra
 
     assert world.state("shop").share == 50
     assert writes(world) == 1
+
+
+OLD_IDS, NEW_IDS = {"ids": ["ins-old1", "ins-old2"]}, {"ids": ["ins-new1", "ins-new2"]}
+
+
+def swapped_by_ids_under_way(world: World) -> None:
+    world.until_share(25)
+    world.write_policy("shop", source=NEW_IDS, target=OLD_IDS)
+    world.step(2)
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+    world.step(2)
+
+
+def swapped_in_two_edits(world: World) -> None:
+    world.until_share(5)
+    world.order(Verb.ROLLBACK)
+    world.until(Phase.ROLLED_BACK)
+    world.write_policy("shop", source={"port": 32080})
+    world.step(2)
+    world.write_policy("shop", source={"port": 31080}, target={"port": 30080})
+    world.step(2)
+
+
+def swapped_before_anything_was_written(world: World) -> None:
+    world.order(Verb.PAUSE)
+    world.step(2)
+    world.write_policy("shop", source={"port": 31080}, target={"port": 30080})
+    world.step(2)
+
+
+@pytest.mark.fault(
+    on="policy files",
+    fault="source and target are swapped in a way that words do not show, and then a rollback is ordered",
+    does="writes nothing: what the policy calls tcm may be istio",
+    sees="hold `preflight`: ... are source and target swapped in the policy?",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("swap", [swapped_by_ids_under_way, swapped_in_two_edits, swapped_before_anything_was_written])
+@pytest.mark.parametrize("retried", [False, True])
+def test_no_order_sends_users_to_istio_because_the_sides_are_swapped(
+    world: World, swap: Callable[[World], None], *, retried: bool
+) -> None:
+    swap(world)
+    if retried:
+        world.order(Verb.RETRY)
+        world.step(2)
+    orders = [world.order(Verb.RECONCILE), world.order(Verb.RECONCILE, adopt=True), world.order(Verb.ROLLBACK)]
+    world.step(8)
+    world.order(Verb.RETRY)
+    world.step(8)
+
+    weights = world.view().weights
+    assert (weights[NEW], weights[NEWER]) == (0, 0)
+    assert weights[OLD] > 0
+    assert "are source and target swapped in the policy?" in world.reason()
+    assert all(world.answer(order)[0] is not None for order in orders)
+
+
+def test_swapped_sides_can_be_put_right_and_the_shift_begins(world: World) -> None:
+    swapped_before_anything_was_written(world)
+    world.order(Verb.ROLLBACK)
+    world.step(4)
+    world.write_policy("shop")
+    world.step(2)
+    world.order(Verb.RESUME)
+    world.order(Verb.RETRY)
+    world.until_share(5)
+
+    assert world.climbs() == [5]

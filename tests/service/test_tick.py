@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from shifter.adapters.memory import Fault
 from shifter.core.holds import HoldKind
-from shifter.core.orders import Answer, Verb
+from shifter.core.orders import FLEET, Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Health, Side
 from shifter.core.state import Direction
 from shifter.errors import ConflictError, InvariantError, RefusedError
+from shifter.service.policy_files import PolicyFolder, PolicySet
+from shifter.service.tick import Ticker
 from tests.service.conftest import NEW, NOON, OLD, TICK, World
 
 Worlds = Callable[..., World]
@@ -442,3 +445,31 @@ def test_a_provider_that_answers_nothing_is_a_hold_with_its_reason(world: World)
     assert world.holds() == {"provider"}
     assert "nobody answers" in world.reason()
     assert world.share() == 5
+
+
+class BrokenFolder(PolicyFolder):
+    def reload(self) -> PolicySet:
+        raise TypeError("a bug in reading the folder")
+
+
+def test_a_bug_in_obeying_the_fleets_orders_keeps_nothing_from_going_back(world: World) -> None:
+    world.until_share(25)
+    world.store.fleet_bug = TypeError("a bug in saving the fleet")
+    order = world.order(Verb.FREEZE, name=FLEET)
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(8)
+
+    assert world.share() == 0
+    assert HoldKind.FREEZE in world.holds()
+    assert world.answer(order)[0] is None
+
+
+def test_a_bug_in_reading_the_policies_keeps_nothing_from_going_back(world: World) -> None:
+    world.until_share(25)
+    world.ticker = Ticker(replace(world.parts, folder=BrokenFolder(world.path)))
+    world.ticker.load()
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(10)
+
+    assert world.share() == 0
+    assert "a bug in reading the folder" in world.log.getvalue()

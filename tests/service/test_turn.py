@@ -299,3 +299,24 @@ def test_an_observing_shifter_touches_no_open_write_of_an_acting_one(make_world:
 
     assert len(world.provider.submits) == submits
     assert world.saved_state().intent is not None
+
+
+# -- several shifts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="a bug strikes in one shift's turn",
+    does="the other shifts' turns are taken all the same",
+    sees="`shift.error` with the shift and a traceback",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("error", [RecursionError("too deep"), MemoryError()])
+def test_a_bug_in_one_shift_stops_no_other(make_world: Worlds, error: Exception) -> None:
+    world = make_world(shifts={"blog": "lb-front0002", "shop": "lb-front0001"})
+    world.until_share(5, name="blog")
+    world.store.bugs["blog"] = error
+    world.until_share(25, name="shop")
+
+    assert world.share("blog") == 5
+    assert {line["shift"] for line in world.lines("shift.error")} == {"blog"}

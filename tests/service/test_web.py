@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from shifter.errors import ConfigError
 from shifter.service.web import MOST_CONNECTIONS, Served, application, served
+from tests.service.waiting import wait_for
 
 TIMEOUT_SECONDS = 5.0
 HOST = "127.0.0.1"
@@ -152,3 +153,18 @@ def test_a_caller_that_asks_nothing_is_hung_up_on_in_time() -> None:
         socket.create_connection((HOST, web.port), TIMEOUT_SECONDS) as caller,
     ):
         assert is_hung_up(caller)
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="the web side's thread dies",
+    does="is started again; callers wait meanwhile",
+    sees="`service.thread`: web",
+    safe_within="at once: nothing hangs on it",
+)
+def test_a_dead_web_side_is_started_again(service: Service) -> None:
+    before = service.ask("/livez")
+    service.web.stop()
+    wait_for(service.web.tend, "it was not started again")
+
+    assert before == service.ask("/livez") == (200, "ok")

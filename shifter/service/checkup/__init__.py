@@ -2,7 +2,7 @@
 
     gathering.py     asks everybody at the same time, and nobody for longer than a bound
     findings.py      what is told: level, subject, what was found, the fix
-    configuration.py, versions.py, machine.py, records.py    what lies on this machine
+    configuration.py, versions.py, machine.py, store.py      what lies on this machine
     clocks.py, datasources.py, provider.py                   what has to be asked of others
     examination.py   all of it together
 

@@ -2,8 +2,8 @@
 
 How far off is too far, and why:
 
-* Tencent refuses a signature whose time is more than 300 s away (product document 1140/51177). A clock that is
-  half of that off is not being set by anybody and will be all of it off: a problem. Ten seconds are a warning.
+* The provider refuses every call whose time is too far away, and says how far that is. A clock that is half of that
+  off is not being set by anybody and will be all of it off: a problem. Ten seconds are a warning.
 * Prometheus is asked as of *our* now. Ahead of it by `sampleMaxAge`, no sample is ever fresh. Off by a tick, requests
   from before a change of the share are counted for after it. Both are problems; a quarter of a tick is a warning.
 * Both Prometheus are asked as of the same moment, so the same holds between the two.
@@ -20,11 +20,8 @@ from typing import Final
 
 from shifter.core.fleet import Timing
 from shifter.ports import RemoteClock
-from shifter.service.checkup.findings import Finding, Group, Level, Notes
+from shifter.service.checkup.findings import UNREACHED, Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Unanswered
-
-SIGNATURE_SECONDS: Final = 300.0
-"""Beyond this Tencent refuses every call."""
 
 _NOTICED_SECONDS: Final = 10.0
 _RESOLUTION_SECONDS: Final = 0.5
@@ -65,9 +62,9 @@ def measure(clock: RemoteClock, now: Callable[[], float]) -> Offset:
     return Offset(theirs - (before + after) / 2, abs(after - before) / 2 + _RESOLUTION_SECONDS)
 
 
-def tencent_limits() -> Limits:
-    """Return how far Tencent's clock and ours may be apart."""
-    return Limits(_NOTICED_SECONDS, SIGNATURE_SECONDS / 2, f"of {SIGNATURE_SECONDS:g} s Tencent refuses every call")
+def provider_limits(tolerance_seconds: float) -> Limits:
+    """Return how far the provider's clock and ours may be apart, going by what it tolerates."""
+    return Limits(_NOTICED_SECONDS, tolerance_seconds / 2, f"of {tolerance_seconds:g} s it refuses every call")
 
 
 def metrics_limits(timing: Timing) -> Limits:
@@ -79,21 +76,26 @@ def metrics_limits(timing: Timing) -> Limits:
 
 
 def findings(
-    meshes: Mapping[str, Offset | Unanswered], tencent: Offset | Unanswered | None, timing: Timing
+    meshes: Mapping[str, Offset | Unanswered], provider: Offset | Unanswered, tolerance_seconds: float, timing: Timing
 ) -> Sequence[Finding]:
-    """Return whose clocks are apart. `meshes` by name; `tencent` is None if there is nothing to ask."""
+    """Return whose clocks are apart.
+
+    Args:
+        meshes: those of the datasources, by name.
+        provider: the provider's.
+        tolerance_seconds: how far off ours may be before the provider refuses every call.
+        timing: the clockwork.
+    """
     notes = Notes(Group.CLOCKS)
     for name, offset in meshes.items():
         if isinstance(offset, Offset):
             _judge(notes, f"{name} Prometheus", offset, metrics_limits(timing), _SET_IT)
         else:
             notes.unknown(f"{name} Prometheus", offset.why, "see datasources", unreachable=True)
-    if tencent is not None:
-        if isinstance(tencent, Offset):
-            _judge(notes, "Tencent", tencent, tencent_limits(), _SET_IT)
-        else:
-            fix = "see whether this machine reaches the endpoint: curl -sI https://clb.tencentcloudapi.com"
-            notes.unknown("Tencent", tencent.why, fix, unreachable=True)
+    if isinstance(provider, Offset):
+        _judge(notes, "provider", provider, provider_limits(tolerance_seconds), _SET_IT)
+    else:
+        notes.unknown("provider", provider.why, provider.remedy or UNREACHED, unreachable=True)
     known = [offset for offset in meshes.values() if isinstance(offset, Offset)]
     if len(known) == 2:  # noqa: PLR2004 - one per mesh
         first, second = known

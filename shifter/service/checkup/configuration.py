@@ -10,7 +10,7 @@ from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import load_fleet
-from shifter.service.checkup.findings import Finding, Group, Notes, shortened
+from shifter.service.checkup.findings import Finding, Group, Notes, few
 from shifter.service.policy_files import PolicyFolder
 
 
@@ -46,7 +46,7 @@ def read_configuration(
         for problem in found.problems:
             _problem(notes, "policies", problem, again)
         if not found.problems:
-            notes.ok("policies", f"{policies_path}: {len(policies)} valid: {shortened(policies)}")
+            notes.ok("policies", f"{policies_path}: {len(policies)} valid: {few(policies)}")
     return Configuration(fleet, policies, tuple(notes.found))
 
 

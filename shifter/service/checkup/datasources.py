@@ -5,7 +5,6 @@ Asked as of Prometheus' own now: a wrong clock of ours is told under clocks and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,15 +17,13 @@ from shifter.core.policy import ShiftPolicy
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics, MeshProbe
 from shifter.service.checkup.clocks import Offset, measure
-from shifter.service.checkup.findings import Finding, Group, Level, Notes, shortened
+from shifter.service.checkup.findings import Finding, Group, Level, Notes, few
 from shifter.service.checkup.gathering import Outcome, Unanswered
 
 STALENESS_SECONDS: Final = 300.0
 """How long an instant query repeats the last sample of a series: what is older is not shown at all."""
 
 _LABELS_ASKED_AT_MOST: Final = 6
-_DENIED = re.compile(r"HTTP (401|403)\b")
-_TLS = re.compile(r"certificate|SSL|TLS", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def findings(
         _namespaces(notes, seen, policies)
         first, second = seen.values()
         if twins := shared_pods(first, second):
-            text = f"both sides count the same pods: {shortened(twins)}"
+            text = f"both sides count the same pods: {few(twins)}"
             notes.problem("both", text, "edit the matchers and podMatchers of one side, so that each finds its own")
     return notes.found
 
@@ -123,12 +120,8 @@ def _unreachable(notes: Notes, source: MeshSource, found: Unanswered) -> None:
     where = f"spec.datasources.{source.key}"
     if found.outcome is Outcome.BROKEN:
         notes.unknown(source.name, found.why, "report it with `shifter bundle`")
-    elif _DENIED.search(found.why):
-        notes.problem(source.name, found.why, f"give it a token that Prometheus accepts: {where}.bearerTokenFile")
-    elif "bearer token file" in found.why:
-        notes.problem(source.name, found.why, f"mend the file, or {where}.bearerTokenFile")
-    elif _TLS.search(found.why):
-        notes.problem(source.name, found.why, f"name the certificate authority of it: {where}.caFile")
+    elif found.remedy:
+        notes.problem(source.name, found.why, f"{found.remedy} (in {where})")
     else:
         fix = f"see whether it runs and this machine reaches it: curl -s '{source.settings.url}/-/ready'; else {where}"
         notes.unknown(source.name, found.why, fix, unreachable=True)
@@ -138,7 +131,7 @@ def _pods(notes: Notes, source: MeshSource, found: MeshLook) -> bool:
     subject = f"{source.name} pods"
     if found.reading.pods:
         pods = found.reading.pods
-        notes.ok(subject, f"{len(pods)} found by podMatchers: {shortened(pods, 3)}")
+        notes.ok(subject, f"{len(pods)} found by podMatchers: {few(pods, 3)}")
         return True
     settings = source.settings
     text = f"no series of {settings.metrics.uptime} with {_shown(settings.pod_matchers)} in the last 5 minutes"
@@ -153,7 +146,7 @@ def _no_series(metric: str) -> str:
 
 
 def _suggestion(found: MeshLook, place: str) -> str:
-    told = [f"{label} is {shortened(values, 10)}" for (_, label), values in found.existing.items() if values]
+    told = [f"{label} is {few(values, 10)}" for (_, label), values in found.existing.items() if values]
     return f"edit {place}; what there is: {'; '.join(told)}" if told else ""
 
 
@@ -167,7 +160,7 @@ def _ages(notes: Notes, source: MeshSource, found: MeshLook, timing: Timing) -> 
         notes.problem(subject, text, fix)
     elif old:
         fix = "nothing if these pods have just ended; else see Prometheus' page /targets"
-        notes.warning(subject, f"{text}; older than that: {shortened(old)}", fix)
+        notes.warning(subject, f"{text}; older than that: {few(old)}", fix)
     else:
         notes.ok(subject, text)
 
@@ -212,7 +205,7 @@ def _series(notes: Notes, source: MeshSource, found: MeshLook) -> None:
         text = f"no series says whose it is ({settings.labels.service}, {settings.labels.namespace})"
         notes.problem(subject, text, f"edit {place}.service and {place}.namespace")
     else:
-        notes.ok(subject, f"counted for {shortened(subjects - {UNKNOWN})}")
+        notes.ok(subject, f"counted for {few(subjects - {UNKNOWN})}")
 
 
 def _latency(notes: Notes, source: MeshSource, found: MeshLook) -> None:
@@ -225,7 +218,7 @@ def _latency(notes: Notes, source: MeshSource, found: MeshLook) -> None:
         return
     place = f"spec.datasources.{source.key}"
     values = [value for values in found.existing.values() for value in values]
-    there = f"; there are le {shortened(values, 10)}" if values else ""
+    there = f"; there are le {few(values, 10)}" if values else ""
     text = (
         f"{source.settings.metrics.latency_buckets} has no bucket {', '.join(f'{edge:g}' for edge in missing)}{there}"
     )
@@ -241,7 +234,7 @@ def _namespaces(notes: Notes, seen: Mapping[str, Reading], policies: Mapping[str
             if sides:
                 notes.ok(subject, f"counted by {' and '.join(sides)}")
                 continue
-            there = shortened(set().union(*subjects.values()) - {UNKNOWN}, 10) or "none"
+            there = few(set().union(*subjects.values()) - {UNKNOWN}, 10) or "none"
             text = f"neither side counts a request of it ({policy.name}); counted are: {there}"
             notes.warning(subject, text, "quiet, or called otherwise: compare spec.namespace with those")
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView
-from shifter.ports import Operation, OperationState, RemoteClock, TrafficProvider
-from shifter.service.checkup import clocks, datasources, machine, provider, records, versions
+from shifter.ports import Operation, OperationState, ProviderClock, TrafficProvider
+from shifter.service.checkup import clocks, datasources, machine, provider, store, versions
 from shifter.service.checkup.configuration import Configuration, read_configuration
 from shifter.service.checkup.findings import Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Bounds, Errand, Outcome, Unanswered, gather
@@ -28,11 +28,12 @@ OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0)
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The parties that a fleet names."""
+    """The parties that a fleet names. `write_permission` is what grants the keys the one call that writes."""
 
     meshes: tuple[datasources.MeshSource, ...]
     provider: TrafficProvider
-    provider_clock: RemoteClock
+    provider_clock: ProviderClock
+    write_permission: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Surroundings:
 
     fleet: Path
     policies: Path
-    store: records.StoreDoor
+    store: store.StoreDoor
     folder_for: Callable[[Fleet | None], PolicyFolder]
     outside: Callable[[Fleet], Outside]
     machine: machine.Machine
@@ -61,7 +62,7 @@ class _Asked:
     meshes: Mapping[str, Errand[datasources.MeshLook]]
     domains: Mapping[str, Errand[Mapping[str, RouteView]]]
     status: Errand[OperationState] | None
-    clock: Errand[clocks.Offset] | None
+    clock: Errand[clocks.Offset]
 
 
 def examine(
@@ -78,20 +79,20 @@ def examine(
     read = Errand(partial(read_configuration, around.fleet, around.policies, around.folder_for))
     gather([read], files, around.monotonic)
     found = read.answer if isinstance(read.answer, Configuration) else Configuration()
-    store = Errand(partial(records.look, around.store))
+    kept = Errand(partial(store.look, around.store))
     local = Errand(partial(machine.findings, found.fleet, around.store.path, around.machine))
     installed = Errand(lambda: versions.findings(around.versions()))
     outside = None if offline or found.fleet is None else around.outside(found.fleet)
     asked = None if outside is None else _errands(outside, found.policies, around.now)
-    gather([store, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
+    gather([kept, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
     told = [
         *_or_unknown(read.answer, Group.CONFIG, found.findings),
         *_or_unknown(installed.answer, Group.VERSIONS, installed.answer),
         *_or_unknown(local.answer, Group.PERMISSIONS, local.answer),
-        *records.findings(store.answer, found.fleet, around.now()),
+        *store.findings(kept.answer, found.fleet, around.now()),
     ]
     if found.fleet is not None and outside is not None and asked is not None:
-        last_write = store.answer.last_write if isinstance(store.answer, records.StoreLook) else None
+        last_write = kept.answer.last_write if isinstance(kept.answer, store.StoreLook) else None
         told += _judged(found.fleet, found.policies, outside, asked, last_write)
     else:
         told += _not_asked("--offline: nobody was asked" if offline else "not asked: the fleet file cannot be used")
@@ -124,8 +125,8 @@ def _status_of_nobody(asked: TrafficProvider, domain: str) -> OperationState:
 
 def _all(asked: _Asked) -> Sequence[Errand[Any]]:
     """Return the errands so that every party's first one is among the first."""
-    more = [each for each in (asked.clock, asked.status) if each is not None]
-    return [*asked.meshes.values(), *more, *asked.domains.values()]
+    status = [] if asked.status is None else [asked.status]
+    return [*asked.meshes.values(), asked.clock, *status, *asked.domains.values()]
 
 
 def _judged(
@@ -137,11 +138,11 @@ def _judged(
         {domain: errand.answer for domain, errand in asked.domains.items()},
         None if asked.status is None else asked.status.answer,
     )
-    theirs = None if asked.clock is None else asked.clock.answer
+    writes = provider.Writes(last_write, outside.write_permission)
     return [
-        *clocks.findings(offsets, theirs, fleet.spec.timing),
+        *clocks.findings(offsets, asked.clock.answer, outside.provider_clock.tolerance_seconds, fleet.spec.timing),
         *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),
-        *provider.findings(cloud, policies, fleet, last_write),
+        *provider.findings(cloud, policies, fleet, writes),
     ]
 
 

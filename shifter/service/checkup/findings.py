@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+from shifter.core.text import some
+
+UNREACHED: Final = "see whether this machine reaches the provider, then look again"
+"""The fix where the provider did not answer, and whoever asked it knows no better one."""
 
 
 class Level(StrEnum):
@@ -78,8 +84,6 @@ class Notes:
         self.found.append(Finding(self.group, subject, level, text, "" if level is Level.OK else fix))
 
 
-def shortened(names: Iterable[str], most: int = 5) -> str:
+def few(names: Iterable[str], most: int = 5) -> str:
     """Return some names, sorted, and how many more there are."""
-    found = sorted(names)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + more
+    return some(sorted(names), most)

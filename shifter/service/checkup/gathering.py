@@ -33,10 +33,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """What there is instead of an answer; `why` is a sentence for a person."""
+    """What there is instead of an answer; `why` is a sentence for a person, `remedy` what mends it, if known."""
 
     why: str
     outcome: Outcome = Outcome.SILENT
+    remedy: str = ""
 
 
 class Errand(Generic[T]):
@@ -102,7 +103,7 @@ def _answer(future: Future[Any]) -> Any:  # noqa: ANN401 - whatever was asked fo
     if error is None:
         return future.result()
     if isinstance(error, ProviderRefusedError | RefusedError):
-        return Unanswered(plain(str(error)), Outcome.REFUSED)
+        return Unanswered(plain(str(error)), Outcome.REFUSED, error.remedy)
     if isinstance(error, ShifterError):
-        return Unanswered(plain(str(error)))
+        return Unanswered(plain(str(error)), remedy=error.remedy)
     return Unanswered(plain(f"the check itself failed: {type(error).__name__}: {error}"), Outcome.BROKEN)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from shifter.core.fleet import Fleet
+from shifter.core.redaction import redacted
+from shifter.core.text import why
 from shifter.service.checkup.findings import Finding, Group, Level, Notes
-from shifter.service.redaction import redacted
 
 LITTLE_DISK_BYTES: Final = 512 * 1024**2
 """Below this a warning: half a year's history of many shifts, a backup and a write-ahead log fit into it."""
@@ -87,8 +88,7 @@ def _readable(notes: Notes, subject: str, path: Path, machine: Machine) -> os.st
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
-        text = f"{_named(path)}: {said}"
+        text = f"{_named(path)}: {why(error)}"
         notes.problem(subject, text, "create the file, or name the right one in the fleet file")
         return None
     if not stat.S_ISREG(found.st_mode):
@@ -164,7 +164,7 @@ def _room(notes: Notes, directory: Path, machine: Machine) -> None:
     try:
         free = machine.free_bytes(directory)
     except OSError as error:
-        notes.unknown("disk", f"{directory}: {error.strerror}", f"df {directory}")
+        notes.unknown("disk", f"{directory}: {why(error)}", f"df {directory}")
         return
     level = Level.OK
     if free < LITTLE_DISK_BYTES:

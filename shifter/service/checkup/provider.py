@@ -1,12 +1,11 @@
 """The cloud: are the keys accepted, may they do what they must, and is each policy's route fit to be written.
 
 Only what reads is called. That weights may be written cannot be tried without writing; that they have been is
-in the history, and is all that can be told.
+in the history, and is all that can be told. What mends a refusal comes with it, from whoever knows the provider.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,29 +15,15 @@ from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, RouteView, Side, shown
 from shifter.ports import OperationState
-from shifter.service.checkup.findings import Finding, Group, Notes
+from shifter.service.checkup.findings import UNREACHED, Finding, Group, Notes
 from shifter.service.checkup.gathering import Outcome, Unanswered
 
 NOBODYS_OPERATION: Final = "00000000-0000-0000-0000-000000000000"
 """An id that no operation has. To be told so takes the permission to ask."""
 
-WRITE_ACTION: Final = "BatchModifyTargetWeight"
-STATUS_ACTION: Final = "DescribeTaskStatus"
-
-_SAID = re.compile(r"(?P<action>[A-Z]\w+): (?P<code>[A-Z]\w+(?:\.\w+)*): ")
-_PLACE: Final = "edit spec.traffic.clb of the policy: region and loadBalancer must be those of the console"
-_REMEDIES: Final = {
-    "AuthFailure.SignatureExpire": "set this machine's clock by NTP (see clocks): timedatectl set-ntp true",
-    "AuthFailure.TokenFailure": "renew the temporary key: id, key and token belong together (tokenFile)",
-    "AuthFailure": "compare with CAM's list of keys; is it enabled? then write secretIdFile and secretKeyFile again",
-    "credential file": "write one word into the file, readable for this user (see permissions)",
-    "no load balancer": _PLACE,
-    "ResourceNotFound": _PLACE,
-    "LBIdNotFound": _PLACE,
-    "UnsupportedRegion": _PLACE,
-}
-"""What mends a refusal, by words of its code, or of its text if it has none; the first that fits."""
-
+_LOOK_IT_UP: Final = "look the code up in the provider's documents, or give its support the request id"
+_STATUS: Final = "operations"
+_WRITES: Final = "writes"
 _MESH: Final = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
 
 
@@ -50,16 +35,22 @@ class CloudLook:
     status: OperationState | Unanswered | None
 
 
-def findings(
-    seen: CloudLook, policies: Mapping[str, ShiftPolicy], fleet: Fleet, last_write: datetime | None
-) -> Sequence[Finding]:
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What is known of writing: when a write of shifter's was last read back (None: never), and what permits it."""
+
+    last: datetime | None
+    permission: str
+
+
+def findings(seen: CloudLook, policies: Mapping[str, ShiftPolicy], fleet: Fleet, writes: Writes) -> Sequence[Finding]:
     """Return what is wrong with keys, permissions and routes.
 
     Args:
         seen: the provider's answers.
         policies: whose routes were asked for, by name.
         fleet: for the mode.
-        last_write: when shifter last read back a write of its own; None if it never did.
+        writes: what is known of writing without trying it.
     """
     notes = Notes(Group.PROVIDER)
     answered = [each for each in seen.domains.values() if not isinstance(each, Unanswered)]
@@ -68,8 +59,8 @@ def findings(
     for domain, found in seen.domains.items():
         if isinstance(found, Unanswered):
             _unanswered(notes, domain, found)
-    _status(notes, seen.status)
-    _writes(notes, fleet, last_write)
+    _status(notes, seen)
+    _writes(notes, fleet, writes)
     for policy in policies.values():
         _policy(notes, policy, seen)
     return notes.found
@@ -79,59 +70,38 @@ def _unanswered(notes: Notes, subject: str, found: Unanswered) -> None:
     if found.outcome is Outcome.BROKEN:
         notes.unknown(subject, found.why, "report it with `shifter bundle`")
     elif found.outcome is Outcome.REFUSED:
-        notes.problem(subject, found.why, remedy(found.why))
-    elif "RequestLimitExceeded" in found.why or "RateLimitExceeded" in found.why:
-        fix = "somebody else uses up the account's calls: lower spec.provider.tencent.requestsPerSecond, look again"
-        notes.unknown(subject, found.why, fix, unreachable=True)
+        notes.problem(subject, found.why, found.remedy or _LOOK_IT_UP)
     else:
-        fix = "see whether this machine reaches the endpoint of spec.provider.tencent, then look again"
-        notes.unknown(subject, found.why, fix, unreachable=True)
+        notes.unknown(subject, found.why, found.remedy or UNREACHED, unreachable=True)
 
 
-def remedy(text: str) -> str:
-    """Return what mends a refusal, by the action and the code that are in its text.
+def _status(notes: Notes, seen: CloudLook) -> None:
+    """Tell whether operations may be asked for.
 
-    Codes: product document 1140/51177, and `tencentcloud/clb/v20180317/errorcodes.py`.
+    An unknown one is refused to whoever may ask at all, with nothing for us to mend; in which words is not known. A
+    refusal that can be mended is one of us, and if it is one of the keys as such, the routes tell it already.
     """
-    said = _SAID.match(text)
-    action, code = (said["action"], said["code"]) if said else ("", text)
-    if "UnauthorizedOperation" in code:
-        return f"allow it to this key in CAM: {statement(action)}"
-    for words, fix in _REMEDIES.items():
-        if words in code:
-            return fix
-    return "look the code up in Tencent's documents, or give them the request id"
-
-
-def statement(action: str) -> str:
-    """Return the line of a CAM policy that allows one action."""
-    return f'{{"effect": "allow", "action": ["clb:{action}"], "resource": ["*"]}}'
-
-
-def _status(notes: Notes, status: OperationState | Unanswered | None) -> None:
-    """An unknown operation is refused by whoever may be asked at all; which code the real API uses is not known."""
-    subject = f"clb:{STATUS_ACTION}"
+    status = seen.status
     if status is None:
         return
     if not isinstance(status, Unanswered):
-        notes.ok(subject, "allowed")
-    elif status.outcome is Outcome.REFUSED and "UnauthorizedOperation" not in status.why:
-        if "AuthFailure" not in status.why and "credential file" not in status.why:
-            notes.ok(subject, "allowed: an operation that does not exist was not found")
-        # Otherwise it is the keys, which the routes tell already.
-    else:
-        _unanswered(notes, subject, status)
+        notes.ok(_STATUS, "allowed")
+    elif status.outcome is not Outcome.REFUSED:
+        _unanswered(notes, _STATUS, status)
+    elif not status.remedy:
+        notes.ok(_STATUS, "allowed: an operation that does not exist was not found")
+    elif status.remedy not in {each.remedy for each in seen.domains.values() if isinstance(each, Unanswered)}:
+        _unanswered(notes, _STATUS, status)
 
 
-def _writes(notes: Notes, fleet: Fleet, last_write: datetime | None) -> None:
-    subject = f"clb:{WRITE_ACTION}"
-    if last_write is not None:
-        notes.ok(subject, f"a write was last carried out and read back at {last_write:%Y-%m-%d %H:%M:%S} UTC")
+def _writes(notes: Notes, fleet: Fleet, writes: Writes) -> None:
+    if writes.last is not None:
+        notes.ok(_WRITES, f"one was last carried out and read back at {writes.last:%Y-%m-%d %H:%M:%S} UTC")
     elif fleet.spec.mode == "observe":
-        notes.ok(subject, "not needed in mode observe; before `act`, allow it to this key")
+        notes.ok(_WRITES, "not needed in mode observe; before `act`, allow them to this key")
     else:
         text = "whether the key may write cannot be tried without writing, and nothing has been written yet"
-        notes.untried(subject, text, f"see that CAM allows it: {statement(WRITE_ACTION)}")
+        notes.untried(_WRITES, text, writes.permission)
 
 
 def _policy(notes: Notes, policy: ShiftPolicy, seen: CloudLook) -> None:

@@ -13,7 +13,7 @@ from shifter.core.records import What
 from shifter.core.state import Report
 from shifter.errors import ShifterError
 from shifter.ports import LeaseFacts, Store, StoreFacts
-from shifter.service.checkup.findings import Finding, Group, Notes, shortened
+from shifter.service.checkup.findings import Finding, Group, Notes, few
 from shifter.service.checkup.gathering import Outcome, Unanswered
 
 _RECORDS_LOOKED_AT: Final = 500
@@ -22,9 +22,13 @@ _DEAD: Final = "see runbook 'shifter is dead'"
 
 @dataclass(frozen=True, slots=True)
 class StoreDoor:
-    """How the store is looked at without touching it. `open_` gives a store that only answers."""
+    """How the store is looked at without touching it.
+
+    `absence` says why there is none, empty if there is one; `open_` gives a store that only answers.
+    """
 
     path: Path
+    absence: Callable[[Path], str]
     facts: Callable[[Path], StoreFacts]
     lease: Callable[[Path], LeaseFacts]
     open_: Callable[[Path], Store]
@@ -32,9 +36,10 @@ class StoreDoor:
 
 @dataclass(frozen=True, slots=True)
 class StoreLook:
-    """What was seen. Everything but `lease` is empty if there is no file.
+    """What was seen. Everything but `lease` is empty if there is no store.
 
-    `trouble` is why its contents cannot be read. `last_write` is when a write to the cloud was last read back.
+    `trouble` is why its contents cannot be read, or why there is none. `last_write` is when a write to the cloud was
+    last read back.
     """
 
     path: Path
@@ -54,8 +59,8 @@ def look(door: StoreDoor) -> StoreLook:
         StoreUnavailableError: the file cannot be read, or is no store.
     """
     lease = door.lease(door.path)
-    if not door.path.is_file() or (door.path.stat().st_size == 0):
-        return StoreLook(door.path, exists=False, lease=lease)
+    if absent := door.absence(door.path):
+        return StoreLook(door.path, exists=False, lease=lease, trouble=absent)
     facts = door.facts(door.path)
     store = door.open_(door.path)
     try:
@@ -90,7 +95,7 @@ def findings(seen: StoreLook | Unanswered, fleet: Fleet | None, now: datetime) -
         return notes.found
     _lease(notes, seen)
     if not seen.exists:
-        text = f"{seen.path}: there is none yet, or an empty file; `shifter run` makes it"
+        text = f"{seen.trouble}; `shifter run` makes one"
         notes.warning("store", text, "if there should be one: pass --store or set SHIFTER_STORE")
         return notes.found
     if seen.facts is not None:
@@ -136,7 +141,7 @@ def _file(notes: Notes, path: Path, facts: StoreFacts) -> None:
 
 def _contents(notes: Notes, seen: StoreLook, fleet: Fleet | None, now: datetime) -> None:
     reports = seen.reports or {}
-    notes.ok("shifts", f"{len(reports)} told about: {shortened(reports) or 'none'}; {seen.open_orders} orders wait")
+    notes.ok("shifts", f"{len(reports)} told about: {few(reports) or 'none'}; {seen.open_orders} orders wait")
     if not seen.lease.held:
         return
     silent = [each.name for each in reports.values() if now - each.at > timedelta(seconds=each.silent_after_seconds)]
@@ -145,7 +150,7 @@ def _contents(notes: Notes, seen: StoreLook, fleet: Fleet | None, now: datetime)
         text = f"the service holds the lock and has told nothing for {(now - newest).total_seconds():.0f} s: it hangs"
         notes.problem("service", text, f"restart it; {_DEAD}")
     elif silent:
-        text = f"not looked at lately: {shortened(silent)}"
+        text = f"not looked at lately: {few(silent)}"
         notes.warning("shifts", text, "no policy names them any more, or their turns fail: shifter describe")
     modes = {each.mode for each in reports.values() if each.name not in silent and each.mode}
     if fleet is not None and modes and modes != {fleet.spec.mode}:

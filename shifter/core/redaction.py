@@ -1,23 +1,24 @@
-"""Makes text fit for strangers: secrets go, always; names go too if that is asked for.
+"""What must not be shown to strangers, and text without it: one list of what sounds like a secret, for everybody.
 
 By form and not by knowledge: the files of keys are never read, so a key is known only by what it looks like and by
 what stands before it. When in doubt it is blacked out: a support dump with a hole is better than one with a key.
-What no form gives away (a password told in a sentence) stays; people are told to look before they send.
+What no form gives away (a password told in a sentence) stays; people are told to look before they send. Names are
+no secrets; who wants them replaced as well finds that in `aliases.py`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
 HIDDEN: Final = "***"
 
 _TELLING: Final = (
-    r"secret|token|passw(?:or)?d|passwd|passphrase|pwd|api[_-]?key|private[_-]?key|access[_-]?key|auth[_-]?key"
-    r"|encryption[_-]?key|credential|authorization|signature|cookie|bearer|session[_-]?(?:id|key)"
+    r"secret|token|passw|passphrase|pwd|api[_-]?key|private[_-]?key|access[_-]?key|auth[_-]?key"
+    r"|encryption[_-]?key|credential|authorization|signature|cookie|bearer|session[_-]?(?:id|key)|key\b"
 )
 _SECRET_KEY = re.compile(_TELLING, re.IGNORECASE)
 _NAMES_A_FILE = re.compile(r"(?:file|path|dir|directory)$", re.IGNORECASE)
@@ -45,6 +46,19 @@ _LONGEST_LETTERS: Final = 31
 _YAML_KEY = re.compile(r"""^(?P<indent>[ \t]*(?:- +)*)(?P<quote>["']?)(?P<key>[\w.-]+)(?P=quote)\s*:(?P<rest>.*)$""")
 
 
+def is_telling(key: str) -> bool:
+    """Return whether a key sounds as if its value were a secret: `password`, `X-TC-Token`, `tls.key`."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def gives_away(key: str, value: str) -> bool:
+    """Return whether a value is a secret, going by its key.
+
+    `secretKeyFile: /etc/key` helps and gives nothing away; a key that somebody wrote there instead of a path does.
+    """
+    return is_telling(key) and not _only_names_a_file(key, value)
+
+
 def redacted(text: str) -> str:
     """Return text without secrets: values of telling keys, headers, key ids, URL credentials, long random words."""
     text = _PEM.sub(HIDDEN, text)
@@ -60,7 +74,26 @@ def redacted(text: str) -> str:
 
 def redacted_yaml(text: str) -> str:
     """Return a YAML text without secrets, line for line: also values that go on below their key."""
-    return "\n".join(redacted(line) for line in _without_blocks(_PEM.sub(HIDDEN, text).split("\n")))
+    return "\n".join(redacted(line) for line in without_values(_PEM.sub(HIDDEN, text).split("\n")))
+
+
+def without_values(lines: Iterable[str]) -> Iterator[str]:
+    """Yield YAML lines, as many as came: without what telling keys hold, on their lines and on those below."""
+    inside: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" \t"))
+        if inside is not None:
+            item_of_it = indent == inside and line.lstrip().startswith("- ")
+            if not line.strip() or indent > inside or item_of_it:
+                yield f"{' ' * indent}{HIDDEN}" if line.strip() else line
+                continue
+            inside = None
+        found = _YAML_KEY.match(line)
+        if found is None or not gives_away(found["key"], found["rest"].split(" #")[0].strip("\"' ")):
+            yield line
+            continue
+        inside = len(found["indent"])
+        yield f"{line[: found.start('rest')]} {HIDDEN}"
 
 
 def redacted_log(text: str) -> str:
@@ -82,11 +115,11 @@ def redacted_value(value: object) -> object:
 
 
 def _held(key: str, value: object) -> object:
-    if not _is_secret(key):
+    if not is_telling(key):
         return redacted_value(value)
     if value is None or isinstance(value, bool):
         return value
-    return value if isinstance(value, str) and _only_names_a_file(key, value) else HIDDEN
+    return value if isinstance(value, str) and not gives_away(key, value) else HIDDEN
 
 
 def _log_line(line: str) -> str:
@@ -100,17 +133,10 @@ def _log_line(line: str) -> str:
 
 def _without_value(found: re.Match[str]) -> str:
     value = found["value"].strip("\"'\\ ")
-    if not _is_secret(found["key"]) or _only_names_a_file(found["key"], value):
-        return found[0]
-    return f"{found['before']}{HIDDEN}"
-
-
-def _is_secret(key: str) -> bool:
-    return _SECRET_KEY.search(key) is not None
+    return f"{found['before']}{HIDDEN}" if gives_away(found["key"], value) else found[0]
 
 
 def _only_names_a_file(key: str, value: str) -> bool:
-    """`secretKeyFile: /etc/key` helps and gives nothing away; a key that somebody wrote there instead does."""
     if not _NAMES_A_FILE.search(key) or not _PATH.fullmatch(value.strip()):
         return False
     return not any(_looks_random(part) for part in _RUN.findall(value))
@@ -145,96 +171,3 @@ def _camel(word: str) -> bool:
     kinds = ["u" if char.isupper() else "l" if char.islower() else "d" for char in word if char.isalnum()]
     changes = sum(before != after for before, after in pairwise(kinds))
     return changes * 4 < len(kinds)
-
-
-def _without_blocks(lines: Iterable[str]) -> Iterator[str]:
-    """Yield YAML lines, those that belong to a telling key blacked out, however the value is written."""
-    inside: int | None = None
-    for line in lines:
-        indent = len(line) - len(line.lstrip(" \t"))
-        if inside is not None:
-            item_of_it = indent == inside and line.lstrip().startswith("- ")
-            if not line.strip() or indent > inside or item_of_it:
-                yield f"{' ' * indent}{HIDDEN}" if line.strip() else line
-                continue
-            inside = None
-        found = _YAML_KEY.match(line)
-        if found is None or not _is_secret(found["key"]):
-            yield line
-            continue
-        value = found["rest"].strip()
-        if _only_names_a_file(found["key"], value.split(" #")[0].strip("\"' ")):
-            yield line
-            continue
-        inside = len(found["indent"])
-        yield f"{line[: found.start('rest')]} {HIDDEN}"
-
-
-class Aliases:
-    """Replaces names consistently, so that who reads can still tell them apart: `shop` is `name-1` everywhere.
-
-    Replaced are the names given, addresses (IPv4 and IPv6), ids of the cloud's objects, users before an @, and host
-    names in URLs or with a usual ending.
-
-    Args:
-        names: what to replace besides what is known by its form, by kind (`name`, `host`, `user`), most telling first.
-    """
-
-    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
-        self._given: dict[str, str] = {}
-        self._counts: dict[str, int] = {}
-        for kind, each in names.items():
-            for name in sorted({one for one in each if one}):
-                self._alias(kind, name)
-        words = sorted(self._given, key=lambda word: (-len(word), word))
-        known = "|".join(re.escape(word) for word in words)
-        # A name within a longer word with - is somebody's pod or host, so it counts; within letters it does not.
-        self._known = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])") if words else None
-
-    def apply(self, text: str) -> str:
-        """Return the text with everything replaced."""
-        for kind, pattern in _FORMS:
-            text = pattern.sub(self._replacing(kind), text)
-        if self._known is not None:
-            text = self._known.sub(lambda found: self._given[found[0]], text)
-        return text
-
-    def _replacing(self, kind: str) -> Callable[[re.Match[str]], str]:
-        def replaced(found: re.Match[str]) -> str:
-            before = found.groupdict().get("before") or ""
-            if kind == "id":
-                return self._alias(f"{found['kind']}", found[0])
-            return before + self._alias(kind, found["it"])
-
-        return replaced
-
-    def _alias(self, kind: str, word: str) -> str:
-        if _IS_ALIAS.fullmatch(word):
-            return word
-        if word not in self._given:
-            self._counts[kind] = self._counts.get(kind, 0) + 1
-            self._given[word] = f"{kind}-{self._counts[kind]}"
-        return self._given[word]
-
-
-_ENDINGS: Final = "com|cn|net|org|io|dev|cloud|local|internal|intranet|corp|lan|home|svc|invalid|test|example"
-_IS_ALIAS = re.compile(r"(?:name|host|user|ip|ins|lb|lbl|loc|eni|vpc|subnet|cls|sg|tke|mesh)-\d{1,6}")
-_FORMS: Final = (
-    ("user", re.compile(r"(?<![\w.+-])(?P<it>[A-Za-z0-9][\w.+-]{0,63})(?=@[A-Za-z0-9])")),
-    ("ip", re.compile(r"(?<![\w.])(?P<it>(?:\d{1,3}\.){3}\d{1,3})(?![\w.]*\w)")),
-    (
-        "ip",
-        re.compile(
-            r"(?<![\w:.])(?P<it>(?=[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]+:){7})(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?![\w:.])"
-        ),
-    ),
-    ("host", re.compile(r"(?P<before>://)(?P<it>(?!\*\*\*@|host-\d|ip-\d)[A-Za-z0-9][\w.-]*)")),
-    (
-        "host",
-        re.compile(
-            rf"(?<![\w.-])(?P<it>(?!shifter\.io\b)(?!clb\.tencentcloudapi\.com\b)(?:[A-Za-z0-9*][\w-]*\.)+(?:{_ENDINGS}))"
-            r"(?![\w-])"
-        ),
-    ),
-    ("id", re.compile(r"\b(?P<kind>ins|lb|lbl|loc|eni|vpc|subnet|cls|sg|mesh)-[a-z0-9]{4,}\b")),
-)
