@@ -34,16 +34,34 @@ def open_store(path: Path) -> Store:
     Raises:
         StoreUnavailableError: it cannot be opened.
     """
-    from shifter.adapters.sqlite import SqliteStore  # noqa: PLC0415 - commands that need no store stay fast
+    from shifter.adapters.sqlite.store import SqliteStore  # noqa: PLC0415 - commands that need no store stay fast
 
     return SqliteStore(path)
 
 
 def is_served(path: Path) -> bool:
     """Return whether a service runs on the embedded store at `path`; True also where that cannot be told."""
-    from shifter.adapters.sqlite import is_held  # noqa: PLC0415 - commands that need no store stay fast
+    from shifter.adapters.sqlite.lock import is_held  # noqa: PLC0415 - commands that need no store stay fast
 
     return is_held(path)
+
+
+def store_absence(path: Path) -> str:
+    """Return why there is no embedded store at `path` yet, in a sentence; empty if there is one.
+
+    Raises:
+        StoreUnavailableError: what is there cannot be a store, or cannot be looked at.
+    """
+    from shifter.adapters.sqlite.place import absence  # noqa: PLC0415 - commands that need no store stay fast
+
+    return absence(path)
+
+
+def shift_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the shifts in the embedded store at `path`; none if it cannot be read right now."""
+    from shifter.adapters.sqlite import names  # noqa: PLC0415 - without pydantic, for a shell that is waiting
+
+    return names.shift_names(path)
 
 
 def look_into_store(path: Path) -> Store:
@@ -52,25 +70,25 @@ def look_into_store(path: Path) -> Store:
     Raises:
         StoreUnavailableError: it cannot be opened.
     """
-    from shifter.adapters.sqlite_look import LookingStore  # noqa: PLC0415 - commands that need no store stay fast
+    from shifter.adapters.sqlite.look import LookingStore  # noqa: PLC0415 - commands that need no store stay fast
 
     return LookingStore(path)
 
 
 def surroundings(fleet: Path, policies: Path, store: Path) -> Surroundings:
     """Return what `shifter doctor` looks at: these files, this machine, and the parties that the fleet names."""
-    from shifter.adapters.sqlite_look import lease_facts, store_facts  # noqa: PLC0415 - as `look_into_store`
+    from shifter.adapters.sqlite.lock import lease_facts  # noqa: PLC0415 - as `look_into_store`
+    from shifter.adapters.sqlite.look import store_facts  # noqa: PLC0415 - as `look_into_store`
     from shifter.service.checkup.examination import Surroundings  # noqa: PLC0415 - for this one command
     from shifter.service.checkup.machine import Machine  # noqa: PLC0415 - for this one command
-    from shifter.service.checkup.records import StoreDoor  # noqa: PLC0415 - for this one command
-    from shifter.service.fitting_folder import FittingFolder  # noqa: PLC0415 - for this one command
+    from shifter.service.checkup.store import StoreDoor  # noqa: PLC0415 - for this one command
     from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415 - for this one command
 
     return Surroundings(
         fleet=fleet,
         policies=policies,
-        store=StoreDoor(store, store_facts, lease_facts, look_into_store),
-        folder_for=lambda found: PolicyFolder(policies) if found is None else FittingFolder(policies, found),
+        store=StoreDoor(store, store_absence, store_facts, lease_facts, look_into_store),
+        folder_for=lambda found: PolicyFolder(policies, found),
         outside=_outside,
         machine=Machine(),
         now=lambda: datetime.now(UTC),
@@ -80,7 +98,7 @@ def surroundings(fleet: Path, policies: Path, store: Path) -> Surroundings:
 
 def _outside(fleet: Fleet) -> Outside:
     from shifter.adapters.prometheus import PrometheusMetrics, PrometheusProbe  # noqa: PLC0415 - as in `serve`
-    from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415 - as in `serve`
+    from shifter.adapters.tencent.api import WRITE_ACTION, ClbApi, permission_for  # noqa: PLC0415 - as in `serve`
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415 - as in `serve`
     from shifter.adapters.tencent.server_clock import TencentClock  # noqa: PLC0415 - as in `serve`
     from shifter.core.splits import Side  # noqa: PLC0415 - as in `serve`
@@ -101,7 +119,7 @@ def _outside(fleet: Fleet) -> Outside:
         for side, source in sources.items()
     )
     tencent = fleet.spec.provider.tencent
-    return Outside(meshes, ClbProvider(ClbApi(tencent)), TencentClock(tencent))
+    return Outside(meshes, ClbProvider(ClbApi(tencent)), TencentClock(tencent), permission_for(WRITE_ACTION))
 
 
 def serve(options: ServeOptions) -> None:
@@ -124,19 +142,20 @@ def _serve(options: ServeOptions) -> None:
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
     from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415
-    from shifter.adapters.sqlite import SqliteLease, SqliteStore  # noqa: PLC0415
+    from shifter.adapters.sqlite.lease import SqliteLease  # noqa: PLC0415
+    from shifter.adapters.sqlite.store import SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
     from shifter.core.splits import Side  # noqa: PLC0415
     from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
-    from shifter.service.fitting_folder import FittingFolder  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415
     from shifter.service.observe import MESH  # noqa: PLC0415
+    from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415
     from shifter.service.tick import Parts  # noqa: PLC0415
 
     fleet = load_fleet(options.fleet)
-    folder = FittingFolder(options.policies, fleet)
+    folder = PolicyFolder(options.policies, fleet)
     told = telemetry.Telemetry(CollectorRegistry(), timedelta(minutes=5))
     # First, since it looks the file through and upgrades it: what is read of it before could be told wrongly.
     lease = SqliteLease(options.store)

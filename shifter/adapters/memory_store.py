@@ -146,7 +146,7 @@ class MemoryStore:
         saved_form.check_request(request)
         saved_form.stamp(at)
         with self._call():
-            saved_form.check_room(request.shift, sum(order.request.shift == request.shift for order in self._open()))
+            saved_form.check_room(request, sum(order.request.shift == request.shift for order in self._open()))
             self._last_order += 1
             order = Order(self._last_order, at, request)
             self._orders[order.id] = _Answered(order)

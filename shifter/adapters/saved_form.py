@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from shifter.core.orders import Order, OrderRequest
+from shifter.core.orders import STOPPING_VERBS, Order, OrderRequest
 from shifter.core.splits import FULL_PERCENT
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
@@ -33,7 +33,7 @@ REASON_LENGTH: Final = 1000
 LONGEST_SPAN: Final = timedelta(days=366)
 """The longest span that an order may name. What a span means is not the store's matter; this is a slip of the hand."""
 
-OPEN_ORDERS_PER_SHIFT: Final = 100
+OPEN_ORDERS_PER_SHIFT: Final = 500
 """Orders of one shift that may wait unanswered; more means that nobody is there to answer."""
 
 
@@ -163,14 +163,15 @@ def check_request(request: OrderRequest) -> None:
         )
 
 
-def check_room(shift: str, waiting: int) -> None:
-    """Check that one more order of a shift may wait.
+def check_room(request: OrderRequest, waiting: int) -> None:
+    """Check that one more order of a shift may wait. Those that stop something find room when others do not.
 
     Raises:
         RefusedError: too many wait already.
     """
-    if waiting >= OPEN_ORDERS_PER_SHIFT:
-        raise RefusedError(f"{waiting} orders for {shift} wait unanswered already; is the service running?")
+    most = OPEN_ORDERS_PER_SHIFT * (2 if request.verb in STOPPING_VERBS else 1)
+    if waiting >= most:
+        raise RefusedError(f"{waiting} orders for {request.shift} wait unanswered already; is the service running?")
 
 
 def check_answerable(order_id: int, order: Order | None) -> Order:

@@ -72,8 +72,12 @@ def server() -> Iterator[Server]:
 
 
 def probe(server: Server, timeout_seconds: float = 5) -> MeshProbe:
+    return probe_at(server.port, timeout_seconds)
+
+
+def probe_at(port: int, timeout_seconds: float) -> MeshProbe:
     settings = {
-        "url": f"http://127.0.0.1:{server.port}",
+        "url": f"http://127.0.0.1:{port}",
         "matchers": {"app": "x"},
         "podMatchers": {"app": 'the "gateway"'},
         "timeout": timedelta(seconds=timeout_seconds),
@@ -156,7 +160,9 @@ def test_an_endpoint_that_is_not_there_or_hangs_is_unavailable_in_time(server: S
     assert time.monotonic() - began < 3
 
 
-def test_an_endpoint_whose_head_never_ends_is_unavailable_in_time() -> None:
+@pytest.fixture
+def trickling() -> Iterator[int]:
+    """The port of a server whose answer's head never ends."""
     over = threading.Event()
 
     def trickle(listening: socket.socket) -> None:
@@ -167,12 +173,23 @@ def test_an_endpoint_whose_head_never_ends_is_unavailable_in_time() -> None:
                 connection.sendall(b"x")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+        listening.settimeout(10)
         thread = threading.Thread(target=trickle, args=(listening,))
         thread.start()
-        with pytest.raises(
-            ProviderUnavailableError, match=rf"the clock of 127\.0\.0\.1:{port}: no whole answer within"
-        ):
-            clock(port, "100ms").server_time()
+        yield listening.getsockname()[1]
         over.set()
         thread.join()
+
+
+def test_an_endpoint_whose_head_never_ends_is_unavailable_in_time(trickling: int) -> None:
+    said = rf"the clock of 127\.0\.0\.1:{trickling}: no whole answer within 0\.3 s"
+
+    with pytest.raises(ProviderUnavailableError, match=said):
+        clock(trickling, "100ms").server_time()
+
+
+def test_a_prometheus_whose_head_never_ends_is_unavailable_in_time(trickling: int) -> None:
+    said = rf"tcm metrics \(http://127\.0\.0\.1:{trickling}/?\): no whole answer within"
+
+    with pytest.raises(MetricsUnavailableError, match=said):
+        probe_at(trickling, 0.1).server_time()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
-from shifter.adapters.sqlite_look import LookingStore, lease_facts, store_facts
+from shifter.adapters.sqlite.lock import lease_facts
+from shifter.adapters.sqlite.look import LookingStore, store_facts
 from shifter.core.orders import OrderRequest, Verb
 from shifter.errors import StoreUnavailableError
 
@@ -159,6 +160,31 @@ def test_who_holds_the_lease_is_told_with_pid_and_since_when(tmp_path: Path) -> 
     assert held.since is not None
     assert abs((held.since - datetime.now(UTC)).total_seconds()) < 60
     assert (lease_facts(path).held, lease_facts(path).pid) == (False, "")
+
+
+def test_a_store_in_use_whose_log_was_removed_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "shifter.db"
+    end = _in_use(path)
+    lease = SqliteLease(path)
+    path.with_name(f"{path.name}-wal").unlink()
+
+    with pytest.raises(StoreUnavailableError, match=r"its log \(shifter\.db-wal\) is gone while a service has it open"):
+        LookingStore(path).load()
+    lease.release()
+    end()
+
+
+def test_a_file_that_was_put_in_the_place_of_the_one_in_use_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "shifter.db"
+    end = _in_use(path)
+    lease = SqliteLease(path)
+    _closed(tmp_path / "other.db")
+    (tmp_path / "other.db").replace(path)
+
+    with pytest.raises(StoreUnavailableError, match="it is not the file any more that a service has open"):
+        store_facts(path)
+    lease.release()
+    end()
 
 
 def test_a_lock_file_that_cannot_be_read_leaves_it_open(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
-from shifter.adapters.sqlite_schema import FILE_VERSION, create_schema, upgrade, version_of
+from shifter.adapters.sqlite.schema import FILE_VERSION, create_schema, upgrade, version_of
 from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import RefusedError, StoreUnavailableError
@@ -30,7 +30,7 @@ FILE_OF_VERSION_1 = Path(__file__).with_name("version_1.sql").read_text(encoding
 # Upgrades copies of a file, and is killed as the n-th statement of the n-th copy's upgrade begins.
 KILLED_AT_EACH = """
 import os, shutil, signal, sqlite3, sys
-from shifter.adapters.sqlite_schema import upgrade
+from shifter.adapters.sqlite.schema import upgrade
 path, steps = sys.argv[1], int(sys.argv[2])
 for step in range(steps):
     shutil.copy(path, f"{path}-{step}")
@@ -134,7 +134,7 @@ def test_after_the_upgrade_the_store_reads_what_was_and_takes_what_is_new(store:
     lease = SqliteLease(path)
 
     after = store.load(), store.reports(), store.history(), store.open_orders(), store.order(1)
-    frozen = FleetState(freeze=Freeze(by="ana", reason="release", at=NOW))
+    frozen = FleetState(freezes=(Freeze(by="ana", reason="release", at=NOW),))
     store.save_fleet(frozen, 0)
     asked = OrderRequest("shop", Verb.PAUSE, "ana", "", share=5, hands_off=timedelta(hours=1), adopt=True)
     order = store.create_order(asked, NOW)

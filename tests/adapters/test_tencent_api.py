@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from shifter.adapters.outside import MOST_LEFT_BEHIND
 from shifter.adapters.tencent.api import ClbApi
 from shifter.core.fleet import Tencent
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
@@ -287,6 +289,24 @@ def test_a_call_whose_answer_drips_is_given_up_as_a_whole(wire: Wire, connect: C
     assert type(failure_of(read, api)) is ProviderUnavailableError
     assert str(failure_of(read, api)) == "DescribeTargets: no whole answer within 0.6 s"
     assert time.monotonic() - began < 3
+
+
+def test_when_too_many_calls_were_left_behind_the_next_is_not_made(wire: Wire, connect: Connect) -> None:
+    wire.drips = threading.Event()
+    clock = Clock()
+    api = connect(wire.port, timeout_ms=200, monotonic=clock.monotonic, sleep=clock.sleep)
+    left, deadline = 0, time.monotonic() + 20
+    with ThreadPoolExecutor(4) as pool:
+        while left < MOST_LEFT_BEHIND:
+            said = [str(each) for each in pool.map(lambda _: failure_of(read, api), range(4))]
+            left += said.count("DescribeTargets: no whole answer within 0.6 s")
+            assert time.monotonic() < deadline
+    sent = len(wire.requests)
+    failure = failure_of(write, api)
+
+    assert type(failure) is ProviderUnavailableError
+    assert str(failure) == f"BatchModifyTargetWeight: {MOST_LEFT_BEHIND} earlier calls have still not ended"
+    assert len(wire.requests) == sent
 
 
 def test_a_connection_that_breaks_after_the_request_leaves_a_write_open(wire: Wire, connect: Connect) -> None:

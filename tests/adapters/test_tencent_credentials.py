@@ -119,6 +119,15 @@ def test_a_file_that_cannot_be_used_is_named_but_not_quoted(
     assert "canar" not in told.replace(str(tmp_path), "")
 
 
+def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1)
+    (tmp_path / "key").unlink()
+    (tmp_path / "key").mkdir()
+
+    with pytest.raises(ProviderRefusedError, match="key cannot be read: Is a directory"):
+        pair(tmp_path).refresh()
+
+
 def test_a_file_that_became_unreadable_is_noticed(tmp_path: Path) -> None:
     write_pair(tmp_path, 1)
     credentials = pair(tmp_path)

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from shifter.adapters.prometheus.promql import AHEAD_SECONDS, selector
 from shifter.adapters.prometheus.transport import Answer, Sample
 from shifter.core.fleet import Datasource
+from shifter.core.text import some
 
 MOST_AHEAD_SECONDS = 5.0
 """Clocks that are kept by NTP agree better. An answer of a clock that is ahead describes the past by as much."""
@@ -90,7 +91,7 @@ def refuse_strangers(answer: Answer, up: AbstractSet[str], counted: AbstractSet[
     """
     if up and counted and not up & counted:
         raise answer.refusal(
-            f"requests are counted for {_some(counted)}, but the pods that are up are {_some(up)}: the label "
+            f"requests are counted for {_pods(counted)}, but the pods that are up are {_pods(up)}: the label "
             f"{label!r} must name the gateway's pod in both (are requests recorded or federated without it?)"
         )
 
@@ -128,6 +129,5 @@ def _set_the_clocks(how: str) -> str:
     return f"Prometheus' clock is {how} shifter's, or shifter's is {other}; set them right"
 
 
-def _some(names: AbstractSet[str]) -> str:
-    shown = ", ".join(sorted(names)[:_PODS_SHOWN])
-    return shown if len(names) <= _PODS_SHOWN else f"{shown} and {len(names) - _PODS_SHOWN} more"
+def _pods(names: AbstractSet[str]) -> str:
+    return some(sorted(names), _PODS_SHOWN)

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests import Response, Session
+from requests.exceptions import SSLError
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -45,6 +46,10 @@ _HINTS = {
     403: "; look at the fleet's bearerTokenFile",
     404: "; is the fleet's url that of a Prometheus?",
 }
+_LET_US_IN = "give it a token that this Prometheus accepts: bearerTokenFile"
+_REMEDIES = {401: _LET_US_IN, 403: _LET_US_IN, 404: "write the address of a Prometheus: url"}
+_ONE_WORD = "write one token into the file, readable for this user, or name another: bearerTokenFile"
+_AUTHORITY = "name the authority of its certificate: caFile; or is it plain http? then mend url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,9 @@ class Answer:
     question: str
     samples: tuple[Sample, ...] = ()
 
-    def refusal(self, text: str) -> MetricsUnavailableError:
-        """Return the error that says why this answer is not believed."""
-        return MetricsUnavailableError(f"{self.question}: {text}")
+    def refusal(self, text: str, remedy: str = "") -> MetricsUnavailableError:
+        """Return the error that says why this answer is not believed; `remedy` names keys of the datasource."""
+        return MetricsUnavailableError(f"{self.question}: {text}", remedy=remedy)
 
 
 class Connection:
@@ -91,6 +96,7 @@ class Connection:
         self._answer_deadline = self._deadline
         session = Session()
         session.trust_env = False
+        self._ca_file = datasource.ca_file
         session.verify = datasource.ca_file or True
         session.hooks["response"] = [self._inspect]
         if datasource.bearer_token_file is not None:
@@ -131,16 +137,23 @@ class Connection:
             rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
         except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
             why = cause_of(error, left_seconds)
-            raise self._answer.refusal(why if why.startswith("no answer") else f"no answer ({why})") from error
+            text = why if why.startswith("no answer") else f"no answer ({why})"
+            raise self._answer.refusal(text, _AUTHORITY if self._unproven(error) else "") from error
         return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
+
+    def _unproven(self, error: Exception) -> bool:
+        """Return whether it is the certificate: it is not believed, or the file of its authority is not there."""
+        return isinstance(error, SSLError) or (self._ca_file is not None and not Path(self._ca_file).exists())
 
     def _token(self, path: str) -> str:
         try:
             token = Path(path).read_text(encoding="ascii").strip()
         except (OSError, UnicodeError) as error:
-            raise self._answer.refusal(f"cannot read the bearer token file {path} ({type(error).__name__})") from error
+            text = f"cannot read the bearer token file {path} ({type(error).__name__})"
+            raise self._answer.refusal(text, _ONE_WORD) from error
         if not token or not token.isprintable():
-            raise self._answer.refusal(f"the bearer token file {path} is empty or holds more than a token")
+            text = f"the bearer token file {path} is empty or holds more than a token"
+            raise self._answer.refusal(text, _ONE_WORD)
         return token
 
     def _inspect(self, response: Response, *_args: object, **_kwargs: object) -> None:
@@ -163,8 +176,8 @@ class Connection:
         envelope = _json_object(response.content)
         if response.status_code != _OK:
             said = _shown(str(envelope.get("error"))) if envelope else _foreign(response)
-            hint = _HINTS.get(response.status_code, "")
-            raise self._answer.refusal(f"answered HTTP {response.status_code}: {said}{hint}")
+            text = f"answered HTTP {response.status_code}: {said}{_HINTS.get(response.status_code, '')}"
+            raise self._answer.refusal(text, _REMEDIES.get(response.status_code, ""))
         if envelope is None:
             raise self._answer.refusal(f"answered no JSON; is that a Prometheus? It begins: {_foreign(response)}")
         complaint = _complaint(envelope)

@@ -5,6 +5,8 @@ codes that say so themselves. Everything else (transport errors, garbage, codes 
 have been*: reading back once too often is cheap, repeating a write blindly is not. For a read the same
 uncertainty is only "no answer". Nothing here retries; that is for whoever keeps the journal.
 
+What mends a refusal follows from its code as well (`_REMEDIES`): nobody beyond this adapter reads codes.
+
 Codes: `tencentcloud/clb/v20180317/errorcodes.py` and the common ones of product document 1140/51177.
 """
 
@@ -17,6 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, BoundedCalls, CrowdedError, OverdueError, cause_of
+from shifter.adapters.tencent.clb_decoding import WRONG_BALANCER
 from shifter.adapters.tencent.credentials import FileCredentials
 from shifter.core.fleet import Tencent
 from shifter.core.text import plain
@@ -34,6 +37,9 @@ _MAX_MESSAGE_CHARACTERS = 300
 
 _CALL_TIMEOUTS = 3
 """A whole call may take so many timeouts: one each to connect, to be sent and to be answered."""
+
+WRITE_ACTION = "BatchModifyTargetWeight"
+STATUS_ACTION = "DescribeTaskStatus"
 
 _CLIENT_NETWORK_ERROR = "ClientNetworkError"
 """What the SDK calls any exception of its HTTP library."""
@@ -98,6 +104,43 @@ _CODES: Mapping[str, Kind] = {
     "ClientParamsError": Kind.REFUSED,
     "InvalidCredential": Kind.REFUSED,
 }
+
+
+_WRONG_KEYS = "compare with CAM's list of keys; is it enabled? then write secretIdFile and secretKeyFile again"
+_WRONG_ADDRESS = "allow this machine's address to the account, in the console's access settings"
+_TOO_MANY_CALLS = "somebody else uses up the account's calls: lower spec.provider.tencent.requestsPerSecond, look again"
+_REMEDIES: Mapping[str, str] = {
+    "AuthFailure": _WRONG_KEYS,
+    "AuthFailure.SignatureExpire": "set this machine's clock by NTP: timedatectl set-ntp true",
+    "AuthFailure.TokenFailure": "renew the temporary key: id, key and token belong together (tokenFile)",
+    "FailedOperation.RateLimitExceeded": _TOO_MANY_CALLS,
+    "InvalidCredential": _WRONG_KEYS,
+    "InvalidParameter.LBIdNotFound": WRONG_BALANCER,
+    "IpInBlacklist": _WRONG_ADDRESS,
+    "IpNotInWhitelist": _WRONG_ADDRESS,
+    "RequestLimitExceeded": _TOO_MANY_CALLS,
+    "ResourceNotFound": WRONG_BALANCER,
+    "UnsupportedRegion": WRONG_BALANCER,
+}
+"""What mends a refusal, by its code or the code's family; what depends on the action as well is in `remedy_of`."""
+
+
+def permission_for(action: str) -> str:
+    """Return what grants a key the permission to call an action: the statement of a CAM policy."""
+    return f'allow it to this key in CAM: {{"effect": "allow", "action": ["clb:{action}"], "resource": ["*"]}}'
+
+
+def remedy_of(action: str, code: str) -> str:
+    """Return what mends a refusal of an action; empty if that is not known.
+
+    That there is no such task is no mistake in a policy.
+    """
+    family = code.split(".", 1)[0]
+    if "UnauthorizedOperation" in code:
+        return permission_for(action)
+    if action == STATUS_ACTION and family == "ResourceNotFound":
+        return ""
+    return _REMEDIES.get(code, _REMEDIES.get(family, ""))
 
 
 def kind_of(code: str) -> Kind:
@@ -240,7 +283,8 @@ class ClbApi:
         if code == _CLIENT_NETWORK_ERROR and error.__context__ is not None:
             why = self._readable(cause_of(error.__context__, self._settings.timeout.total_seconds()))
             if never_sent(error):
-                return ProviderUnavailableError(f"{action}: cannot connect to {self._settings.endpoint}: {why}")
+                text = f"{action}: cannot connect to {self._settings.endpoint}: {why}"
+                return ProviderUnavailableError(text, remedy=reach(self._settings))
             return unknown(f"{action}: {self._settings.endpoint}: {why}")
         request_id = getattr(error, "requestId", None)
         return _error_of(action, code, message, request_id, unknown)
@@ -275,13 +319,18 @@ class ClbApi:
             return self._pacers[action]
 
 
+def reach(settings: Tencent) -> str:
+    """Return what tells whether this machine reaches the API at all."""
+    return f"see whether this machine reaches the endpoint: curl -sI {settings.scheme}://{settings.endpoint}"
+
+
 def _error_of(action: str, code: str, message: str, request_id: object, unknown: type[ShifterError]) -> ShifterError:
     asked = f" (request {request_id})" if request_id else ""
     text = f"{action}: {code}: {message}{asked}"
     match kind_of(code):
         case Kind.REFUSED:
-            return ProviderRefusedError(text)
+            return ProviderRefusedError(text, remedy=remedy_of(action, code))
         case Kind.NOT_DONE:
-            return ProviderUnavailableError(text)
+            return ProviderUnavailableError(text, remedy=remedy_of(action, code))
         case Kind.UNKNOWN:
             return unknown(text)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from shifter.adapters.tencent import clb_decoding as decoding
-from shifter.adapters.tencent.api import ClbApi
+from shifter.adapters.tencent.api import STATUS_ACTION, WRITE_ACTION, ClbApi
 from shifter.core.membership import Server, refuse_bad_weights, view
 from shifter.core.splits import Health, Route, RouteView
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError
@@ -70,16 +70,16 @@ class ClbProvider:
         items = [item for change in changes for item in _items(change)]
         _refuse_too_much(items, changes)
         request = {"LoadBalancerId": balancer, "ModifyList": items}
-        answer = self._api.write(region, "BatchModifyTargetWeight", request, ["RequestId"])
+        answer = self._api.write(region, WRITE_ACTION, request, ["RequestId"])
         return Operation(changes[0].route.domain, str(answer["RequestId"]))
 
     def check(self, operation: Operation) -> OperationState:
         """Ask DescribeTaskStatus; the id of an operation is the RequestId of the call that started it."""
         region = operation.domain.split("/")[1]
-        answer = self._api.read(region, "DescribeTaskStatus", {"TaskId": operation.id}, ["Status"])
+        answer = self._api.read(region, STATUS_ACTION, {"TaskId": operation.id}, ["Status"])
         status = decoding.task_status(answer)
         if status not in _PROGRESS:
-            raise ProviderUnavailableError(f"DescribeTaskStatus: status {status} of {operation.id} means nothing")
+            raise ProviderUnavailableError(f"{STATUS_ACTION}: status {status} of {operation.id} means nothing")
         return OperationState(_PROGRESS[status], str(answer.get("Message") or ""))
 
 

@@ -18,6 +18,9 @@ from shifter.errors import ProviderRefusedError, ProviderUnavailableError
 
 Json: TypeAlias = Mapping[str, Any]
 
+WRONG_BALANCER = "edit spec.traffic.clb of the policy: region and loadBalancer must be those of the console"
+"""What mends a policy whose CLB is not there."""
+
 _TKE_TAGS = ("tke-createdBy-flag", "tke-clusterId", "tke-lb-serviceuuid", "tke-lb-ingress-uuid")
 """How TKE marks a CLB it manages (TKE's Service documentation); any one of them is enough."""
 
@@ -90,7 +93,7 @@ def balancer_refusals(answer: Json, balancer: str) -> tuple[str, ...]:
     """
     found = [one for one in _many(answer, "LoadBalancerSet") if one.get("LoadBalancerId") == balancer]
     if not found:
-        raise ProviderRefusedError(f"there is no load balancer {balancer} in this region")
+        raise ProviderRefusedError(f"there is no load balancer {balancer} in this region", remedy=WRONG_BALANCER)
     return tuple(_balancer_refusals(found[0], balancer))
 
 

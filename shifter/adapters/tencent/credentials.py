@@ -14,6 +14,7 @@ from typing import TypeAlias
 from shifter.errors import ProviderRefusedError
 
 HIDDEN = "***"
+_REMEDY = "write one word into the file, readable for this user: id and key belong together"
 _READS_AT_MOST = 3
 _MAX_BYTES = 16 * 1024
 _Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
@@ -47,7 +48,9 @@ class FileCredentials:
                 if stamp == tuple(_stat(path) for path in self._paths):
                     return
             self._stamp = None
-            raise ProviderRefusedError(f"{self._paths[0]} keeps changing while it is read")
+            raise ProviderRefusedError(
+                f"{self._paths[0]} keeps changing while it is read", remedy="look again: something rewrites it"
+            )
 
     def get_credential_info(self) -> tuple[str, str, str | None]:
         """Return (id, key, token) as last read; the name and the order are the SDK's."""
@@ -80,12 +83,12 @@ def _read(path: Path) -> str:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError:
         # Its message quotes the bytes, so it must not be the cause.
-        raise ProviderRefusedError(f"credential file {path} is not plain text") from None
+        raise ProviderRefusedError(f"credential file {path} is not plain text", remedy=_REMEDY) from None
     if not text or len(text.split()) != 1:
-        raise ProviderRefusedError(f"credential file {path} must hold exactly one word")
+        raise ProviderRefusedError(f"credential file {path} must hold exactly one word", remedy=_REMEDY)
     return text
 
 
 def _unreadable(path: Path, error: OSError) -> ProviderRefusedError:
     reason = os.strerror(error.errno) if error.errno is not None else type(error).__name__
-    return ProviderRefusedError(f"credential file {path} cannot be read: {reason}")
+    return ProviderRefusedError(f"credential file {path} cannot be read: {reason}", remedy=_REMEDY)

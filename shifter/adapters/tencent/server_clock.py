@@ -13,8 +13,12 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError, cause_of
+from shifter.adapters.tencent.api import reach
 from shifter.core.fleet import Tencent
 from shifter.errors import ProviderUnavailableError
+
+SIGNATURE_SECONDS: Final = 300.0
+"""A call whose time is further off is refused (product document 1140/51177)."""
 
 _HALF_A_SECOND: Final = 0.5
 """A Date says whole seconds, cut off; half of one later it is right on average."""
@@ -23,7 +27,9 @@ _ASK_TIMEOUTS: Final = 3
 
 
 class TencentClock:
-    """The clock behind the API's endpoint (implements `ports.RemoteClock`)."""
+    """The clock behind the API's endpoint (implements `ports.ProviderClock`)."""
+
+    tolerance_seconds: Final = SIGNATURE_SECONDS
 
     def __init__(self, settings: Tencent) -> None:
         self._settings = settings
@@ -40,12 +46,15 @@ class TencentClock:
             date = self._calls.run(lambda: self._date(timeout_seconds), _ASK_TIMEOUTS * timeout_seconds)
             return parsedate_to_datetime(date).timestamp() + _HALF_A_SECOND
         except (OSError, HTTPError) as error:  # requests' errors are OSErrors
-            why = cause_of(error, timeout_seconds)
-            raise ProviderUnavailableError(f"the clock of {self._settings.endpoint}: {why}") from error
+            raise self._silent(cause_of(error, timeout_seconds)) from error
         except (OverdueError, CrowdedError) as error:
-            raise ProviderUnavailableError(f"the clock of {self._settings.endpoint}: {error}") from error
+            raise self._silent(str(error)) from error
         except (ValueError, OverflowError) as error:
-            raise ProviderUnavailableError(f"{self._settings.endpoint} answers without a readable Date") from error
+            text = f"{self._settings.endpoint} answers without a readable Date"
+            raise ProviderUnavailableError(text, remedy=reach(self._settings)) from error
+
+    def _silent(self, why: str) -> ProviderUnavailableError:
+        return ProviderUnavailableError(f"the clock of {self._settings.endpoint}: {why}", remedy=reach(self._settings))
 
     def _date(self, timeout_seconds: float) -> str:
         with requests.Session() as session:

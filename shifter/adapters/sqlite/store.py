@@ -1,8 +1,8 @@
-"""The embedded default store: one SQLite file on one machine, for one service and any number of commands.
+"""The store port on one SQLite file, for one service and any number of commands.
 
 WAL, so that a command reads and gives orders while the service holds the file open; `synchronous=FULL`, so
 that an intent is on the disk before the provider is called. One transaction per save: the state, its records
-and its answers are remembered together or not at all. The file itself is `sqlite_file.py`'s matter.
+and its answers are remembered together or not at all. The file itself is `file.py`'s matter.
 
 Not for network file systems: neither SQLite's locks nor `flock` can be relied on there.
 """
@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from shifter.adapters import saved_form
-from shifter.adapters.sqlite_file import SqliteFile
-from shifter.adapters.sqlite_lease import SqliteLease
-from shifter.adapters.sqlite_lock import is_held
-from shifter.adapters.sqlite_mark import Mark
-from shifter.adapters.sqlite_rows import (
+from shifter.adapters.sqlite.file import SqliteFile
+from shifter.adapters.sqlite.mark import Mark
+from shifter.adapters.sqlite.rows import (
     NEW_ORDER,
     append,
     find_order,
@@ -33,14 +31,12 @@ from shifter.adapters.sqlite_rows import (
     row_of_record,
     saved_fleet,
 )
-from shifter.adapters.sqlite_schema import SET_META
+from shifter.adapters.sqlite.schema import SET_META
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import NotFoundError, RefusedError
 from shifter.ports import Saved, SavedFleet
-
-__all__ = ["SqliteLease", "SqliteStore", "is_held"]
 
 _LARGEST: Final = 2**63 - 1
 
@@ -166,7 +162,7 @@ class SqliteStore:
             (waiting,) = connection.execute(
                 "SELECT count(*) FROM orders WHERE shift = ? AND answer IS NULL", (request.shift,)
             ).fetchone()
-            saved_form.check_room(request.shift, waiting)
+            saved_form.check_room(request, waiting)
             ((order_id,),) = connection.execute(NEW_ORDER, row).fetchall()
         return Order(order_id, at, request)
 

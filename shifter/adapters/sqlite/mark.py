@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shifter.adapters.sqlite_lock import real
+from shifter.adapters.sqlite.place import mark_path
 
 _DIGITS: Final = 20
 
@@ -22,8 +22,7 @@ class Mark:
     """The newest record id that was saved at `path`, as far as anybody noted it."""
 
     def __init__(self, path: Path) -> None:
-        store = real(path)
-        self.path = store.with_name(f"{store.name}.mark")
+        self.path = mark_path(path)
 
     def read(self) -> int:
         """Return the id; 0 if there is no note, or none that can be read."""

@@ -1,6 +1,6 @@
 """One SQLite file: how it is opened, checked, upgraded and locked, and its errors in shifter's words.
 
-What is in the tables is `sqlite.py`'s matter, what the tables are `sqlite_schema.py`'s.
+What is in the tables is `store.py`'s matter, what the tables are `schema.py`'s.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import shifter
-from shifter.adapters.sqlite_lock import Identity, file_in_use, identity_of, is_certainly_held, real
-from shifter.adapters.sqlite_schema import APPLICATION_ID, FILE_VERSION, create_schema, upgrade, version_of
+from shifter.adapters.sqlite.lock import lost_to_service
+from shifter.adapters.sqlite.opening import open_to_read, open_to_write
+from shifter.adapters.sqlite.place import Identity, identity_of, index_of, is_whole, log_of, real
+from shifter.adapters.sqlite.schema import APPLICATION_ID, FILE_VERSION, create_schema, upgrade, version_of
+from shifter.core.text import why
 from shifter.errors import RefusedError, StoreUnavailableError
 
 __all__ = ["BUSY_SECONDS", "FILE_VERSION", "TURN_SECONDS", "SqliteFile"]
@@ -30,11 +32,6 @@ TURN_SECONDS: Final = 10.0
 _IMPATIENT_SECONDS: Final = 0.01
 """How long a write waits once one has waited in vain: a tick with many shifts must not wait anew for each of them."""
 
-_STARTING_SECONDS: Final = 2.0
-"""How long a service may be between taking the lease and having its file open."""
-
-_LOOK_SECONDS: Final = 0.05
-
 _MISPLACED: Final = (
     "was replaced or removed while in use; nothing more is written: stop the service (by SIGTERM: what it still has is"
     " folded into the file), put the file that is meant in place, and start it"
@@ -45,12 +42,12 @@ _ACCESS: Final = "make the file, its -wal and -shm and their directory readable 
 _ADVICE: Final = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked (an open `sqlite3`?): let it end what it does",
     sqlite3.SQLITE_LOCKED: "another call is writing; it is tried again",
-    sqlite3.SQLITE_FULL: "free some space on that disk",
+    sqlite3.SQLITE_FULL: "free some space on that disk; a service that is started on it cannot go back by itself",
     sqlite3.SQLITE_IOERR: "look at the disk and at the kernel's log",
     sqlite3.SQLITE_CORRUPT: "it is damaged: stop the service, keep the file, and restore a backup",
     sqlite3.SQLITE_NOTADB: "this is no SQLite file: check the path, or restore a backup",
     sqlite3.SQLITE_READONLY: _ACCESS,
-    sqlite3.SQLITE_CANTOPEN: _ACCESS,
+    sqlite3.SQLITE_CANTOPEN: f"{_ACCESS}, or raise the limit of open files (ulimit -n)",
 }
 
 # What no damage to a page shows: history ends with its counter unless all of it was pruned.
@@ -69,10 +66,12 @@ class SqliteFile:
     Args:
         path: the file; a symbolic link is followed here, once.
         of_lease: this is the file of whoever has just taken the lease, and the first to be opened under it.
+        turn_seconds: how long a call waits for other threads of this process.
     """
 
-    def __init__(self, path: Path, *, of_lease: bool = False) -> None:
+    def __init__(self, path: Path, *, of_lease: bool = False, turn_seconds: float = TURN_SECONDS) -> None:
         self.path = real(path)
+        self._turn_seconds = turn_seconds
         self._of_lease = of_lease
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -178,8 +177,9 @@ class SqliteFile:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for this thread's turn, and translate what goes wrong in it."""
-        if not self._lock.acquire(timeout=TURN_SECONDS):
-            raise StoreUnavailableError(f"state store {self.path}: other calls have kept it for {TURN_SECONDS:g} s")
+        if not self._lock.acquire(timeout=self._turn_seconds):
+            kept = f"other calls have kept it for {self._turn_seconds:g} s"
+            raise StoreUnavailableError(f"state store {self.path}: {kept}")
         try:
             if self._closed:
                 raise StoreUnavailableError(f"state store {self.path} is closed")
@@ -217,34 +217,19 @@ class SqliteFile:
         if self._frozen:
             self._drop()
         if self._connection is None:
-            self._wait_for_service()
+            self._refuse_lost()
             _create_file(self.path)
             self._connection, self._frozen = _connect(self.path)
             self._identity = identity_of(self.path)
         if not self._frozen and not self._beside:
-            beside = {path: identity_of(path) for path in (_log_of(self.path), _index_of(self.path))}
+            beside = {path: identity_of(path) for path in (log_of(self.path), index_of(self.path))}
             self._beside = {path: identity for path, identity in beside.items() if identity is not None}
         return self._connection
 
-    def _wait_for_service(self) -> None:
-        """Refuse to open a file that was replaced, or lost its log, under the service: two logs tear a file apart.
-
-        Whoever holds the lease has the file open, and a file that is open has its log beside it; but for the moment
-        between taking the lease and opening the file, which is waited for.
-        """
-        until = time.monotonic() + _STARTING_SECONDS
-        while not self._of_lease and (gone := self._lost_to_service()):
-            if time.monotonic() > until:
-                raise StoreUnavailableError(f"state store: {gone} {_MISPLACED}")
-            time.sleep(_LOOK_SECONDS)
-
-    def _lost_to_service(self) -> str:
-        """Return what a running service had and that is not in its place any more; empty if all is well."""
-        if file_in_use(self.path) not in {None, identity_of(self.path)}:
-            return str(self.path)
-        if not _log_of(self.path).exists() and is_certainly_held(self.path):
-            return str(_log_of(self.path))
-        return ""
+    def _refuse_lost(self) -> None:
+        """Refuse to open a file that was replaced, or lost its log, under the service: two logs tear a file apart."""
+        if not self._of_lease and (gone := lost_to_service(self.path)):
+            raise StoreUnavailableError(f"state store: {gone} {_MISPLACED}")
 
     def _refuse_other_version(self, connection: sqlite3.Connection) -> None:
         version = version_of(connection)
@@ -301,19 +286,11 @@ def _copied(connection: sqlite3.Connection, path: Path) -> Path:
         finally:
             os.close(descriptor)
     except (sqlite3.Error, OSError) as error:
-        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        cause = why(error)
         raise StoreUnavailableError(
             f"no copy could be made at {copy} before the upgrade: {cause}; the file is as it was: make room for a copy"
         ) from error
     return copy
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
-
-
-def _index_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-shm")
 
 
 def _damage(connection: sqlite3.Connection) -> str:
@@ -353,20 +330,18 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     Returns:
         The connection, and whether it takes the file for one that nobody changes: good for one call.
     """
-    address = path.absolute().as_uri()
     try:
-        return _connect_to(path, f"{address}?mode=rw"), False
+        return _prepared(open_to_write(path, BUSY_SECONDS), path), False
     except sqlite3.OperationalError as error:
-        # A reader needs the log's side files, and may not create them in a read-only directory. Without
-        # a log nobody is writing, and the file alone is the whole truth.
-        alone = not _log_of(path).exists()
-        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} or not alone:
+        # A reader needs the log's side files, and may not create them in a read-only directory.
+        cannot = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+        if not cannot or not is_whole(path):
             raise
-        return _connect_to(path, f"{address}?mode=ro&immutable=1"), True
+        connection, frozen = open_to_read(path, BUSY_SECONDS)
+        return _prepared(connection, path), frozen
 
 
-def _connect_to(path: Path, address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _prepared(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     try:
         _prepare(connection, path)
     except BaseException:

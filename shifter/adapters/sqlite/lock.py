@@ -7,6 +7,7 @@ open, for whoever comes to another file of that name while it runs.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -14,37 +15,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from shifter.adapters.sqlite.place import Identity, identity_of, lock_path, log_of, real
 from shifter.errors import RefusedError, StoreUnavailableError
+from shifter.ports import LeaseFacts
 
 _PID_BYTES: Final = 32
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a disk without room answers."""
 
 _ASKING_SECONDS: Final = 1.0
 """How long a start waits for the lock: whoever asks who holds it holds it, too, for a moment."""
 
 _RETRY_SECONDS: Final = 0.02
 
-Identity = tuple[int, int]
-"""Which file it is, whatever its name: device and inode."""
+_STARTING_SECONDS: Final = 2.0
+"""How long a service may be between taking the lease and having its file open."""
 
-
-def identity_of(path: Path) -> Identity | None:
-    """Return which file a path leads to; None if to none that can be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def real(path: Path) -> Path:
-    """Return where the file itself is: whoever comes by another way (a symbolic link) must meet the same lock."""
-    return Path(os.path.realpath(path))
-
-
-def lock_path(path: Path) -> Path:
-    """Return the lock file of the store at `path`."""
-    store = real(path)
-    return store.with_name(f"{store.name}.lock")
+_LOOK_SECONDS: Final = 0.05
 
 
 def take_lock(path: Path) -> int:
@@ -67,7 +55,8 @@ def take_lock(path: Path) -> int:
             os.close(descriptor)
             raise
     except OSError as error:
-        raise StoreUnavailableError(f"lock file {path}: {error.strerror or error}") from error
+        hint = "; free some space: until it starts nothing goes back by itself" if error.errno in _FULL else ""
+        raise StoreUnavailableError(f"lock file {path}: {error.strerror or error}{hint}") from error
     return descriptor
 
 
@@ -90,9 +79,28 @@ def name_file(descriptor: int, path: Path) -> None:
         os.pwrite(descriptor, "{} {}\n".format(*identity).encode(), _PID_BYTES)
 
 
-def file_in_use(path: Path) -> Identity | None:
+def lost_to_service(path: Path) -> Path | None:
+    """Return what a running service had and that is not in its place any more: the file or its log; None if all is.
+
+    Whoever holds the lease has the file open, and a file that is open has its log beside it; but for the moment
+    between taking the lease and opening the file, which is waited for.
+    """
+    until = time.monotonic() + _STARTING_SECONDS
+    while (lost := _lost(real(path))) and time.monotonic() <= until:
+        time.sleep(_LOOK_SECONDS)
+    return lost
+
+
+def _lost(path: Path) -> Path | None:
+    if _file_in_use(path) not in {None, identity_of(path)}:
+        return path
+    log = log_of(path)
+    return log if not log.exists() and _is_certainly_held(path) else None
+
+
+def _file_in_use(path: Path) -> Identity | None:
     """Return which file the holder of the lock has open; None if nobody holds it, or that cannot be told."""
-    if not is_certainly_held(path):
+    if not _is_certainly_held(path):
         return None
     try:
         device, inode = lock_path(path).read_bytes()[_PID_BYTES:].split()
@@ -103,35 +111,45 @@ def file_in_use(path: Path) -> Identity | None:
 
 def is_held(path: Path) -> bool:
     """Return whether a process holds the lease of the store at `path`; True also where that cannot be told."""
-    return _held(path) is not False
+    return lease_facts(path).held is not False
 
 
-def is_certainly_held(path: Path) -> bool:
-    """Return whether a process holds the lease of the store at `path`; False where that cannot be told."""
-    return _held(path) is True
+def _is_certainly_held(path: Path) -> bool:
+    return lease_facts(path).held is True
 
 
-def _held(path: Path) -> bool | None:
-    """Ask by a shared lock that is let go at once, on the file opened to read: nothing is created or changed."""
+def lease_facts(path: Path) -> LeaseFacts:
+    """Return who holds the lease of the store at `path`. The lock file is opened to read; nothing is created."""
     try:
         descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
-        return False
+        return LeaseFacts(held=False)
     except OSError:  # another user's, perhaps
-        return None
+        return LeaseFacts(held=None)
+    try:
+        pid, since = _owner(descriptor)
+        return LeaseFacts(_is_locked(descriptor), pid if pid.isdecimal() else "", since)
+    except OSError:
+        return LeaseFacts(held=None)
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Ask by a shared lock that is let go with the descriptor: the only question that works across containers."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
     return False
 
 
 def _holder(descriptor: int) -> str:
-    """Return who holds the lock and since when: the pid was written when it was taken, and never after."""
-    pid = os.pread(descriptor, _PID_BYTES, 0).decode("ascii", "replace").strip() or "unknown"
-    since = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-    return f"pid {pid} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+    pid, since = _owner(descriptor)
+    return f"pid {pid or 'unknown'} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def _owner(descriptor: int) -> tuple[str, datetime]:
+    """Return whose pid is in the lock file and since when: it was written when the lock was taken, and never after."""
+    pid = os.pread(descriptor, _PID_BYTES, 0).decode("ascii", "replace").strip()
+    return pid, datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)

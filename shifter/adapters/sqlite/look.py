@@ -8,21 +8,20 @@ for one that nobody changes. (With a log, SQLite may renew the index `-shm` besi
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from shifter.adapters.sqlite import SqliteStore
-from shifter.adapters.sqlite_file import BUSY_SECONDS, FILE_VERSION, SqliteFile
-from shifter.adapters.sqlite_lock import is_certainly_held, lock_path
+from shifter.adapters.sqlite.file import BUSY_SECONDS, FILE_VERSION, SqliteFile
+from shifter.adapters.sqlite.lock import lost_to_service
+from shifter.adapters.sqlite.opening import open_to_read
+from shifter.adapters.sqlite.place import identity_of, real
+from shifter.adapters.sqlite.store import SqliteStore
 from shifter.errors import StoreUnavailableError
-from shifter.ports import LeaseFacts, StoreFacts
+from shifter.ports import StoreFacts
 
 CHECK_SECONDS: Final = 3.0
 """How long a file is looked through for damage."""
@@ -45,31 +44,26 @@ class _LookingFile(SqliteFile):
         if self._frozen:
             self._drop()
         if self._connection is None:
-            self._connection, self._frozen = connect_to_look(self.path)
-            status = self.path.stat()
-            self._identity = status.st_dev, status.st_ino
+            self._connection, self._frozen = _connected(self.path)
+            self._identity = identity_of(self.path)
         return self._connection
 
 
-def connect_to_look(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Open a file to read only.
-
-    Returns:
-        The connection, and whether it takes the file for one that nobody changes: good for one look.
+def _connected(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """Open a file to read only, as `open_to_read`.
 
     Raises:
         sqlite3.Error: it is no database, or cannot be opened.
-        StoreUnavailableError: a service has it open, and its log is gone.
+        StoreUnavailableError: a service has it open, and it was replaced since, or its log is gone.
     """
-    log = path.with_name(f"{path.name}-wal")
-    if not log.exists() and is_certainly_held(path):
+    lost = lost_to_service(path)
+    if lost == real(path):
+        raise StoreUnavailableError(f"state store {path}: it is not the file any more that a service has open")
+    if lost is not None:
         raise StoreUnavailableError(
-            f"state store {path}: its log ({log.name}) is gone while a service has it open; what the file says is old"
+            f"state store {path}: its log ({lost.name}) is gone while a service has it open; what the file says is old"
         )
-    alone = not log.exists() or log.stat().st_size == 0
-    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-    connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    return connection, alone
+    return open_to_read(path, BUSY_SECONDS)
 
 
 def store_facts(path: Path, monotonic: Callable[[], float] = time.monotonic) -> StoreFacts:
@@ -79,7 +73,7 @@ def store_facts(path: Path, monotonic: Callable[[], float] = time.monotonic) -> 
         StoreUnavailableError: it cannot be opened, or is no file of SQLite's.
     """
     try:
-        connection, _ = connect_to_look(path)
+        connection, _ = _connected(path)
         with closing(connection):
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -101,30 +95,3 @@ def _damage(connection: sqlite3.Connection, monotonic: Callable[[], float]) -> s
             return None
         raise
     return "" if said == "ok" else str(said)
-
-
-def lease_facts(path: Path) -> LeaseFacts:
-    """Return who holds the lease of the store at `path`. The lock file is opened to read; nothing is created."""
-    try:
-        descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return LeaseFacts(held=False)
-    except OSError:
-        return LeaseFacts(held=None)
-    try:
-        pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        since = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-        return LeaseFacts(_is_locked(descriptor), pid if pid.isdecimal() else "", since)
-    except OSError:
-        return LeaseFacts(held=None)
-    finally:
-        os.close(descriptor)
-
-
-def _is_locked(descriptor: int) -> bool:
-    """Ask by a shared lock for a moment, like `is_held`: the only question that works across containers."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False

@@ -18,11 +18,12 @@ from typing import Final
 
 import shifter
 from shifter.adapters import saved_form
-from shifter.adapters.sqlite_file import SqliteFile
-from shifter.adapters.sqlite_lock import lock_path, name_file, real, take_lock
-from shifter.adapters.sqlite_mark import Mark
-from shifter.adapters.sqlite_rows import NEW_RECORD, newest_record, replace_fleet, row_of_record, saved_fleet
-from shifter.adapters.sqlite_schema import SET_META
+from shifter.adapters.sqlite.file import SqliteFile
+from shifter.adapters.sqlite.lock import name_file, take_lock
+from shifter.adapters.sqlite.mark import Mark
+from shifter.adapters.sqlite.place import lock_path, real
+from shifter.adapters.sqlite.rows import NEW_RECORD, newest_record, replace_fleet, row_of_record, saved_fleet
+from shifter.adapters.sqlite.schema import SET_META
 from shifter.core.orders import FLEET
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import Freeze
@@ -134,7 +135,7 @@ class SqliteLease:
 
 def _freeze(connection: sqlite3.Connection, why: str, now: datetime) -> None:
     saved = saved_fleet(connection)
-    if saved.state.freeze is None:
-        frozen = saved.state.model_copy(update={"freeze": Freeze(by=SERVICE, reason=why, at=now)})
-        replace_fleet(connection, saved_form.fleet_text(frozen), saved.version)
+    others = tuple(freeze for freeze in saved.state.freezes if freeze.by != SERVICE)
+    frozen = saved.state.model_copy(update={"freezes": (*others, Freeze(by=SERVICE, reason=why, at=now))})
+    replace_fleet(connection, saved_form.fleet_text(frozen), saved.version)
     connection.execute(NEW_RECORD, row_of_record(NewRecord(now, FLEET, What.HOLDS, SERVICE, why)))

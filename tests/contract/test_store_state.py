@@ -1,0 +1,348 @@
+"""What every store must do with the state and the report of a shift."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shifter.core.orders import Verb
+from shifter.core.phases import Phase
+from shifter.core.state import (
+    SCHEMA_VERSION,
+    Approval,
+    Direction,
+    Failure,
+    Intent,
+    Pause,
+    Setback,
+    ShiftState,
+)
+from shifter.errors import (
+    ConflictError,
+    InvariantError,
+    NotFoundError,
+    RefusedError,
+    StoreUnavailableError,
+)
+from shifter.ports import Store
+from tests.contract.stores import (
+    NOW,
+    Subject,
+    a_policy,
+    a_record,
+    a_report,
+    a_request,
+    a_state,
+    an_answer,
+    counts,
+    moments,
+    same_store,
+)
+
+# Version 1 as it is on people's disks; the readers of every later version must take it.
+STATE_OF_VERSION_1 = """{"schema_version":1,"name":"shop","policy":{"apiVersion":"shifter.io/v1alpha1",
+"kind":"ShiftPolicy","metadata":{"name":"shop"},"spec":{"namespace":"shop","namespaces":null,"traffic":{"clb":{
+"region":"ap-guangzhou","loadBalancer":"lb-1","routes":[{"listener":"lbl-1","domain":"shop.example.com","url":"/"}],
+"source":{"port":30080,"ids":[],"ips":[],"tag":null},"target":{"port":31080,"ids":[],"ips":[],"tag":null}}},
+"steps":[5.0,25.0,100.0],"soak":"5m","analysis":{"window":"1m","minRequests":100,"errors":{"maxPercent":1.0,
+"overSourcePercent":0.5},"latency":{"quantile":0.99,"maxMs":500.0,"overSourceRatio":1.5}},"onFailure":"rollback"}},
+"phase":"Shifting",
+"since":"2026-03-04T05:06:07Z","share":5.0,"weights":{"r1":{"a":95,"b":5}},"verified_at":"2026-03-04T05:06:07Z",
+"sequence":3,"attempt":1,"last_order":2,"intent":{"sequence":4,"epoch":2,"direction":"climb","from_share":5.0,
+"to_share":25.0,"reason":"soaked","by":"shifter","created_at":"2026-03-04T05:06:07Z",
+"deadline":"2026-03-04T05:11:07Z","before":{"r1":{"a":95,"b":5}},"weights":{"r1":{"a":75,"b":25}},
+"operations":{"lb-1":"op-9"}},"paused":null,"promotion":{"order_id":2,"by":"ana","reason":"","full":false,"override":false},"overridden":false,
+"failure":null,"setback":{"reason":"throttled","at":"2026-03-04T05:06:07Z","count":2},"holds":["window"]}"""
+
+
+def test_a_store_begins_empty(store: Store) -> None:
+    assert store.load() == {}
+    assert store.reports() == {}
+    assert store.open_orders() == ()
+    assert store.history() == ()
+
+
+def test_saved_state_is_loaded_with_its_version(store: Store) -> None:
+    first = store.save(a_state(share=1), 0)
+    second = store.save(a_state(share=5), first)
+
+    saved = store.load()["shop"]
+
+    assert (first, second) == (1, 2)
+    assert saved.state == a_state(share=5)
+    assert saved.version == second
+
+
+def test_shifts_do_not_touch_each_other(store: Store) -> None:
+    store.save(a_state("a", share=1), 0)
+    store.save(a_state("b", share=2), 0)
+    store.save(a_state("a", share=3), 1)
+
+    loaded = store.load()
+
+    assert {name: (saved.state.share, saved.version) for name, saved in loaded.items()} == {"a": (3, 2), "b": (2, 1)}
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_saving_over_another_version_is_a_conflict(store: Store, expected: int) -> None:
+    store.save(a_state(share=1), 0)
+    store.save(a_state(share=5), 1)
+
+    with pytest.raises(ConflictError, match=f"shop is saved as version 2, not {expected}"):
+        store.save(a_state(share=25), expected)
+
+    assert store.load()["shop"].state.share == 5
+
+
+def test_the_first_save_must_name_version_zero(store: Store) -> None:
+    with pytest.raises(ConflictError):
+        store.save(a_state(), 1)
+
+    assert store.load() == {}
+
+
+def test_state_records_and_answers_are_saved_together(store: Store) -> None:
+    order = store.create_order(a_request(), NOW)
+
+    store.save(a_state(), 0, [a_record("one"), a_record("two")], [an_answer(order.id)])
+
+    assert [record.record.reason for record in store.history()] == ["one", "two"]
+    assert store.open_orders() == ()
+
+
+def test_a_conflict_writes_nothing_at_all(store: Store) -> None:
+    store.save(a_state(share=1), 0)
+    order = store.create_order(a_request(), NOW)
+
+    with pytest.raises(ConflictError):
+        store.save(a_state(share=5), 7, [a_record()], [an_answer(order.id)])
+
+    assert store.load()["shop"].version == 1
+    assert store.history() == ()
+    assert store.open_orders() == (order,)
+
+
+def test_an_answer_to_no_order_writes_nothing_at_all(store: Store) -> None:
+    order = store.create_order(a_request(), NOW)
+
+    with pytest.raises(NotFoundError, match="there is no order 99 to answer"):
+        store.save(a_state(), 0, [a_record()], [an_answer(order.id), an_answer(99)])
+
+    assert store.load() == {}
+    assert store.history() == ()
+    assert store.open_orders() == (order,)
+
+
+def test_of_concurrent_savers_exactly_one_wins(store: Store) -> None:
+    savers = 8
+    store.save(a_state(), 0)
+    start = Barrier(savers)
+
+    def save(number: int) -> bool:
+        start.wait(timeout=10)
+        try:
+            store.save(a_state(share=number), 1, [a_record(str(number))])
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(savers) as pool:
+        won = list(pool.map(save, range(1, savers + 1)))
+
+    winner = won.index(True) + 1
+    assert won.count(True) == 1
+    assert store.load()["shop"].state.share == winner
+    assert [record.record.reason for record in store.history()] == [str(winner)]
+
+
+def test_concurrent_savers_of_several_shifts_leave_no_gap_and_lose_nothing(store: Store) -> None:
+    writers, each = 4, 10
+
+    def save(number: int) -> None:
+        for turn in range(each):
+            store.save(a_state(f"shop-{number}"), turn, [a_record(f"{number}.{turn}")])
+
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(save, range(writers)))
+
+    history = store.history(limit=1000)
+    assert [record.id for record in history] == list(range(1, writers * each + 1))
+    assert len({record.record.reason for record in history}) == writers * each
+
+
+shares = st.floats(0, 100)
+
+
+weights = st.dictionaries(st.text(), st.dictionaries(st.text(), st.integers(0, 100), max_size=3), max_size=3)
+
+
+intents = st.builds(
+    Intent,
+    sequence=counts,
+    epoch=counts,
+    direction=st.sampled_from(Direction),
+    from_share=shares,
+    to_share=shares,
+    reason=st.text(),
+    by=st.text(),
+    promoted=st.booleans(),
+    override=st.booleans(),
+    created_at=moments,
+    deadline=moments,
+    before=weights,
+    weights=weights,
+    operations=st.dictionaries(st.text(), st.text(), max_size=3),
+)
+
+
+durations = st.integers(1, 10**10).map(lambda count: f"{count}ms") | st.sampled_from(["90s", "1h30m", "2d", "0.5s"])
+
+
+policies = st.builds(
+    a_policy,
+    namespace=st.none(),
+    namespaces=st.sampled_from([["shop"], ["shop", "cart"]]),
+    steps=st.lists(st.floats(0, 100, exclude_min=True, exclude_max=True), max_size=5, unique=True).map(
+        lambda below: [*sorted(below), 100]
+    ),
+    soak=durations,
+    analysis=st.fixed_dictionaries(
+        {},
+        optional={
+            "window": durations,
+            "minRequests": st.integers(1, 10**6),
+            "errors": st.just({"maxPercent": 0.1}),
+            "latency": st.none() | st.fixed_dictionaries({"maxMs": st.floats(0.1, 10**6), "quantile": st.just(0.5)}),
+        },
+    ),
+)
+
+
+states = st.builds(
+    ShiftState,
+    name=st.just("shop"),
+    policy=policies,
+    phase=st.sampled_from(Phase),
+    since=moments,
+    share=shares,
+    weights=weights,
+    verified_at=st.none() | moments,
+    sequence=counts,
+    attempt=counts,
+    last_order=counts,
+    intent=st.none() | intents,
+    paused=st.none()
+    | st.builds(Pause, by=st.text(), reason=st.text(), at=moments, hands_off_until=st.none() | moments),
+    approved=st.lists(st.builds(Approval, before=shares, by=st.text(), reason=st.text(), at=moments), max_size=2).map(
+        tuple
+    ),
+    failure=st.none() | st.builds(Failure, reason=st.text(), share=shares, at=moments),
+    overridden=st.booleans(),
+    setback=st.none() | st.builds(Setback, reason=st.text(), at=moments, count=counts),
+    abandoned=st.none() | intents,
+    holds=st.lists(st.text(), max_size=3).map(tuple),
+)
+
+
+@same_store
+@given(state=states)
+def test_every_field_of_a_state_comes_back(store: Store, state: ShiftState) -> None:
+    before = store.load().get("shop")
+
+    store.save(state, before.version if before else 0)
+
+    assert store.load()["shop"].state == state
+
+
+def test_a_state_saved_by_version_1_is_read_and_saved_over(subject: Subject) -> None:
+    subject.plant("shop", STATE_OF_VERSION_1)
+
+    saved = subject.store.load()["shop"]
+    version = subject.store.save(saved.state, saved.version)
+
+    assert saved.state.intent is not None
+    assert saved.state.intent.operations == {"lb-1": "op-9"}
+    assert (saved.state.schema_version, saved.state.approved) == (SCHEMA_VERSION, ())
+    assert version == 2
+    assert subject.store.load()["shop"].state == saved.state
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="one saved state is not understood",
+    does="refuses to start; never writes over it",
+    sees="`saved state of SHIFT is not understood ...; if it is damaged, restore a backup of the store`, exit code 4",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"schema_version": 3, "mood": "good"}, "schema version 3, written by a later shifter; this one knows 2"),
+        ({"schema_version": 2}, "promotion"),
+        ({"mood": 1}, "mood"),
+        ({"share": "much"}, "share"),
+    ],
+)
+def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
+    subject: Subject, change: dict[str, object], says: str
+) -> None:
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | change))
+    store = subject.store
+
+    with pytest.raises(RefusedError, match=says):
+        store.load()
+    with pytest.raises(RefusedError, match=says):
+        store.save(a_state(), 1, [a_record()])
+
+    assert store.history() == ()
+
+
+def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject) -> None:
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 3}))
+    store = subject.store
+
+    store.save(a_state("other"), 0, [a_record()])
+    order = store.create_order(a_request(Verb.ROLLBACK), NOW)
+
+    assert len(store.history()) == 1
+    assert store.open_orders() == (order,)
+
+
+def test_a_state_that_could_not_be_read_back_is_not_written(store: Store) -> None:
+    store.save(a_state(share=5), 0)
+
+    with pytest.raises(InvariantError, match=r"shop could not be read back and is not written: .*share"):
+        store.save(a_state(share=float("nan")), 1)
+
+    assert store.load()["shop"].state.share == 5
+
+
+def test_the_last_report_wins(store: Store) -> None:
+    store.report(a_report("first"))
+    store.report(a_report("last"))
+
+    assert store.reports() == {"shop": a_report("last")}
+
+
+def test_a_report_that_could_not_be_read_back_is_not_kept(store: Store) -> None:
+    store.report(a_report())
+
+    with pytest.raises(InvariantError, match=r"shop could not be read back and is not written: .*wanted"):
+        store.report(a_report(wanted=float("nan")))
+
+    assert store.reports() == {"shop": a_report()}
+
+
+def test_closing_twice_is_harmless_and_ends_the_store(store: Store) -> None:
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.load()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.save(a_state(), 0)
