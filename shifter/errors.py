@@ -14,7 +14,8 @@
     └── InvariantError         our own bug: freeze the shift and say so
 
 Adapters translate foreign errors into these at the edge and keep the cause (`raise ... from error`);
-nothing else in shifter knows an HTTP status or an SDK exception.
+nothing else in shifter knows an HTTP status or an SDK exception. So what would mend a foreign error is known at that
+edge too, and travels with it: `remedy` of ProviderRefusedError, ProviderUnavailableError and MetricsUnavailableError.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from dataclasses import dataclass, field
 
 
 class ShifterError(Exception):
-    """Base of everything shifter raises on purpose; its text is a sentence for a person."""
+    """Base of everything shifter raises on purpose; its text is a sentence for a person.
+
+    `remedy` is the command or edit that mends it, for a person who asks for one; empty where that is not known.
+    """
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -250,6 +250,14 @@ class RemoteClock(Protocol):
         """
 
 
+class ProviderClock(RemoteClock, Protocol):
+    """The provider's clock, which decides whether our calls are believed."""
+
+    @property
+    def tolerance_seconds(self) -> float:
+        """How far off ours may be before every call is refused."""
+
+
 class MeshProbe(RemoteClock, Protocol):
     """What is asked of a mesh's datasource to find out what is wrong with it, as of its own now. Only reads."""
 

@@ -24,15 +24,15 @@ from shifter import API_VERSION, __version__
 from shifter.cli.doctor import report as findings_document
 from shifter.cli.output import SCHEMA_VERSION, stamp
 from shifter.cli.views import order_document, record_document, shift_document, views
-from shifter.core.text import plain
-from shifter.errors import ConfigError, ShifterError
-from shifter.files.documents import raw_bytes
+from shifter.core.aliases import Aliases
+from shifter.core.redaction import redacted, redacted_log, redacted_value, redacted_yaml
+from shifter.core.text import plain, why
+from shifter.errors import ConfigError, ShifterError, StoreUnavailableError
+from shifter.files.documents import raw_bytes, yaml_files_in
 from shifter.ports import Store
 from shifter.service.checkup import versions
 from shifter.service.checkup.examination import examine
-from shifter.service.policy_files import yaml_files_in
-from shifter.service.redaction import Aliases, redacted, redacted_log, redacted_value, redacted_yaml
-from shifter.wiring import look_into_store, surroundings
+from shifter.wiring import look_into_store, store_absence, surroundings
 
 MOST_RECORDS: Final = 2_000
 MOST_POLICIES: Final = 200
@@ -144,12 +144,11 @@ def _platform(store: Path) -> Mapping[str, object]:
 
 def _add_store(contents: _Contents, path: Path) -> None:
     try:
-        there = path.is_file() and path.stat().st_size > 0
-    except (OSError, ValueError) as error:
-        contents.omit("store", f"{path}: {error}")
-        return
-    if not there:
-        contents.omit("store", f"there is none at {path}, or it is empty")
+        absent = store_absence(path)
+    except StoreUnavailableError as error:
+        absent = str(error)
+    if absent:
+        contents.omit("store", absent)
         return
     store = look_into_store(path)
     try:
@@ -210,7 +209,7 @@ def _add_files(contents: _Contents, sources: Sources) -> None:
     try:
         files = yaml_files_in(sources.policies)
     except (OSError, ValueError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        said = why(error)
         contents.omit("policy files", f"{sources.policies}: {said}")
         return
     if len(files) > MOST_POLICIES:
@@ -269,7 +268,7 @@ def _add_log(contents: _Contents, path: Path | None) -> None:
             file.seek(max(0, size - MOST_LOG_BYTES))
             raw = file.read(MOST_LOG_BYTES)
     except (OSError, ValueError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        said = why(error)
         contents.omit("log", f"{path}: {said}")
         return
     lines = raw.decode("utf-8", "replace").split("\n")

@@ -1,14 +1,13 @@
 """Shell completion: the scripts, and the answers to a shell that asks, its own or kubectl's.
 
 A person who presses Tab asked for nothing: whatever goes wrong, the answer is no candidate and no word on stderr.
-So the store is read without pydantic (`adapters/sqlite_names.py`), and command names come from the table in
+So the store is read without pydantic (`wiring.shift_names`), and command names come from the table in
 `main.py` without importing the commands.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,9 +15,8 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from shifter.adapters import sqlite_names
-from shifter.cli import streams
-from shifter.cli.session import COMPLETE_VARIABLE, KUBECTL_PROGRAM, PROGRAM, Session
+from shifter import wiring
+from shifter.cli.session import COMPLETE_VARIABLE, PROGRAM, Session
 
 TAKES_SHIFTS: Final = frozenset({"get", "watch", "pause", "resume", "rollback", "retry"})
 TAKES_A_SHIFT: Final = frozenset({"approve", "describe", "history", "plan", "promote", "reconcile"})
@@ -93,15 +91,6 @@ def _candidates(
     return ShellComplete(root, {"obj": session}, session.program, "").get_completions(list(words), incomplete)
 
 
-def kubectl_complete() -> None:
-    """Entry point of `kubectl_complete-shifter`, which kubectl calls for completion."""
-    from shifter.cli.main import cli  # noqa: PLC0415 - it names this module among its commands
-
-    streams.prepare()
-    for line in answer_kubectl(cli, Session(program=KUBECTL_PROGRAM), sys.argv[1:]):
-        click.echo(line)
-
-
 def shift_names(path: Path, incomplete: str, given: Sequence[str]) -> list[CompletionItem[str]]:
     """Return the shifts in the store that begin like `incomplete`, those already `given` left out."""
     prefix = _PREFIX if incomplete.startswith(_PREFIX) else ""
@@ -109,6 +98,6 @@ def shift_names(path: Path, incomplete: str, given: Sequence[str]) -> list[Compl
     there = {name.removeprefix(_PREFIX) for name in given}
     return [
         CompletionItem(f"{prefix}{name}")
-        for name in sqlite_names.shift_names(path)
+        for name in wiring.shift_names(path)
         if name.startswith(begun) and name not in there and _PLAIN_NAME.fullmatch(name)
     ]

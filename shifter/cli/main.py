@@ -172,3 +172,12 @@ def kubectl_main() -> None:
     """Entry point of `kubectl shifter`: the same commands, under the name that people typed."""
     streams.prepare()
     cli.main(obj=Session(program=KUBECTL_PROGRAM))
+
+
+def kubectl_complete() -> None:
+    """Entry point of `kubectl_complete-shifter`, which kubectl calls for completion."""
+    from shifter.cli.completing import answer_kubectl  # noqa: PLC0415 - for kubectl's questions only
+
+    streams.prepare()
+    for line in answer_kubectl(cli, Session(program=KUBECTL_PROGRAM), sys.argv[1:]):
+        click.echo(line)

@@ -5,17 +5,59 @@ How an order is recorded, confirmed and waited for is the same for all of them a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import timedelta
+from typing import Final
 
 import click
 
+from shifter.cli.amounts import percent
+from shifter.cli.output import ago
+from shifter.cli.params import SHIFT, Span
 from shifter.cli.placing import Wish, asking, confirmed, many, order_options, place, place_for_all
-from shifter.cli.session import SHIFT, Session, Span
+from shifter.cli.session import Session
 from shifter.cli.views import View, split, views
 from shifter.core.orders import FLEET, LONGEST_HANDS_OFF, OrderRequest, Verb
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT, shown
+from shifter.core.state import ShiftState
+from shifter.ports import Store
+
+_OVERRIDDEN: Final = ", whatever the verdict says; from then on nothing goes back by itself until a retry"
+
+
+def _steps(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the steps above the verified share that begin like what was typed."""
+    state = _state_of(context)
+    return [] if state is None else _begun(incomplete, [each for each in state.policy.spec.steps if each > state.share])
+
+
+def _gates(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the gates that nobody has approved and that begin like what was typed."""
+    state = _state_of(context)
+    if state is None:
+        return []
+    approved = {approval.before for approval in state.approved}
+    return _begun(incomplete, [each for each in state.policy.gates if each not in approved])
+
+
+def _begun(incomplete: str, shares: Sequence[float]) -> list[str]:
+    return [shown for share in shares if (shown := f"{share:g}").startswith(incomplete)]
+
+
+def _state_of(context: click.Context) -> ShiftState | None:
+    """Return what is saved of the shift that was typed before the option; None if nothing is."""
+    from shifter.wiring import look_into_store  # noqa: PLC0415 - for the shell's questions only
+
+    # While an option waits for its value click has not told the words apart from it yet: they are what is left.
+    words = [context.params.get("shift"), *context.args]
+    session, name = context.find_object(Session), next((word for word in words if word), None)
+    if session is None or name is None:
+        return None
+    with closing(look_into_store(session.store_path)) as store:
+        saved = store.load().get(SHIFT.convert(name, None, context))
+    return None if saved is None else saved.state
 
 
 @click.command()
@@ -54,9 +96,7 @@ def retry(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
 
 @click.command()
 @click.argument("shift", type=SHIFT)
-@click.option(
-    "--before", type=click.FloatRange(0, FULL_PERCENT, min_open=True), help="Which gate, percent. Default: the next."
-)
+@click.option("--before", type=percent(), shell_complete=_gates, help="Which gate, percent. Default: the next.")
 @order_options
 def approve(session: Session, wish: Wish, shift: str, *, before: float | None) -> int:
     """Let the share pass a gate of its policy (`approvals`). For this attempt only; approving ahead is possible."""
@@ -84,7 +124,7 @@ def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, yes: bool
 @click.command()
 @click.argument("shift", type=SHIFT)
 @confirmed
-@click.option("--to", type=click.FloatRange(0, FULL_PERCENT, min_open=True), help="Go to this step of its policy.")
+@click.option("--to", type=percent(), shell_complete=_steps, help="Go to this step of its policy.")
 @click.option("--full", is_flag=True, help="Go to 100 % at once.")
 @click.option("--override", is_flag=True, help="Go although the verdict fails: for the day TCM dies. Needs --reason.")
 @order_options
@@ -102,8 +142,8 @@ def promote(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("--override needs --full and --reason", context)
     request = OrderRequest("", Verb.PROMOTE, asking(session, wish), wish.reason, full=full, override=override, share=to)
     goal = FULL_PERCENT if full else to
-    act = "promote, whatever the verdict says," if override else "promote"
-    return place(session, wish, (shift,), request, None if goal is None or yes else _plan_to(goal, act))
+    after = _OVERRIDDEN if override else ""
+    return place(session, wish, (shift,), request, None if goal is None or yes else _plan_to(goal, "promote", after))
 
 
 @click.command()
@@ -132,19 +172,29 @@ def freeze(session: Session, wish: Wish) -> int:
 
 
 @click.command()
+@confirmed
 @order_options
-def unfreeze(session: Session, wish: Wish) -> int:
-    """End a freeze. Pauses of single shifts stay."""
-    return place_for_all(session, wish, OrderRequest(FLEET, Verb.UNFREEZE, asking(session, wish), wish.reason))
+def unfreeze(session: Session, wish: Wish, *, yes: bool) -> int:
+    """End a freeze, whoever asked for it. Pauses of single shifts stay."""
+    by = asking(session, wish)
+    request = OrderRequest(FLEET, Verb.UNFREEZE, by, wish.reason)
+    return place_for_all(session, wish, request, None if yes else lambda store: _thaw(session, store, by))
 
 
-def _plan_to(share: float, act: str) -> Callable[[View], str]:
+def _thaw(session: Session, store: Store, by: str) -> str:
+    """Say whose freezes end too; empty if nobody else froze: one's own is nothing to ask about."""
+    others = [freeze for freeze in store.load_fleet().state.freezes if freeze.by != by]
+    said = "; and by ".join(f"{freeze.why} ({ago(freeze.at, session.now())})" for freeze in others)
+    return f"unfreeze all shifts: they are frozen by {said}" if others else ""
+
+
+def _plan_to(share: float, act: str, after: str = "") -> Callable[[View], str]:
     """Return what says a shift's great move in a line; empty for a climb to where the shift is already."""
 
     def plan(view: View) -> str:
         if view.share == share == FULL_PERCENT:
             return ""
-        return f"{act} {view.name}: {split(view)} → {shown(share)}{_namespaces(view)}"
+        return f"{act} {view.name}: {split(view)} → {shown(share)}{_namespaces(view)}{after}"
 
     return plan
 

@@ -129,6 +129,36 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
+def drawn_room(headers: Sequence[str], rows: Sequence[Sequence[str]], column: str, width: int) -> int:
+    """Return how many columns of a drawn table are left for one column, the others being as wide as they like."""
+    at = headers.index(column)
+    others = [max(shown_width(row[index]) for row in [headers, *rows]) for index in range(len(headers)) if index != at]
+    return max(_NARROWEST.get(column, 0), width - sum(others) - _DRAWN_GAP * len(others))
+
+
+def in_lines(text: str, width: int, most: int) -> str:
+    """Return a text broken into at most so many lines of so many columns; one that was cut off ends with `…`."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and shown_width(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines += _folded(word, width)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"{_folded(lines[most - 1], width - 1)[0]}…"]
+    return "\n".join(lines)
+
+
+def _folded(word: str, width: int) -> list[str]:
+    """Return a word in pieces that are no wider than `width` columns, but for a character that is."""
+    pieces = [""]
+    for char in word:
+        if pieces[-1] and shown_width(pieces[-1] + char) > width:
+            pieces.append("")
+        pieces[-1] += char
+    return pieces
+
+
 def narrowest(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return how many columns a drawn table needs at least for no cell to be cut off."""
     widths = [max(shown_width(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
@@ -146,14 +176,17 @@ def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     ]
 
 
-def rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table that rich can print; cells are texts, never markup. Without style: there is no colour to miss."""
+def rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]], whole: str = "") -> Table:
+    """Return a table that rich can print; cells are texts, never markup. Without style: there is no colour to miss.
+
+    `whole` is a column whose cells are in lines already, and none of them is broken.
+    """
     from rich.table import Table  # noqa: PLC0415 - 60 ms that pipes need not pay
     from rich.text import Text  # noqa: PLC0415 - 60 ms that pipes need not pay
 
     table = Table(box=None, pad_edge=False, padding=(0, _DRAWN_GAP, 0, 0), header_style="", caption_style="")
     for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=header not in _NARROWEST)
+        table.add_column(header, overflow="fold", no_wrap=header not in _NARROWEST or header == whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

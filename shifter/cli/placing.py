@@ -11,20 +11,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
 from shifter.cli.exits import CommandError, Exit, say, worst
 from shifter.cli.output import clean
-from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
+from shifter.cli.params import SHIFT, Span
+from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import View, silence, views
 from shifter.core.orders import FLEET, Answer, Order, OrderRequest
 from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _LOOK_SECONDS: Final = 0.5
+
+LONGEST_REASON: Final = 1000
+"""Characters of a reason: a few sentences, not a pasted log. No store takes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,11 @@ def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if not options["wait"] and context.get_parameter_source("timeout") is ParameterSource.COMMANDLINE:
             raise click.UsageError("--timeout is for --wait", context)
         common = {key: options.pop(key) for key in ("reason", "wait", "timeout", "by")}
-        code: int = command(session, Wish(**{**common, "reason": clean(common["reason"])}), **options)
+        reason = clean(common["reason"])
+        if len(reason) > LONGEST_REASON:
+            said = f"--reason is a few sentences, at most {LONGEST_REASON} characters; these are {len(reason)}"
+            raise click.UsageError(said, context)
+        code: int = command(session, Wish(**{**common, "reason": reason}), **options)
         return code
 
     return wished
@@ -61,7 +72,7 @@ def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def many(command: Callable[..., Any]) -> Callable[..., Any]:
     """Let an order name several shifts, or all; the command gets them as `shifts`, empty for all."""
 
-    @click.argument("shifts", nargs=-1, type=SHIFT, metavar="SHIFT...")
+    @click.argument("shifts", nargs=-1, type=SHIFT, metavar="SHIFT...", shell_complete=_names)
     @click.option("--all", "all_", is_flag=True, help="Every shift there is: one order each.")
     @functools.wraps(command)
     def named(*given: Any, shifts: tuple[str, ...], all_: bool, **options: Any) -> int:  # noqa: ANN401 - as above
@@ -71,6 +82,11 @@ def many(command: Callable[..., Any]) -> Callable[..., Any]:
         return code
 
     return named
+
+
+def _names(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Return the shifts that may be named; none beside `--all`."""
+    return [] if context.params.get("all_") else SHIFT.shell_complete(context, param, incomplete)
 
 
 confirmed = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -121,10 +137,24 @@ def place(
     return max(code, _wait(session, store, orders, wish.timeout)) if wish.wait and orders else code
 
 
-def place_for_all(session: Session, wish: Wish, request: OrderRequest) -> int:
-    """Record one order to all shifts together, and wait for its answer if wished; return the exit code."""
+def place_for_all(
+    session: Session, wish: Wish, request: OrderRequest, plan: Callable[[Store], str] | None = None
+) -> int:
+    """Record one order to all shifts together, and wait for its answer if wished; return the exit code.
+
+    Args:
+        session: what the command stands in.
+        wish: what all orders have in common.
+        request: the order.
+        plan: returns what is about to happen, in a line; empty if there is nothing to ask about.
+
+    Raises:
+        CommandError: the person did not confirm.
+    """
     store = session.store()
     _warn_of_silence(session, views(store))
+    if plan is not None and (said := plan(store)):
+        _ask(session, [clean(said)])
     order = store.create_order(request, session.now())
     if wish.wait:
         return _wait(session, store, [order], wish.timeout)

@@ -10,7 +10,8 @@ import click
 from shifter.cli.description import describe_text
 from shifter.cli.exits import say
 from shifter.cli.output import Format, clean, local, span, write_document, write_table
-from shifter.cli.session import SHIFT, Session, pass_session, store_option
+from shifter.cli.params import SHIFT
+from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import (
     View,
     holds,

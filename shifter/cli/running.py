@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
 
 import click
 
 from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import write_table
+from shifter.cli.params import Listen
 from shifter.cli.session import Session, pass_session, store_option
 
-_HIGHEST_PORT: Final = 65535
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
-
-
-class Listen(click.ParamType[tuple[str, int]]):
-    """`host:port`; an IPv6 address in brackets."""
-
-    name = "host:port"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click's
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, int]:
-        """Return host and port; port 0 lets the system choose."""
-        if isinstance(value, tuple):
-            return value
-        host, _, port = str(value).rpartition(":")
-        if not host or not (port.isascii() and port.isdigit()) or int(port) > _HIGHEST_PORT:
-            self.fail(f"{value!r} is not host:port, e.g. 127.0.0.1:8080", param, ctx)
-        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 @click.command()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shifter.cli.exits import CommandError, Exit
+from shifter.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from shifter.ports import Store
 
 
@@ -59,24 +57,18 @@ def open_existing(path: Path) -> Store:
     """Open the store that a service made.
 
     Raises:
-        CommandError: there is none, or an empty file. Making a store of it here would hide a wrong path.
+        CommandError: there is none, or what cannot be one. Making a store of it here would hide a wrong path.
         StoreUnavailableError: it cannot be opened.
     """
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        raise CommandError(Exit.UNREACHABLE, f"there is no store at {path}", _hint()) from None
-    except (OSError, ValueError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise CommandError(Exit.UNREACHABLE, f"the store at {path}: {said}", _hint()) from error
-    if stat.S_ISDIR(found.st_mode):
-        raise CommandError(Exit.UNREACHABLE, f"{path} is a directory, not a store", _hint())
-    # An empty file would be made a database by the first look. What a service began is in the log beside it.
-    if found.st_size == 0 and not path.with_name(f"{path.name}-wal").exists():
-        raise CommandError(Exit.UNREACHABLE, f"{path} is empty: no service has written it", _hint())
-    from shifter.wiring import open_store  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
+    from shifter import wiring  # noqa: PLC0415 - pydantic and SQLite: not for `--help`
 
-    return open_store(path)
+    try:
+        absent = wiring.store_absence(path)
+    except StoreUnavailableError as error:
+        raise CommandError(Exit.UNREACHABLE, str(error), _hint()) from error
+    if absent:
+        raise CommandError(Exit.UNREACHABLE, absent, _hint())
+    return wiring.open_store(path)
 
 
 def is_served(path: Path) -> bool:
@@ -138,40 +130,3 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_use_store,
         help="State file of the service. Default: $SHIFTER_STORE, else $XDG_STATE_HOME/shifter/shifter.db.",
     )(command)
-
-
-class ShiftName(click.ParamType[str]):
-    """A shift's name, bare or as `get -o name` prints it: `shop`, `shift/shop`."""
-
-    name = "shift"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401, ARG002 - as click's
-        """Return the bare name."""
-        return str(value).removeprefix("shift/")
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the names in the store that begin like what was typed; nothing if it cannot be read at once."""
-        from shifter.cli.completing import shift_names  # noqa: PLC0415 - for the shell's questions only
-
-        given = ctx.params.get(param.name or "")
-        return shift_names(ctx.ensure_object(Session).store_path, incomplete, given if isinstance(given, tuple) else ())
-
-
-SHIFT: Final = ShiftName()
-
-
-class Span(click.ParamType[Any]):
-    """A span of time with its unit, such as `60s` or `5m`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click's
-        """Return the span as a `timedelta`."""
-        from pydantic_core import PydanticCustomError  # noqa: PLC0415 - not for `--help`
-
-        from shifter.core.schema import parse_duration  # noqa: PLC0415 - not for `--help`
-
-        try:
-            return parse_duration(value)
-        except PydanticCustomError as error:
-            self.fail(f"{value!r}: {error.message()}", param, ctx)

@@ -41,7 +41,7 @@ class Status:
     silent: str
     served: bool
     orders: tuple[Order, ...]
-    freeze: Freeze | None
+    freezes: tuple[Freeze, ...]
 
     @property
     def pages(self) -> tuple[View, ...]:
@@ -108,7 +108,7 @@ def _look(session: Session) -> Status:
         silent=silence(found, now, served=served),
         served=served,
         orders=tuple(store.open_orders()),
-        freeze=store.load_fleet().state.freeze,
+        freezes=store.load_fleet().state.freezes,
     )
 
 
@@ -124,7 +124,7 @@ def short_line(status: Status) -> str:
     said += [f"{len(status.pages)} PAGE"] if status.pages else []
     said += [f"{len(status.passed_over)} not looked at"] if status.passed_over else []
     said += [f"{len(status.late_orders)} unanswered"] if status.late_orders else []
-    said += ["frozen"] if status.freeze is not None else []
+    said += ["frozen"] if status.freezes else []
     if status.healthy:
         said.insert(0, f"ok {done}/{len(status.found)} done")
     line = f"shifter: {said[0]}"
@@ -141,10 +141,12 @@ def status_text(status: Status) -> Iterator[str]:
     looked = status.looked_at
     last = f"last looked {ago(looked, status.at)}" if looked else "has not looked at any shift yet"
     yield _labelled("service", status.silent or f"runs, {last}")
+    if not status.served:  # of one that hangs the sentence says it
+        yield _labelled("", f"it {last}")
     yield _labelled("shifts", _phases(status.found))
-    if status.freeze is not None:
-        why = f": {status.freeze.reason}" if status.freeze.reason else ""
-        yield _labelled("frozen", f"by {status.freeze.by}, {ago(status.freeze.at, status.at)}{why}")
+    for index, freeze in enumerate(status.freezes):
+        why = f": {freeze.reason}" if freeze.reason else ""
+        yield _labelled("" if index else "frozen", f"by {freeze.by}, {ago(freeze.at, status.at)}{why}")
     waiting = len(status.orders)
     yield _labelled("orders", f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits")
     yield from _section("pages", (_pointed(view, view.report.reason) for view in status.pages))
@@ -154,7 +156,7 @@ def status_text(status: Status) -> Iterator[str]:
 
 
 def _labelled(label: str, text: str) -> str:
-    return clean(f"{label:<{_LABEL_WIDTH}}{clean(text)}")
+    return f"{label:<{_LABEL_WIDTH}}{clean(text)}"
 
 
 def _phases(found: Sequence[View]) -> str:
@@ -184,7 +186,6 @@ def _order(order: Order, now: datetime) -> str:
 def status_document(status: Status) -> dict[str, object]:
     """Return the status as the stable API shows it."""
     counted = Counter(view.report.phase for view in status.found)
-    freeze = status.freeze
     return {
         "healthy": status.healthy,
         "service": {
@@ -195,6 +196,6 @@ def status_document(status: Status) -> dict[str, object]:
         "shifts": {"total": len(status.found), "byPhase": {str(phase): counted[phase] for phase in Phase}},
         "pages": [{"shift": view.name, "reason": view.report.reason} for view in status.pages],
         "notLookedAt": [{"shift": view.name, "since": stamp(view.report.at)} for view in status.passed_over],
-        "frozen": None if freeze is None else {"by": freeze.by, "reason": freeze.reason, "at": stamp(freeze.at)},
+        "frozen": [{"by": each.by, "reason": each.reason, "at": stamp(each.at)} for each in status.freezes],
         "openOrders": [order_document(order) for order in status.orders],
     }

@@ -29,7 +29,7 @@ def prepare() -> None:
             # what a child prints would be written into it.
             descriptor = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
-    sys.stdout = _buffered(sys.stdout)
+    sys.stdout = _remembering(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not (name := codecs.lookup(stream.encoding).name).startswith("utf"):
             # click takes a stream that says `ascii` for misconfigured, and would write UTF-8 to it.
@@ -58,6 +58,23 @@ def output_error() -> OSError | None:
     return _undelivered(sys.stdout)
 
 
+def write_bytes(content: bytes) -> None:
+    """Write what is no text to stdout, at once.
+
+    Raises:
+        OSError: it cannot be delivered.
+    """
+    stream = sys.stdout
+    stream.flush()
+    try:
+        stream.buffer.write(content)
+        stream.buffer.flush()
+    except OSError as error:
+        if isinstance(stream, _Remembering):
+            stream.lost = error
+        raise
+
+
 def quietly(write: Callable[[], object]) -> None:
     """Write to stderr; if nobody can be told there, go on all the same."""
     try:
@@ -76,24 +93,42 @@ def _codec(name: str) -> codecs.CodecInfo | None:
     )
 
 
-def _buffered(stream: TextIO) -> TextIO:
-    """Return a stream that still knows, after a write that failed, that there is something undelivered.
+class _Remembering(io.TextIOWrapper):
+    """A stream that still knows, at the end of a command, that something was not delivered.
 
-    With PYTHONUNBUFFERED the interpreter's own has forgotten. Lines leave at once all the same.
+    A text that is longer than the buffer fails while it is written, is forgotten, and the flush at the end succeeds.
     """
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.RawIOBase):
+
+    lost: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.lost = error
+            raise
+
+
+def _remembering(stream: TextIO) -> TextIO:
+    """Return a stream that remembers what it could not deliver. Lines leave at once where they did before."""
+    if not isinstance(stream, io.TextIOWrapper):
         return stream
-    encoding, errors = stream.encoding, stream.errors
-    return io.TextIOWrapper(io.BufferedWriter(stream.detach()), encoding, errors, line_buffering=True)
+    encoding, errors, lines = stream.encoding, stream.errors, stream.line_buffering
+    buffer = stream.detach()
+    if isinstance(buffer, io.RawIOBase):  # PYTHONUNBUFFERED
+        buffer, lines = io.BufferedWriter(buffer), True
+    return _Remembering(buffer, encoding, errors, line_buffering=lines)
 
 
 def _undelivered(stream: TextIO) -> OSError | None:
+    lost = stream.lost if isinstance(stream, _Remembering) else None
     try:
         stream.flush()
     except OSError as error:
+        lost = lost or error
+    if lost is not None:
         # The interpreter flushes once more at its end, and would complain about what is still in the buffer.
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())
         os.close(nobody)
-        return error
-    return None
+    return lost

@@ -16,18 +16,16 @@ from shifter.cli.output import clean, span, stamp
 from shifter.cli.session import typed
 from shifter.core.analysis import Verdict
 from shifter.core.decision import Kind
-from shifter.core.holds import HoldKind
+from shifter.core.holds import RULES, HoldKind
 from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
 from shifter.core.splits import shown
-from shifter.core.state import Pause, Report, ShiftState
+from shifter.core.state import HoldReport, Pause, Report, ShiftState
 from shifter.core.text import did_you_mean
 from shifter.ports import Store
 
 _RUNBOOK: Final = "see runbook 'shifter is dead'"
-_HINDERS_GOING_BACK: Final = frozenset({HoldKind.PROVIDER, HoldKind.COLD_SOURCE})
-"""A rollback passes every hold, but nobody can write what the cloud does not show, or send traffic to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     if state is not None and state.intent is not None:
         found.append(f"the provider to show {shown(state.intent.to_share)}: {state.intent.reason}")
     if report.phase is Phase.ROLLING_BACK:
-        found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds if hold.kind in _HINDERS_GOING_BACK]
+        found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds if _hinders_going_back(hold)]
         return found or [f"the provider to show {shown(0.0)}"]
     found += [f"{hold.kind} to end: {hold.reason}" for hold in report.holds]
     left = report.soak_seconds - report.soaked_seconds
@@ -160,6 +158,12 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     if report.verdict != Verdict.PASS:
         found.append(f"a verdict of {Verdict.PASS}; it is: {report.verdict}")
     return found or ["the next tick"]
+
+
+def _hinders_going_back(hold: HoldReport) -> bool:
+    """A rollback passes every hold, but nobody can write what the cloud does not show, or send traffic to nobody."""
+    # A report that a later version left may name a kind that this one does not know.
+    return hold.kind in set(HoldKind) and RULES[HoldKind(hold.kind)].hinders_going_back
 
 
 def _a_person(name: str, state: ShiftState | None) -> str:

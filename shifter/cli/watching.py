@@ -1,4 +1,8 @@
-"""`shifter watch`: shifts as they move. Watching changes nothing, and to stop watching stops nothing."""
+"""`shifter watch`: shifts as they move. Watching changes nothing, and to stop watching stops nothing.
+
+Who watches at night must see two things on any terminal: which shift pages, and that nothing new is nothing new. So
+the mark of a page stands beside the name, which is never dropped, and a pipe gets no line for a number that moved.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,9 @@ from typing import Final
 import click
 
 from shifter.cli.exits import CommandError, Exit, say
-from shifter.cli.output import clean, console, narrowest, plain_table, rich_table
-from shifter.cli.session import SHIFT, Session, Span, pass_session, store_option
+from shifter.cli.output import clean, console, drawn_room, in_lines, narrowest, plain_table, rich_table
+from shifter.cli.params import SHIFT, Span
+from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import View, holds, silence, split, step, views
 from shifter.core.phases import Phase
 from shifter.errors import StoreUnavailableError
@@ -25,7 +30,18 @@ _DROPPED: Final = ("HOLDS", "STEP", "VERDICT", "REASON")
 _AROUND_ROWS: Final = 6
 """Lines of a terminal that a table's header, its caption and a row of two lines may need."""
 
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_REASON: Final = "REASON"
+_REASON_LINES: Final = 2
+_PAGES: Final = "! "
+
+_REQUEST_ID = re.compile(
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\(request [^)\s]+\)|\b[0-9a-f]{16,}\b", re.IGNORECASE
+)
+"""What tells one call of a cloud from the next: a UUID, or however else an adapter's sentence names it."""
+
+_NUMBER = re.compile(r"(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?(?:(?:ms|[smhd])(?![a-z]))?)+", re.IGNORECASE)
+"""A number or a span: `7`, `0.25`, `1e+03`, `45s`, `3h5m`."""
+
 _Show = Callable[[list[View], datetime, str], None]
 """Shows the shifts as of a time, and what is wrong with the service if anything is."""
 
@@ -79,7 +95,8 @@ def _follow(
 
 def _cells(view: View) -> list[str]:
     report = view.report
-    row = [view.name, report.phase, split(view), step(view), report.verdict, holds(view), report.reason]
+    name = f"{_PAGES if report.page else ''}{view.name}"
+    row = [name, report.phase, split(view), step(view), report.verdict, holds(view), report.reason]
     return [clean(cell) for cell in row]
 
 
@@ -93,8 +110,10 @@ def _live() -> Iterator[_Show]:
         def show(found: list[View], now: datetime, silent: str) -> None:
             room = max(1, terminal.height - _AROUND_ROWS)
             first = most_urgent(found, room)
-            table = rich_table(*fitting([_cells(view) for view in first], terminal.width))
+            table = rich_table(*drawn_cells([_cells(view) for view in first], terminal.width, room), whole=_REASON)
             table.caption = f"{now.astimezone():%H:%M:%S}  Ctrl-C stops watching, not the migration"
+            if any(view.report.page for view in first):
+                table.caption += f"  {_PAGES}somebody has to look"
             if len(first) < len(found):
                 table.caption = f"and {len(found) - len(first)} more: `get` lists them\n{table.caption}"
             if silent:
@@ -125,24 +144,42 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[
     return headers, cells
 
 
+def drawn_cells(rows: Sequence[Sequence[str]], width: int, room: int) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows that fit a terminal of this width; `room` is how many lines there are for the rows.
+
+    A reason takes at most two lines, and one where there are many shifts: a long sentence must push nobody off.
+    """
+    headers, cells = fitting(rows, width)
+    if _REASON in headers:
+        column, columns = headers.index(_REASON), drawn_room(headers, cells, _REASON, width)
+        most = _REASON_LINES if _REASON_LINES * len(cells) <= room else 1
+        for row in cells:
+            row[column] = in_lines(row[column], columns, most)
+    return headers, cells
+
+
+def essence(text: str) -> str:
+    """Return a sentence without what changes at every look and means nothing new: numbers, spans, ids of requests."""
+    return _NUMBER.sub("#", _REQUEST_ID.sub("#", text))
+
+
 @contextmanager
 def _lines() -> Iterator[_Show]:
-    """Print a shift again only when something other than a number in its reason has changed."""
+    """Print a shift again only when something other than a number or a request's id in its reason has changed."""
     last: dict[str, list[str]] = {}
     told = ""
 
     def show(found: list[View], now: datetime, silent: str) -> None:
         nonlocal told
         # How long it has been silent grows with every look; that it is, is said once.
-        essence_of_silence = _NUMBER.sub("#", silent)
-        if told != essence_of_silence:
-            told = essence_of_silence
+        if told != essence(silent):
+            told = essence(silent)
             say(f"note: {silent or 'the service is back'}")
         for view in found:
             cells = _cells(view)
-            essence = [*cells[:-1], _NUMBER.sub("#", cells[-1])]
-            if last.get(view.name) != essence:
-                last[view.name] = essence
+            kept = [*cells[:-1], essence(cells[-1])]
+            if last.get(view.name) != kept:
+                last[view.name] = kept
                 (line,) = plain_table(cells, [])
                 click.echo(f"{now.astimezone():%H:%M:%S}   {line}")
 

@@ -10,17 +10,32 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shifter.core.fleet import Fleet
+from shifter.core.fleet import Fleet, misfits
 from shifter.core.policy import ShiftPolicy
+from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
 from shifter.files.located_yaml import MAX_BYTES, MAX_PROBLEMS, At, Document, document_of
 from shifter.files.problems import explain
 from shifter.files.rules import Rule
 
-KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet]]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
+POLICY: Final = "ShiftPolicy"
+FLEET: Final = "Fleet"
+KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet]]] = {POLICY: ShiftPolicy, FLEET: Fleet}
 """What a file may be, by what it says of itself."""
 
+SUFFIXES: Final = frozenset({".yaml", ".yml"})
+
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def yaml_files_in(directory: Path) -> tuple[Path, ...]:
+    """Return the YAML files directly in a directory, by name; dotfiles and editors' temporary files left out.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    found = (path for path in directory.iterdir() if path.suffix in SUFFIXES)
+    return tuple(sorted(path for path in found if not path.name.startswith((".", "#", "~"))))
 
 
 def raw_bytes(path: Path) -> bytes:
@@ -34,10 +49,8 @@ def raw_bytes(path: Path) -> bytes:
             raise _cannot_read(path, "not a regular file")
         with path.open("rb") as opened:
             return opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _cannot_read(path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the path
-        raise _cannot_read(path, f"cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # the latter: a NUL in the path
+        raise _cannot_read(path, f"cannot be read: {why(error)}") from error
 
 
 def read_document(path: Path) -> Document:
@@ -82,6 +95,14 @@ def value_of(document: Document, model: type[_Model]) -> _Model:
                 return value
     first, *rest = sorted(problems)
     raise ConfigError(f"{first}{f', and {len(rest)} more' if rest else ''}", (first, *rest))
+
+
+def misfit_problems(document: Document, policy: ShiftPolicy, fleet: Fleet | None) -> tuple[Problem, ...]:
+    """Return what a policy asks that the fleet cannot give, each at its place in the document it was read from.
+
+    Without a fleet: what no fleet of defaults could give.
+    """
+    return tuple(document.problem(each.path, each.reason, rule=Rule.MISFIT) for each in misfits(policy, fleet))
 
 
 def load_policy(path: Path) -> ShiftPolicy:

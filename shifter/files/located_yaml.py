@@ -9,12 +9,13 @@ collected with its place. The loop over events keeps its own stack: no nesting c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 import yaml
 
+from shifter.core.redaction import HIDDEN, gives_away, without_values
 from shifter.errors import Problem
 from shifter.files.complaints import Place, complaint_of, place_of
 from shifter.files.rules import Complaint, Rule
@@ -37,10 +38,11 @@ _LOOKED_AT: Final = 2000
 
 _SHOWN_STEP: Final = 60
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as one
+_LOOKED_ABOVE: Final = 100
+"""So many lines before one are asked whether it is still their value."""
+
 # Words are entered at their beginning only and never given back: a line of a million letters takes no longer than that.
-_SECRET = re.compile(
-    r"""(?<![\w.-])([\w.-]*?(?:key|secret|token|passw)[\w.-]*+)["']?\s*+:[\s"']*+(?=.)""", re.IGNORECASE
-)
+_VALUE_OF = re.compile(r"""(?<![\w.-])([\w.-]++)["']?\s*+[:=][\s"']*+(?=(.[^\s"',;\]}]*+))""")
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 _UNFINISHED = re.compile(r"//[^/\s]*\Z")
 
@@ -105,11 +107,11 @@ def _not_text(file: str, raw: bytes, at: int) -> Problem:
 def hidden(text: str) -> str:
     """Return a line of a file without what nobody may read in a log: a secret written inline, a URL's password.
 
-    What is behind a key that sounds like a secret is cut to the end of the line; the name of a secret's file is none.
+    What is behind a key that sounds like a secret is cut to the end of the line; the path of a secret's file is none.
     """
     shown = text[:_LOOKED_AT]
-    for found in _SECRET.finditer(shown):
-        if not found[1].lower().endswith("file"):
+    for found in _VALUE_OF.finditer(shown):
+        if gives_away(found[1], found[2]):
             return f"{shown[: found.end()]}…"
     shown = _CREDENTIALS.sub("//…@", shown)
     return shown if len(text) <= _LOOKED_AT else _UNFINISHED.sub("//…", shown)
@@ -117,9 +119,21 @@ def hidden(text: str) -> str:
 
 def _problem(file: str, lines: tuple[str, ...], place: Place, path: At, said: Complaint) -> Problem:
     line, column = place
-    source_line = hidden(lines[line - 1])[:_SHOWN_LINE] if 0 < line <= len(lines) else ""
+    source_line = _shown_line(lines, line)[:_SHOWN_LINE] if 0 < line <= len(lines) else ""
     shown = ".".join(_short(str(step)) for step in path)
     return Problem(file, line, column, shown, said.message, said.hint, source_line, said.rule)
+
+
+def _shown_line(lines: Sequence[str], number: int) -> str:
+    """Return line `number` as it may be shown: nothing of it if it goes on with the value of a key above it."""
+    before = (line[:_LOOKED_AT] for line in lines[max(0, number - _LOOKED_ABOVE) : number])
+    *_, last = without_values(before)
+    return last if last.strip() == HIDDEN else hidden(lines[number - 1])
+
+
+def is_secret(path: At, value: object) -> bool:
+    """Return whether what stands at a place is a secret, going by the keys it stands under."""
+    return any(gives_away(step, str(value)) for step in path if isinstance(step, str))
 
 
 def _short(word: str) -> str:
@@ -273,11 +287,15 @@ class _Reading:
             if complaint:
                 self._refuse(place, path or (), complaint)
                 refused = True
-            elif event.style is None and isinstance(value, str) and (warned := surprise(value)):
-                self._surprises.append(_problem(self._file, self._lines, place, path or (), warned))
+            elif event.style is None and isinstance(value, str):
+                self._warn(place, path or (), value)
         if refused and path is not None:
             self._opaque.add(path)
         self._attach(parent, path, value, place)
+
+    def _warn(self, place: Place, path: At, text: str) -> None:
+        if not is_secret(path, text) and (warned := surprise(text)):
+            self._surprises.append(_problem(self._file, self._lines, place, path, warned))
 
     def _path_here(self, parent: _Frame | None) -> At | None:
         if parent is None:
@@ -300,16 +318,17 @@ class _Reading:
 
     def _refuse_decoration(self, event: yaml.NodeEvent, place: tuple[int, int], path: At) -> bool:
         """Refuse aliases, anchors and tags; return whether the value itself is not to be believed."""
+        secret = is_secret(path, "")
         if isinstance(event, yaml.AliasEvent):
-            said = f"the alias *{_short(str(event.anchor))} is refused"
+            said = f"the alias *{'…' if secret else _short(str(event.anchor))} is refused"
             self._refuse(place, path, Complaint(Rule.DECORATION, said, "write the value out"))
             return True
         if event.anchor is not None:
-            said = f"the anchor &{_short(str(event.anchor))} is refused"
+            said = f"the anchor &{'…' if secret else _short(str(event.anchor))} is refused"
             self._refuse(place, path, Complaint(Rule.DECORATION, said, "remove it"))
         tag = getattr(event, "tag", None)
         if tag is not None:
-            said = f"the tag {_short(str(tag))} is refused"
+            said = f"the tag {'…' if secret else _short(str(tag))} is refused"
             self._refuse(place, path, Complaint(Rule.DECORATION, said, "remove it"))
         return tag is not None
 

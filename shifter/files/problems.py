@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from shifter.core.text import closest, did_you_mean
-from shifter.files.located_yaml import At, hidden
+from shifter.files.located_yaml import At, hidden, is_secret
 from shifter.files.rules import Complaint, Rule
 from shifter.files.scalars import lookalike
 from shifter.files.words import example_of
@@ -99,10 +99,11 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> 
     message = _MESSAGES.get(kind) or _PREFIX.sub("should", error["msg"])
     if kind == "string_pattern_mismatch" and (example := example_of(model.__name__, error["loc"])):
         message = f'has not the form of "{example}"'
-    if kind not in _AT_KEY and (found is None or isinstance(found, str | int | float)):
+    tellable = not is_secret(path, found)
+    if tellable and kind not in _AT_KEY and (found is None or isinstance(found, str | int | float)):
         message = f"{message}, found {hidden(json.dumps(found, ensure_ascii=False))[:_SHOWN_VALUE]}"
     rule = _RULES.get(kind) or (Rule.WRONG_TYPE if kind.endswith("_type") else Rule.BAD_VALUE)
-    said = Complaint(rule, message, _hint(error, model))
+    said = Complaint(rule, message, _hint(error, model) if tellable or kind in _AT_KEY else "")
     return Explained(path, said, kind in _AT_KEY or isinstance(part, dict | list))
 
 

@@ -68,7 +68,7 @@ def set_runtime(admin_port: int, values: Mapping[str, str]) -> None:
         connection.request("POST", f"/runtime_modify?{query}")
         response = connection.getresponse()
         answer = response.read().decode(errors="replace")
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise EnvoyControlError(f"the Envoy with admin port {admin_port} did not answer: {error}") from error
     finally:
         connection.close()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -102,17 +105,17 @@ class Folder:
         session = Session(store_path=self.store, now=lambda: NOW)
         return CliRunner().invoke(cli, ["bundle", "-o", str(self.folder / "out.tar.gz"), *line], obj=session)
 
-    def files(self, *line: str) -> dict[str, str]:
+    def files(self, *line: str, code: int = 0) -> dict[str, str]:
         """Make a bundle and return its files by name."""
         ran = self.run(*line)
-        assert ran.exit_code == 0, ran.output
+        assert ran.exit_code == code, ran.output
         return unpacked((self.folder / "out.tar.gz").read_bytes())
 
-    def manifest(self, *line: str) -> Any:  # noqa: ANN401 - a document
-        return json.loads(self.files(*line)["manifest.json"])
+    def manifest(self, *line: str, code: int = 0) -> Any:  # noqa: ANN401 - a document
+        return json.loads(self.files(*line, code=code)["manifest.json"])
 
-    def left_out(self, *line: str) -> dict[str, str]:
-        return {each["what"]: each["why"] for each in self.manifest(*line)["leftOut"]}
+    def left_out(self, *line: str, code: int = 0) -> dict[str, str]:
+        return {each["what"]: each["why"] for each in self.manifest(*line, code=code)["leftOut"]}
 
 
 def unpacked(packed: bytes) -> dict[str, str]:
@@ -345,14 +348,84 @@ def test_what_is_not_there_is_left_out_with_its_reason(here: Folder) -> None:
     pipe = here.folder / "pipe"
     os.mkfifo(pipe)
     none = here.folder / "none"
-    out = here.left_out("--fleet", str(none), "--policies", str(none), "--logs", str(none), "--listen", "127.0.0.1:1")
+    line = ("--fleet", str(none), "--policies", str(none), "--logs", str(none), "--listen", "127.0.0.1:1")
+    out = here.left_out(*line, code=1)
 
-    assert out["store"] == f"there is none at {here.store}, or it is empty"
+    assert out["store"] == f"there is no store at {here.store}"
     assert out["config/fleet.yaml"] == f"{none}: cannot be read: No such file or directory"
     assert out["policy files"] == f"{none}: No such file or directory"
     assert out["log"] == f"{none}: No such file or directory"
     assert "Connection refused" in out["metrics"]
-    assert here.left_out("--force", "--logs", str(pipe))["log"] == f"{pipe}: not a regular file"
+    assert here.left_out("--force", "--logs", str(pipe), code=1)["log"] == f"{pipe}: not a regular file"
+
+
+@pytest.mark.fault(
+    on="people",
+    fault="a support dump of a wrong path, a store, log or service that is not there",
+    does="writes what there is; exit code 1 if that is nothing but facts of the machine",
+    sees="`missing: store: there is no store at ...`, a line for each part",
+    safe_within="at once",
+)
+def test_each_part_that_was_asked_for_and_is_missing_is_said_and_a_bundle_of_nothing_is_an_error(here: Folder) -> None:
+    here.store.unlink()
+    none = here.folder / "none"
+    ran = here.run("--fleet", f"{none}", "--policies", f"{none}", "--logs", f"{none}", "--listen", "127.0.0.1:1")
+    *missing, error, hint = ran.stderr.splitlines()
+
+    assert (ran.exit_code, ran.stdout) == (1, f"{here.folder}/out.tar.gz\n")
+    assert [line.split(": ")[:2] for line in missing] == [
+        ["missing", what] for what in ("store", "config/fleet.yaml", "policy files", "log", "metrics")
+    ]
+    assert (error, hint) == (
+        "error: nothing is in it but facts of this machine",
+        "hint: name --store, --fleet, --policies, --logs or --listen as the service has them",
+    )
+
+
+def test_what_was_not_asked_for_or_was_only_cut_is_not_called_missing(here: Folder) -> None:
+    here.log.write_text("x\n" * bundle_contents.MOST_LOG_BYTES, encoding="utf-8")
+
+    assert "missing" not in here.run().stderr
+    assert "missing" not in here.run("--force", *here.everything).stderr
+    (here.policies / "gone.yaml").symlink_to(here.folder / "none")
+    assert here.run("--force", *here.everything).stderr.startswith("missing: config/policies/gone.yaml: ")
+
+
+def test_to_stdout_it_is_the_bundle_itself_and_no_file_is_left(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here.folder)
+    before = sorted(here.folder.iterdir())
+    ran = here.run("-o", "-")
+
+    assert ran.exit_code == 0
+    assert {"shifts.json", "manifest.json"} <= unpacked(ran.stdout_bytes).keys()
+    assert ran.stderr.endswith("look through them before you send it: save it, and: tar -xzf FILE\n")
+    assert sorted(here.folder.iterdir()) == before
+
+
+def test_a_terminal_gets_no_bundle(here: Folder) -> None:
+    main, other = pty.openpty()
+    line = [sys.executable, "-m", "shifter", "bundle", "-o", "-", "--store", str(here.store)]
+    ran = subprocess.run(line, stdout=other, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
+    os.close(other)
+    os.close(main)
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: a tar.gz is nothing for a terminal: name a file with -o, or send it on\n")
+
+
+def test_a_full_disk_behind_stdout_is_said_as_ever(here: Folder) -> None:
+    line = [sys.executable, "-m", "shifter", "bundle", "-o", "-", "--store", str(here.store)]
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
+
+    assert (ran.returncode, ran.stderr) == (1, "error: stdout: No space left on device\n")
+
+
+@pytest.mark.parametrize(("name", "typed"), [("a b.tar.gz", "'a b.tar.gz'"), ("-x.tar.gz", "./-x.tar.gz")])
+def test_the_hint_can_be_typed_as_it_is(here: Folder, monkeypatch: pytest.MonkeyPatch, name: str, typed: str) -> None:
+    monkeypatch.chdir(here.folder)
+
+    assert here.run(f"-o{name}").stderr.endswith(f": tar -xzf {typed}\n")
 
 
 def test_a_service_that_answers_something_else_has_no_metrics(here: Folder, service: Service) -> None:

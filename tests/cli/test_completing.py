@@ -16,10 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from shifter.adapters.sqlite import SqliteStore
-from shifter.adapters.sqlite_names import shift_names
+from shifter.adapters.sqlite.names import shift_names
 from shifter.cli.completing import TAKES_A_SHIFT, TAKES_SHIFTS, answer_kubectl, answer_shell
 from shifter.cli.main import COMMANDS, cli
-from shifter.cli.session import SHIFT, Session
+from shifter.cli.params import SHIFT
+from shifter.cli.session import Session
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -28,7 +29,7 @@ NAMES = ("cart", "pay", "shop")
 EMPTY = "''"
 """What bash has for a word that is not begun yet."""
 
-HEAVY = ("pydantic", "rich", "yaml", "shifter.core", "shifter.wiring", "shifter.service")
+HEAVY = ("pydantic", "rich", "yaml", "shifter.core.state", "shifter.ports", "shifter.service")
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ def test_as_a_plugin_it_speaks_of_kubectl_shifter(tmp_path: Path) -> None:
 
 
 def test_kubectls_program_prints_the_lines(store: Path) -> None:
-    code = "import sys; sys.argv[1:] = ['get', '']; from shifter.cli.completing import kubectl_complete as it; it()"
+    code = "import sys; sys.argv[1:] = ['get', '']; from shifter.cli.main import kubectl_complete as it; it()"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

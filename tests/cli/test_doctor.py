@@ -370,7 +370,7 @@ def test_an_outside_that_takes_connections_and_says_nothing_is_unreachable_in_ti
 
     assert ran.exit_code == 5
     assert took_seconds < 15  # all at the same time, none longer than its bound
-    assert {"tcm", "istio", f"clb/{REGION}/{BALANCER}", "Tencent"} <= worst(ran).keys()
+    assert {"tcm", "istio", f"clb/{REGION}/{BALANCER}", "provider"} <= worst(ran).keys()
 
 
 def _a(level: Level, group: Group = Group.STORE, *, unreachable: bool = False, untried: bool = False) -> Finding:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from shifter.adapters.sqlite import SqliteStore
+from shifter.cli.completing import answer_kubectl
+from shifter.cli.main import cli
+from shifter.cli.placing import LONGEST_REASON
+from shifter.cli.session import Session
 from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
+from shifter.core.state import Approval, FleetState, Freeze
+from shifter.errors import RefusedError
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -82,7 +90,7 @@ def test_an_order_for_an_unknown_shift_is_not_found_and_not_recorded(world: Worl
         (["promote", "shop", "--full"], "promote shop: tcm 75 · istio 25 → tcm 0 · istio 100 (namespaces: shop, cart)"),
         (
             ["promote", "shop", "--full", "--override", "--reason", "x"],
-            "promote, whatever the verdict says, shop: tcm 75 · istio 25 → tcm 0 · istio 100",
+            ", cart), whatever the verdict says; from then on nothing goes back by itself until a retry\n",
         ),
         (["promote", "shop", "--to", "50"], "promote shop: tcm 75 · istio 25 → tcm 50 · istio 50"),
         (["reconcile", "shop", "--adopt"], "adopt shop: tcm 75 · istio 25 becomes its verified share"),
@@ -99,7 +107,7 @@ class TestGreatMoves:
         ran = world.run(*line)
 
         assert (ran.exit_code, ran.stdout) == (2, "")
-        assert plan in ran.stderr
+        assert plan.rstrip() in ran.stderr
         assert "not confirmed, and there is no terminal to ask\nhint: pass --yes\n" in ran.stderr
         assert _orders(world) == []
 
@@ -375,9 +383,19 @@ def test_ctrl_c_while_waiting_leaves_the_order_recorded(world: World) -> None:
     assert len(_orders(world)) == 1
 
 
+def test_a_reason_may_be_as_long_as_a_store_takes_and_what_is_not_shown_does_not_count(world: World) -> None:
+    world.shift()
+    reason = "x" * LONGEST_REASON
+
+    assert world.run("pause", "shop", "--reason", f"\x1b[31m{reason}\n ").exit_code == 0
+    assert _orders(world) == [OrderRequest("shop", Verb.PAUSE, "ann@desk", reason)]
+    with pytest.raises(RefusedError):
+        world.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann@desk", f"{reason}x"), world.now)
+
+
 def test_a_store_that_refuses_the_order_is_a_refusal(world: World) -> None:
     world.shift()
-    ran = world.run("pause", "shop", "--reason", "x" * 100_000)
+    ran = world.run("pause", "shop", "--by", "x" * 1_000)
 
     assert (ran.exit_code, ran.stdout) == (4, "")
     assert _orders(world) == []
@@ -407,7 +425,14 @@ def test_orders_come_at_the_time_of_the_asking(world: World) -> None:
         (["promote", "shop", "--to", "50", "--full"], "--to or --full, not both"),
         (["promote", "shop", "--to", "0"], "0.0 is not in the range 0<x<=100"),
         (["promote", "shop", "--to", "101"], "101.0 is not in the range 0<x<=100"),
-        (["promote", "shop", "--to", "nan"], "nan"),
+        (["promote", "shop", "--to", "nan", "--yes"], "nan is not a number above 0 and at most 100."),
+        (["promote", "shop", "--to", "inf", "--yes"], "inf is not in the range 0<x<=100"),
+        (["approve", "shop", "--before", "nan"], "nan is not a number above 0 and at most 100."),
+        (
+            ["pause", "shop", "--reason", "x" * 1001],
+            "--reason is a few sentences, at most 1000 characters; these are 1001",
+        ),
+        (["freeze", "--reason", "x" * 100_000], "at most 1000 characters; these are 100000"),
         (["promote", "shop", "--override", "--to", "50", "--reason", "x"], "--override needs --full and --reason"),
         (["approve", "shop", "--before", "0"], "0.0 is not in the range 0<x<=100"),
         (["reconcile", "shop"], "--adopt or --restore, one of the two"),
@@ -465,3 +490,99 @@ def test_freeze_that_nobody_answers_says_so(world: World) -> None:
 
 def test_freeze_names_no_shift(world: World) -> None:
     assert world.run("freeze", "shop").exit_code == 2
+
+
+def _frozen_by(world: World, *people: str) -> None:
+    freezes = tuple(
+        Freeze(by=by, reason=why, at=world.now - timedelta(hours=3))
+        for by, _, why in (each.partition(": ") for each in people)
+    )
+    world.store.save_fleet(FleetState(freezes=freezes), world.store.load_fleet().version)
+
+
+@pytest.mark.fault(
+    on="people",
+    fault="unfreeze what somebody else has frozen",
+    does="asks first, naming who froze and why; `--yes` does not ask",
+    sees="`unfreeze all shifts: they are frozen by bob@desk: campaign (3h ago ...)`",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 1), ("", 130)])
+def test_to_end_somebody_elses_freeze_is_asked_about_with_who_and_why(world: World, typed: str, code: int) -> None:
+    world.can_ask = True
+    _frozen_by(world, "ann@desk: lunch", "bob@desk: campaign", "eve@desk")
+    ran = world.run("unfreeze", typed=typed)
+
+    assert ran.exit_code == code
+    assert ran.stderr.startswith(
+        "unfreeze all shifts: they are frozen by bob@desk: campaign (3h ago (17:00:00 +08:00)); and by eve@desk"
+    )
+    assert len(_orders(world)) == (code == 0)
+
+
+def test_without_a_terminal_somebody_elses_freeze_ends_with_yes_only(world: World) -> None:
+    _frozen_by(world, "bob@desk: campaign")
+    ran = world.run("unfreeze")
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "not confirmed, and there is no terminal to ask\nhint: pass --yes\n" in ran.stderr
+    assert _orders(world) == []
+    assert world.run("unfreeze", "--yes").exit_code == 0
+
+
+def test_to_end_ones_own_freeze_is_not_asked_about(world: World) -> None:
+    _frozen_by(world, "ann@desk: lunch")
+
+    assert (world.run("unfreeze").exit_code, world.run("unfreeze").stderr) == (0, "")
+
+
+def test_what_shifter_froze_by_itself_is_asked_about(world: World) -> None:
+    _frozen_by(world, "shifter: the state file was put back from a backup")
+
+    assert "frozen by shifter: the state file was put back from a backup" in world.run("unfreeze").stderr
+
+
+def _completed(path: Path, *words: str) -> list[str]:
+    """What a shell is offered, without its directive."""
+    return answer_kubectl(cli, Session(store_path=path), words)[:-1]
+
+
+@pytest.fixture
+def file(world: World, tmp_path: Path) -> Path:
+    """The file of a store with a shift at 1 % whose gate before 25 % is approved, and one that is nowhere yet."""
+    path = tmp_path / "shifter.db"
+    kept = SqliteStore(path)
+    world.shift(gates=(25.0, 100.0))
+    approved = (Approval(before=25, by="ann", reason="", at=world.now),)
+    kept.save(world.state(policy=world.store.load()["shop"].state.policy, share=1.0, approved=approved), 0)
+    kept.save(world.state("cart"), 0)
+    kept.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["promote", "shop", "--to", ""], ["25", "100"]),
+        (["promote", "shift/shop", "--to", "2"], ["25"]),
+        (["promote", "cart", "--to", ""], ["1", "25", "100"]),
+        (["approve", "shop", "--before", ""], ["100"]),
+        (["approve", "cart", "--before", ""], []),
+        (["promote", "nope", "--to", ""], []),
+        (["approve", "nope", "--before", ""], []),
+        (["promote", "--to", ""], []),
+        (["promote", "--full", "shop", "--to", ""], ["25", "100"]),
+        (["pause", "--all", ""], []),
+        (["pause", "--reason", "x", ""], ["cart", "shop"]),
+        (["pause", "shop", "--reason", "x", ""], ["cart"]),
+    ],
+)
+def test_a_tab_offers_the_steps_ahead_the_gates_that_are_closed_and_no_name_beside_all(
+    file: Path, words: list[str], offered: list[str]
+) -> None:
+    assert _completed(file, *words) == offered
+
+
+def test_a_tab_without_a_store_offers_nothing(tmp_path: Path) -> None:
+    assert _completed(tmp_path / "none.db", "promote", "shop", "--to", "") == []
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.cli.output import Format, ago, clean, local, plain_table, span, stamp, write_document, write_table
+from shifter.cli.output import (
+    Format,
+    ago,
+    clean,
+    in_lines,
+    local,
+    plain_table,
+    span,
+    stamp,
+    write_document,
+    write_table,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -102,3 +113,23 @@ def test_yaml_reads_back_as_the_same(capsys: pytest.CaptureFixture[str], text: s
     assert yaml.safe_load(capsys.readouterr().out)["text"].encode("utf-16", "surrogatepass") == text.encode(
         "utf-16", "surrogatepass"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "most", "lines"),
+    [
+        ("short", 10, 2, ["short"]),
+        ("", 10, 2, [""]),
+        ("one two three", 7, 2, ["one two", "three"]),
+        ("one two three four", 7, 2, ["one two", "three…"]),
+        ("one two three four", 7, 1, ["one tw…"]),
+        ("abcdefghijklm", 5, 3, ["abcde", "fghij", "klm"]),
+        ("abcdefghijklm", 5, 2, ["abcde", "fghi…"]),
+        ("中文字符", 5, 1, ["中文…"]),
+        ("ab", 1, 1, ["a…"]),
+    ],
+)
+def test_a_text_is_broken_into_so_many_lines_and_what_is_cut_off_is_marked(
+    text: str, width: int, most: int, lines: list[str]
+) -> None:
+    assert in_lines(text, width, most).split("\n") == lines

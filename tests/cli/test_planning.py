@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import Result
 
 from shifter.core.phases import Phase
 from shifter.core.policy import ApprovalGate
@@ -27,8 +30,9 @@ TIMING = {
 
 def _shift(world: World, *, ago: float = 10, state: dict[str, Any] | None = None, **changes: Any) -> None:  # noqa: ANN401 - any field
     """A shift that soaks at 25 % and has told everything."""
-    world.shift(ago=ago, **{**TIMING, "requests_per_second": 400.0, **changes})
-    world.state(**{"share": 25.0, "phase": Phase.SHIFTING, **(state or {})})
+    saved = {"share": 25.0, "phase": Phase.SHIFTING, **(state or {})}
+    world.shift(ago=ago, **{**TIMING, "requests_per_second": 400.0, "written": saved["share"], **changes})
+    world.state(**saved)
 
 
 def _gated(world: World, *gates: float) -> dict[str, Any]:
@@ -45,10 +49,10 @@ def test_a_plan_shows_each_step_when_and_what_it_may_cost(world: World) -> None:
     assert ran.stdout.splitlines()[:6] == [
         "shop: 3 steps, 400 requests/s",
         "",
-        "SPLIT               BEGINS      STAYS   ISTIO   EVIDENCE   AT WORST",
+        "SPLIT               BEGINS      STAYS   ISTIO   SEEN   AT WORST",
         "tcm 99 · istio 1    done",
-        "tcm 75 · istio 25   now         5m      100/s   1s         20221 fail",
-        "tcm 0 · istio 100   +2m 20:02   5m      400/s   0s         80881 fail",
+        "tcm 75 · istio 25   now         2m      100/s   1s     20300 in 203s",
+        "tcm 0 · istio 100   +2m 20:02   5m15s   400/s   1s     81200 in 203s",
     ]
 
 
@@ -57,10 +61,11 @@ def test_a_plan_says_what_its_numbers_mean_and_rest_on(world: World) -> None:
     said = " ".join(world.run("plan", "shop").stdout.split())
 
     assert "stays at least: settle 15s, soak 5m" in said
-    assert "done in 7m at the soonest (2026-11-20 20:07)" in said
+    assert "of the row `now` what is left of it" in said
+    assert "done in 7m15s at the soonest (2026-11-20 20:07)" in said
     assert (
-        "every request to istio fails from the first second of the step; noticed after at most 82 s,"
-        " rolled back within 120 s more" in said
+        "every request to istio fails from the first second of the step; noticed after at most 83 s,"
+        " rolled back within 120 s more; so many fail: ISTIO x the sum of both, rounded up" in said
     )
     assert "assumes every request to istio fails with a 5xx" in said
 
@@ -168,6 +173,137 @@ def test_a_completed_shift_has_no_plan_and_says_so(world: World) -> None:
     assert (found["finished"], found["steps"]) == (None, [])
 
 
+def _rows(ran: Result) -> list[list[str]]:
+    """The rows of a plan's table, cell by cell."""
+    lines = ran.stdout.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("SPLIT")) + 1
+    rows = lines[first : lines.index("", first)]
+    return [re.split(r" {3,}", row) for row in rows]
+
+
+def test_while_somebody_raised_the_share_by_hand_the_row_in_force_is_what_is_live(world: World) -> None:
+    _shift(world, written=60.0)
+    ran = world.run("plan", "shop")
+    found = world.json("plan", "shop")
+
+    assert ran.stdout.splitlines()[1:4] == [
+        "live is tcm 40 · istio 60, not tcm 75 · istio 25 as verified last; the row",
+        "`now` is what is live",
+        "the steps are those after `shifter reconcile shop --adopt`",
+    ]
+    assert _rows(ran) == [
+        ["tcm 99 · istio 1", "done"],
+        ["tcm 75 · istio 25", "done"],
+        ["tcm 40 · istio 60", "now", "5m15s", "240/s", "1s", "48720 in 203s"],
+        ["tcm 0 · istio 100", "+5m15s 20:05", "5m15s", "400/s", "1s", "81200 in 203s"],
+    ]
+    assert [(step["share"], step["place"]) for step in found["steps"]] == [
+        (1, "done"),
+        (25, "done"),
+        (60, "now"),
+        (100, "ahead"),
+    ]
+
+
+def test_while_somebody_lowered_the_share_by_hand_the_row_in_force_is_what_is_live(world: World) -> None:
+    _shift(world, written=10.0)
+
+    assert [row[:2] for row in _rows(world.run("plan", "shop"))] == [
+        ["tcm 99 · istio 1", "done"],
+        ["tcm 90 · istio 10", "now"],
+        ["tcm 75 · istio 25", "+5m15s 20:05"],
+        ["tcm 0 · istio 100", "+10m30s 20:10"],
+    ]
+
+
+def test_a_share_that_was_taken_over_and_is_no_step_has_its_row(world: World) -> None:
+    _shift(world, state={"share": 60.0})
+    ran = world.run("plan", "shop")
+
+    assert "tcm 40 · istio 60 is in force, and no step of the policy: a person had it" in ran.stdout
+    assert _rows(ran)[2:] == [
+        ["tcm 40 · istio 60", "now", "2m", "240/s", "1s", "48720 in 203s"],
+        ["tcm 0 · istio 100", "+2m 20:02", "5m15s", "400/s", "1s", "81200 in 203s"],
+    ]
+
+
+@pytest.mark.parametrize("written", [24.6, 25.4, None])
+def test_a_share_that_whole_weights_meet_about_or_that_nobody_sees_is_the_verified_one(
+    world: World, written: float | None
+) -> None:
+    _shift(world, written=written)
+
+    assert [row[0] for row in _rows(world.run("plan", "shop"))][1] == "tcm 75 · istio 25"
+    assert "live is" not in world.run("plan", "shop").stdout
+
+
+@pytest.mark.parametrize(
+    ("phase", "verified", "live", "why"),
+    [
+        (Phase.WAITING, 0.0, 0.4, "it has not begun: nothing goes back by itself before shifter has written"),
+        (Phase.ROLLED_BACK, 0.0, 60.0, "it was rolled back already: nothing goes back by itself before a retry"),
+        (Phase.COMPLETED, 100.0, 99.8, "it is completed: nothing goes back by itself any more"),
+        (Phase.ROLLING_BACK, 25.0, 60.0, "it is going back already"),
+    ],
+)
+def test_what_is_live_before_the_first_step_and_after_the_last_has_its_row_and_no_way_back(
+    world: World, phase: Phase, verified: float, live: float, why: str
+) -> None:
+    _shift(world, state={"phase": phase, "share": verified}, written=live, failure="errors: 7 %")
+    ran = world.run("plan", "shop")
+    first = _rows(ran)[0]
+
+    assert (first[1:3], first[5]) == (["now", "?"], "?")
+    assert first[0].endswith(f"istio {live:g}")
+    assert f"? at {live:g} %: {why}" in " ".join(ran.stdout.split())
+    assert len(_rows(ran)) == (1 if phase is Phase.COMPLETED else 4)
+    assert ("done in" in " ".join(ran.stdout.split())) == (phase is not Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("rate", [102.58, 1025.83, 0.04, 33.3333])
+def test_whoever_multiplies_what_is_printed_comes_to_what_is_printed(world: World, rate: float) -> None:
+    _shift(world, state={"share": 1.0}, requests_per_second=rate, tick_seconds=1.0, operation_timeout_seconds=7.5)
+    for row in _rows(world.run("plan", "shop")):
+        if len(row) > 2 and row[5] != "?":
+            per_second, (fails, seconds) = float(row[3].removesuffix("/s")), row[5].removesuffix("s").split(" in ")
+
+            assert int(fails) == math.ceil(round(per_second * float(seconds), 6))
+
+
+@pytest.mark.parametrize("soaked", [0.0, 180.0, 299.2])
+def test_what_stays_and_what_is_done_are_the_same_sum(world: World, soaked: float) -> None:
+    _shift(world, soaked_seconds=soaked)
+    found = world.json("plan", "shop")
+
+    assert found["finished"]["inSeconds"] == sum(step["staysSeconds"] or 0 for step in found["steps"])
+
+
+@pytest.mark.fault(
+    on="people",
+    fault="`plan --rps nan`, `inf`, 0, less, or 1e308",
+    does="refuses it and computes nothing",
+    sees="usage error 2: `nan is not a number above 0 and at most 10000000`",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(
+    ("rps", "said"),
+    [
+        ("nan", "nan is not a number above 0 and at most 10000000."),
+        ("inf", "inf is not in the range 0<x<=10000000."),
+        ("1e308", "1e+308 is not in the range 0<x<=10000000."),
+        ("0", "0.0 is not in the range 0<x<=10000000."),
+        ("-1", "-1.0 is not in the range 0<x<=10000000."),
+    ],
+)
+@pytest.mark.parametrize("of", [["shop"], ["-f", str(EXAMPLES / "shop.yaml")]])
+def test_a_rate_that_is_none_is_a_usage_error(world: World, of: list[str], rps: str, said: str) -> None:
+    _shift(world)
+    ran = world.run("plan", *of, f"--rps={rps}")
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr == f"error: Invalid value for '--rps': {said}\nhint: see `cli plan --help`\n"
+
+
 def test_a_write_under_way_is_the_step_that_the_shift_is_on_and_nothing_of_it_has_soaked(world: World) -> None:
     intent = Intent(
         sequence=3,
@@ -186,7 +322,7 @@ def test_a_write_under_way_is_the_step_that_the_shift_is_on_and_nothing_of_it_ha
     found = world.json("plan", "shop")
 
     assert [step["place"] for step in found["steps"]] == ["done", "done", "now"]
-    assert found["finished"] == {"inSeconds": 300.0, "at": "2026-11-20T12:05:00.000Z"}
+    assert found["finished"] == {"inSeconds": 315.0, "at": "2026-11-20T12:05:15.000Z"}
 
 
 def test_json_has_the_numbers_and_what_they_rest_on(world: World) -> None:
@@ -203,9 +339,9 @@ def test_json_has_the_numbers_and_what_they_rest_on(world: World) -> None:
         "gates": [],
         "staysSeconds": 315.0,
         "targetRequestsPerSecond": 400.0,
-        "evidenceSeconds": 0.2,
-        "noticedSeconds": 82.2,
-        "failedRequests": 80881.0,
+        "evidenceSeconds": 1.0,
+        "noticedSeconds": 83.0,
+        "failedRequests": 81200.0,
         "begins": {"inSeconds": 120.0, "at": "2026-11-20T12:02:00.000Z"},
         "unknown": {},
     }
@@ -223,14 +359,14 @@ def test_a_file_is_planned_before_there_is_a_shift(world: World) -> None:
 
     assert (ran.exit_code, ran.stderr, world.opened) == (0, "", [])
     assert ran.stdout.splitlines()[0] == "shop: 7 steps, 500 requests/s"
-    assert "tcm 95 · istio 5    +5m 20:05    5m      25/s    4s         5056 fail" in ran.stdout
+    assert "tcm 95 · istio 5    +5m15s 20:05    5m15s   25/s    4s     5200 in 208s" in ran.stdout
 
 
 def test_too_little_traffic_for_a_step_shows_before_it_is_taken(world: World) -> None:
-    ran = world.run("plan", "-f", str(EXAMPLES / "shop.yaml"), "--rps", "50")
+    ran = world.run("plan", "-f", str(EXAMPLES / "shop.yaml"), "--rps", "20")
     said = " ".join(ran.stdout.split())
 
-    assert "? from 1 % on: the window of 60 s holds about 22.5 requests to istio, and 100 are needed to judge" in said
+    assert "? from 1 % on: the window of 300 s holds about 57 requests to istio, and 100 are needed to judge" in said
     assert "done in" not in said
 
 

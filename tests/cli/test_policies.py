@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shifter.cli.main import cli
-from shifter.cli.policies import lint_files, problem_lines
+from shifter.cli.policies import problem_lines
 from shifter.errors import Problem
+from shifter.files.lint import lint_files
 
 EXAMPLES = Path(__file__).parents[2] / "policies"
 SHOP = (EXAMPLES / "shop.yaml").read_text(encoding="utf-8")
@@ -359,3 +360,51 @@ def test_a_slip_of_the_hand_is_shown_with_its_line_and_a_caret(
     assert lines[0].startswith(f"{tmp_path / 'a.yaml'}:")
     assert said in lines[0]
     assert lines[2].strip(" |") == "^"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pwd: hunter2",
+        "credentials: hunter2",
+        "authorization: Bearer hunter2",
+        "'cookie' : a=hunter2",
+        "tls.key: hunter2",
+        "secretKeyFile: hunter2",
+        "token: &hunter2 x",
+        "token: *hunter2",
+        "token: !hunter2 x",
+        "pwd: 'hunter2",
+        "soak: 'pwd: hunter2'",
+        "password:\n    - hunter2: [",
+        "password: |\n      hunter2\n     hunter2",
+        "password:\n    hunter2: hunter2: x",
+        "x: {a: 1, passwords: [hunter2, 2026-01-02",
+    ],
+)
+@pytest.mark.parametrize("output", ["text", "json", "sarif"])
+def test_what_sounds_like_a_secret_is_never_shown(tmp_path: Path, line: str, output: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"{SHOP}  {line}\n")
+    ran = _lint(tmp_path, "-o", output)
+
+    assert ran.exit_code == 2
+    assert "a.yaml" in ran.stdout
+    assert "hunter2" not in ran.output
+
+
+def test_a_word_that_other_readers_take_otherwise_is_not_told_if_it_is_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{SHOP}  pwd: 0o777\n  kept: 1_000\n")
+    ran = _lint(tmp_path, "-o", "json")
+
+    assert "1_000" in ran.stdout
+    assert "0o777" not in ran.stdout
+
+
+def test_of_a_fleets_key_that_names_a_secret_what_was_typed_is_not_told(tmp_path: Path) -> None:
+    text = (EXAMPLES / "fleet.yaml").read_text()
+    begin = text.index("secretKeyFile:")
+    (tmp_path / "fleet.yaml").write_text(f"{text[:begin]}secretKeyFile: 271828 #{text[begin:]}")
+    ran = _lint(tmp_path)
+
+    assert "spec.provider.tencent.secretKeyFile should be a text\n" in ran.stdout
+    assert "271828" not in ran.output

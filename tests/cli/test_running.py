@@ -8,10 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shifter.cli.main import cli
-from shifter.cli.running import Listen
+from shifter.cli.params import Listen
 from shifter.cli.session import Session
-from shifter.files.documents import load_fleet
-from shifter.service.fitting_folder import FittingFolder
 
 EXAMPLES = Path(__file__).parents[2] / "policies"
 
@@ -51,23 +49,6 @@ def test_run_refuses_a_policy_given_as_the_fleet_with_that_one_error(tmp_path: P
     assert ran.exit_code == 2
     assert ran.stderr.count("error: ") == 1
     assert "kind should be 'Fleet', found \"ShiftPolicy\"" in ran.stderr
-
-
-def test_a_policy_that_asks_what_the_fleet_cannot_give_is_not_accepted_and_an_edit_to_it_neither(
-    tmp_path: Path,
-) -> None:
-    good = (EXAMPLES / "shop.yaml").read_text(encoding="utf-8")
-    shop = tmp_path / "shop.yaml"
-    shop.write_text(good.replace("maxMs: 500", "maxMs: 700000"))
-    folder = FittingFolder(tmp_path, load_fleet(EXAMPLES / "fleet.yaml"))
-    before = folder.reload()
-    shop.write_text(good)
-    mended = folder.reload()
-
-    assert before.stale == {"shop"}
-    assert [(each.file, each.path) for each in before.problems] == [(str(shop), "spec.analysis.latency.maxMs")]
-    assert before.problems[0].line > 0
-    assert (mended.stale, mended.problems) == (frozenset(), ())
 
 
 @pytest.mark.parametrize(

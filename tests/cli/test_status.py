@@ -24,9 +24,10 @@ def _order(world: World, ago: float) -> None:
     world.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann@desk", "lunch"), world.now - timedelta(seconds=ago))
 
 
-def _freeze(world: World) -> None:
-    freeze = Freeze(by="bob@desk", reason="campaign", at=world.now - timedelta(hours=3))
-    world.store.save_fleet(FleetState(freeze=freeze), 0)
+def _freeze(world: World, *others: str) -> None:
+    freezes = [Freeze(by="bob@desk", reason="campaign", at=world.now - timedelta(hours=3))]
+    freezes += [Freeze(by=by, reason="", at=world.now) for by in others]
+    world.store.save_fleet(FleetState(freezes=tuple(freezes)), 0)
 
 
 def test_all_is_well_is_said_with_exit_code_0(world: World) -> None:
@@ -108,6 +109,35 @@ def test_a_freeze_is_somebodys_wish_and_healthy(world: World) -> None:
     assert world.run("status", "--short").stdout == "shifter: ok 0/1 done, 1 shifting, frozen\n"
 
 
+def test_everybody_who_froze_is_named(world: World) -> None:
+    world.shift()
+    _freeze(world, "eve@desk", "shifter")
+    ran = world.run("status")
+
+    assert ran.stdout.splitlines()[4:7] == [
+        "frozen    by bob@desk, 3h ago (17:00:00 +08:00): campaign",
+        "          by eve@desk, 0s ago (20:00:00 +08:00)",
+        "          by shifter, 0s ago (20:00:00 +08:00)",
+    ]
+    assert [each["by"] for each in world.json("status")["frozen"]] == ["bob@desk", "eve@desk", "shifter"]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "since"),
+    [
+        (True, "          it last looked 3h ago (17:00:00 +08:00)"),
+        (False, "          it has not looked at any shift yet"),
+    ],
+)
+def test_of_a_dead_service_it_is_said_since_when(world: World, since: str, *, shifts: bool) -> None:
+    if shifts:
+        world.shift(ago=3 * 3600)
+        world.shift("cart", ago=4 * 3600)
+    world.served = False
+
+    assert world.run("status").stdout.splitlines()[3] == since
+
+
 def test_json_has_everything_and_yaml_says_the_same(world: World) -> None:
     world.shift(page=True)
     world.shift("cart", ago=600)
@@ -123,7 +153,7 @@ def test_json_has_everything_and_yaml_says_the_same(world: World) -> None:
     }
     assert found["pages"] == [{"shift": "shop", "reason": "soaking at tcm 75 · istio 25: 180 of 300 s of evidence"}]
     assert found["notLookedAt"] == [{"shift": "cart", "since": "2026-11-20T11:50:00.000Z"}]
-    assert found["frozen"] == {"by": "bob@desk", "reason": "campaign", "at": "2026-11-20T09:00:00.000Z"}
+    assert found["frozen"] == [{"by": "bob@desk", "reason": "campaign", "at": "2026-11-20T09:00:00.000Z"}]
     assert [order["verb"] for order in found["openOrders"]] == ["pause"]
     assert yaml.safe_load(world.run("status", "-o", "yaml").stdout) == found
 
@@ -136,7 +166,7 @@ def test_json_of_a_dead_service_says_so(world: World) -> None:
     assert ran.exit_code == 6
     assert (found["healthy"], found["service"]["running"], found["service"]["lastLookedAt"]) == (False, False, None)
     assert found["service"]["problem"].startswith("no service runs")
-    assert found["frozen"] is None
+    assert found["frozen"] == []
 
 
 @pytest.mark.parametrize(

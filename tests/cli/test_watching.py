@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from shifter.cli.views import views
-from shifter.cli.watching import fitting, most_urgent
+from shifter.cli.watching import drawn_cells, fitting, most_urgent
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -130,3 +132,118 @@ def test_as_many_shifts_as_fit_are_kept_in_their_order(world: World) -> None:
 
     assert [view.name for view in most_urgent(found, 2)] == ["a", "c"]
     assert [view.name for view in most_urgent(found, 9)] == ["a", "b", "c", "d"]
+
+
+LONG_REASON = "holding: provider: DescribeTargets: InternalError: " + "the cloud is not well today, " * 15
+
+
+@pytest.mark.parametrize("columns", [200, 80, 60, 40, 36])
+def test_on_every_width_the_mark_of_who_pages_stays_beside_the_name(
+    world: World, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    world.shift()
+    world.shift("cart", page=True, reason=LONG_REASON)
+    world.terminal = True
+    lines = world.run("watch", "--for", "1s").stdout.splitlines()
+
+    assert any(line.startswith("! cart ") for line in lines)
+    assert any(line.startswith("shop ") for line in lines)
+    assert "! somebody has to look" in " ".join(" ".join(lines).split())
+
+
+def test_where_nobody_pages_nothing_is_marked(world: World) -> None:
+    world.shift()
+    for world.terminal in (False, True):
+        assert "!" not in world.run("watch", "--for", "1s").stdout
+
+
+def test_in_a_pipe_too_who_pages_is_marked_and_that_is_a_change(world: World) -> None:
+    world.shift()
+
+    def page() -> None:
+        world.shift(page=True)
+
+    world.meanwhile = page
+    lines = world.run("watch", "--for", "5s").stdout.splitlines()
+
+    assert [line.split("   ")[1] for line in lines] == ["shop", "! shop"]
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_a_long_reason_takes_at_most_two_lines(world: World, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    world.shift("a-very-long-name-of-a-shift")
+    world.shift(page=True, reason=LONG_REASON)
+    world.terminal = True
+    lines = [line.rstrip() for line in world.run("watch", "--for", "1s").stdout.splitlines()]
+    begin = next(index for index, line in enumerate(lines) if line.startswith("! shop"))
+
+    assert "Shifting" in lines[begin]
+    assert lines[begin + 1].endswith("…")
+    assert lines[begin + 1].startswith(" " * 30)
+    assert not lines[begin + 2].startswith(" " * 30) or "Ctrl-C" in lines[begin + 2]
+    assert max(len(line) for line in lines) <= columns
+
+
+def test_of_many_shifts_each_reason_takes_one_line_so_that_all_have_room() -> None:
+    row = ["shop", "Shifting", "tcm 75 · istio 25", "2/7", "pass", "-", LONG_REASON]
+    few, many = drawn_cells([row] * 9, 80, 18)[1], drawn_cells([row] * 10, 80, 18)[1]
+
+    assert {cells[-1].count("\n") for cells in few} == {1}
+    assert {cells[-1].count("\n") for cells in many} == {0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "holding: provider: InternalError (request 0b7c81f2-7a7e-4c55-9a0c-d5d9c3b6a1e0)",
+            "holding: provider: InternalError (request f3d1aa00-1b2c-4d5e-8f90-a1b2c3d4e5f6)",
+        ),
+        ("holding: provider: InternalError (request abc-x)", "holding: provider: InternalError (request abd-y)"),
+        ("RequestId DEADBEEF-7a7e-4c55-9a0c-d5d9c3b6a1e0", "RequestId 0b7c81f2-7a7e-4c55-9a0c-d5d9c3b6a1e0"),
+        ("the newest evidence is 119s old", "the newest evidence is 2m old"),
+        ("soaked 59m of 3h5m", "soaked 1h of 3h5m"),
+        ("istio 0.25 %, limit 1e+03 ms", "istio 12 %, limit 999 ms"),
+        ("trace 4bf92f3577b34da6a3ce929d0e0e4736", "trace 00f067aa0ba902b7aabbccddeeff0011"),
+    ],
+)
+def test_in_a_pipe_a_number_or_the_id_of_a_request_is_no_news(world: World, before: str, after: str) -> None:
+    world.shift(reason=before)
+
+    def tick() -> None:
+        world.shift(reason=after)
+
+    world.meanwhile = tick
+
+    assert len(world.run("watch", "--for", "10s").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": "holding: provider: AuthFailure (request 0b7c81f2-7a7e-4c55-9a0c-d5d9c3b6a1e0)"},
+        {"written": 60.0},
+        {"verdict": "fail"},
+        {"step": 3},
+    ],
+)
+def test_in_a_pipe_everything_else_is_news(world: World, changes: dict[str, object]) -> None:
+    reason = "holding: provider: InternalError (request 0b7c81f2-7a7e-4c55-9a0c-d5d9c3b6a1e0)"
+    world.shift(reason=reason)
+
+    def tick() -> None:
+        world.shift(**{"reason": reason, **changes})  # type: ignore[arg-type]
+
+    world.meanwhile = tick
+
+    assert len(world.run("watch", "--for", "10s").stdout.splitlines()) == 2
+
+
+def test_how_long_the_service_has_been_silent_is_no_news_either(world: World) -> None:
+    world.shift(ago=100)
+
+    assert len(world.run("watch", "--for", "10m", "--every", "10s").stderr.splitlines()) == 1

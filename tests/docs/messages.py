@@ -7,6 +7,7 @@ is about it, but nobody quotes a sentence without having made it appear.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 
 _RUN_WORDS: Final = 3
 _SHORTEST: Final = 8
+_CODE: Final = re.compile(r"[A-Z][A-Za-z]+(\.[A-Za-z]+)?")  # what a cloud calls an error: it tells it apart by itself
 _MARKS: Final = " ;:,.()'`\""
 
 
@@ -28,6 +30,8 @@ class Message:
     def runs(self) -> tuple[str, ...]:
         """Every few words in a row that would tell this message from others."""
         words = [part.split() for part in self.parts]
+        # A part of a word or two ("state store ") stands in many messages; it tells this one only if there is no other.
+        words = [each for each in words if len(each) >= _RUN_WORDS or (each and _CODE.fullmatch(each[0]))] or words
         found = [
             " ".join(each[i : i + _RUN_WORDS]) for each in words for i in range(max(1, len(each) - _RUN_WORDS + 1))
         ]

@@ -7,6 +7,7 @@ tables of keys, is written by people and kept.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -28,7 +29,7 @@ from shifter.cli.session import Session
 from shifter.core import journal, phases
 from shifter.core.apportion import apportion
 from shifter.core.fleet import Fleet
-from shifter.core.holds import HoldKind
+from shifter.core.holds import RULES, HoldKind
 from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
 from shifter.core.splits import Health, Member, Side
@@ -37,6 +38,7 @@ from shifter.files.documents import value_of
 from shifter.files.located_yaml import document_of
 from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
+from shifter.service import log_stream, telemetry
 from shifter.service.telemetry import Telemetry
 from tests.docs import fault_matrix
 
@@ -47,7 +49,7 @@ DOCS = tuple(
 READER_HAS = {"make", "shifter", "export"}
 """What a README command may start with: what `make setup` brings, and the shell."""
 
-_SHELL = {"cat", "cp", "kill", "mkdir", "mv", "ps", "python3", "sqlite3", "systemctl", "xargs"}
+_SHELL = {"cat", "cp", "kill", "mkdir", "mv", "ps", "python3", "sqlite3", "systemctl", "umask", "xargs"}
 ON_CALL_HAS = READER_HAS | _SHELL | {"curl", "tccli"}
 KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 
@@ -132,6 +134,25 @@ def _share(sources: int, targets: int, wanted: float) -> str:
         return "refused"
 
 
+def _holds() -> str:
+    """What each kind of hold means to people's orders, from the table that decides."""
+    rows = [
+        "| hold | pages | `promote` | `promote --full --override` | `reconcile --restore` that raises |",
+        "|---" * 5 + "|",
+    ]
+    for kind, rule in RULES.items():
+        promote = "ends it" if kind is HoldKind.PAUSE else _passes(rule.promoting)
+        override = promote if kind is HoldKind.PAUSE else _passes(rule.promoting or rule.overriding)
+        rows.append(
+            f"| {kind} | {'yes' if rule.pages else 'no'} | {promote} | {override} | {_passes(rule.restoring)} |"
+        )
+    return "\n".join(rows)
+
+
+def _passes(yes: bool) -> str:  # noqa: FBT001 - one private caller
+    return "passes" if yes else "refused"
+
+
 def _keys(model: type[ShiftPolicy | Fleet], before: str) -> str:
     """Every key of a file with type and default; what people wrote about its effect is kept."""
     effects = {found[1]: found[2] for found in re.finditer(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", before, re.MULTILINE)}
@@ -214,6 +235,7 @@ GENERATED: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("docs/providers.md", "shares", lambda _: _shares()),
     ("docs/policy.md", "policy keys", lambda before: _keys(ShiftPolicy, before)),
     ("docs/policy.md", "fleet keys", lambda before: _keys(Fleet, before)),
+    ("docs/cli.md", "holds", lambda _: _holds()),
     ("docs/failures.md", "fault matrix", lambda _: fault_matrix.matrix(ROOT / "tests")),
 )
 
@@ -366,6 +388,44 @@ def test_the_metrics_named_are_the_metrics_there_are() -> None:
 
     assert set(re.findall(r"^\| `(shifter_[a-z_]+)`", text, re.MULTILINE)) == there
     assert mentioned - there - {f"shifter_tick_seconds_{part}" for part in ("bucket", "sum", "count")} == set()
+
+
+def _log_events() -> Iterator[str]:
+    """The names of all events that are logged: told to telemetry, of its own, and that of lost lines."""
+    yield json.loads(log_stream._LOST.format(lost=1))["event"]
+    for path in (ROOT / "shifter").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="event" | "warn"), args=[ast.Constant(value=str(name)), *_]):
+                    yield name
+                case ast.Call(args=[ast.Constant(value=str(name)), *_]) if path == Path(telemetry.__file__):
+                    yield from re.findall(r"^[a-z]+\.[a-z]+$", name)
+
+
+def test_the_log_events_named_are_the_events_there_are() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+
+    assert sorted(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE)) == sorted(set(_log_events()))
+
+
+def test_wall_time_is_read_in_the_service_only_where_the_architecture_says() -> None:
+    (row,) = re.findall(
+        r"^\| reads the wall clock \| (.+?);", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    readers = {
+        _name(path)
+        for path in (ROOT / "shifter/service").rglob("*.py")
+        if re.search(r"datetime\.now\(|time\.time\(", path.read_text(encoding="utf-8"))
+    }
+
+    assert set(_FILE.findall(row)) == readers
+
+
+def test_the_holds_that_call_nobody_are_named() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"^Any hold but (.+?) pages", text, re.MULTILINE)
+
+    assert set(re.findall(r"`([a-z -]+)`", sentence)) == {str(kind) for kind, rule in RULES.items() if not rule.pages}
 
 
 def test_the_command_reference_has_every_command_and_exit_code() -> None:

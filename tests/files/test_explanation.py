@@ -68,7 +68,7 @@ def test_every_line_of_a_policy_says_something_and_defaults_are_marked() -> None
     assert all(line.words for line in lines.values())
     assert (lines["spec.onFailure"].value, lines["spec.onFailure"].is_default) == ("rollback", True)
     assert (lines["spec.soak"].value, lines["spec.soak"].is_default) == ("5m", False)
-    assert (lines["spec.analysis.window"].value, lines["spec.analysis.window"].is_default) == ("1m", False)
+    assert (lines["spec.analysis.window"].value, lines["spec.analysis.window"].is_default) == ("5m", False)
 
 
 def test_a_policy_without_analysis_shows_every_default_of_it() -> None:
@@ -105,7 +105,7 @@ def test_with_a_fleet_a_soak_is_a_whole_number_of_its_ticks_and_the_fleets_part_
 @pytest.mark.parametrize(
     ("path", "before", "after", "words"),
     [
-        ("spec.analysis.minRequests", "", "", "at 1 % that takes 167 requests a second in all"),
+        ("spec.analysis.minRequests", "", "", "at 1 % that takes 33.3 requests a second in all"),
         ("spec.analysis.latency.maxMs", "", "", "500 ms is an edge of the histogram"),
         ("spec.analysis.latency.maxMs", "maxMs: 500", "maxMs: 300", "between the histogram's edges 250 and 500 ms"),
         ("spec.analysis.latency.maxMs", "maxMs: 500", "maxMs: 0.2", "between the histogram's edges 0 and 0.5 ms"),

@@ -81,6 +81,11 @@ def test_load_balancers_are_filtered(call: Call, parameters: dict[str, Any], fou
     assert [one["LoadBalancerId"] for one in answer["LoadBalancerSet"]] == found
 
 
+def test_a_filter_that_is_not_emulated_is_refused_and_not_ignored(sdk: ClbClient) -> None:
+    with pytest.raises(TencentCloudSDKException, match="The emulator does not filter load balancers by charge-type"):
+        sdk.call_json("DescribeLoadBalancers", {"Filters": [{"Name": "charge-type", "Values": ["PREPAID"]}]})
+
+
 def test_the_total_does_not_depend_on_the_page(call: Call) -> None:
     assert call("DescribeLoadBalancers", {"Limit": 1})["TotalCount"] == 4
 

@@ -1,21 +1,28 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import requests
 from tencentcloud.clb.v20180317.clb_client import ClbClient
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
-from shifter.lab.emulator.envelope import ApiError
+from shifter.lab.emulator import Emulator
+from shifter.lab.emulator.api import MAX_BODY_BYTES
+from shifter.lab.emulator.envelope import ApiError, Reply
 from shifter.lab.emulator.signing import HttpRequest, Keys, sign, verify
 
 NOON = 1_790_000_000
 KEYS = Keys("AKIDlab", "lab-secret")
 SIGNED = "content-type;host"
 NIL = "0" * 64
+BODY = b'{"LoadBalancerId": "lb-shop"}'
 
 
-def a_request(*, keys: Keys = KEYS, timestamp: int = NOON, date: str = "2026-09-21", **extra: str) -> HttpRequest:
+def a_request(
+    *, keys: Keys = KEYS, timestamp: int = NOON, date: str = "2026-09-21", body: bytes = BODY, **extra: str
+) -> HttpRequest:
     unsigned = HttpRequest(
         method="POST",
         path="/",
@@ -26,7 +33,7 @@ def a_request(*, keys: Keys = KEYS, timestamp: int = NOON, date: str = "2026-09-
             "x-tc-timestamp": str(timestamp),
             **{name.replace("_", "-"): value for name, value in extra.items()},
         },
-        body=b'{"LoadBalancerId": "lb-shop"}',
+        body=body,
     )
     scope = f"{keys.secret_id}/{date}/{keys.service}/tc3_request"
     signature = sign(unsigned, keys, timestamp, SIGNED)
@@ -167,6 +174,28 @@ def test_a_wrong_identity_is_what_the_sdk_reports(
         make_sdk(**identity).call_json("DescribeLoadBalancers", {})
 
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (b"", "InvalidParameter", "The body is not JSON."),
+        (b"[" * 100_000, "InvalidParameter", "The body is not JSON."),
+        (b"[]", "InvalidParameter", "The body is not a JSON object."),
+        (b" " * (MAX_BODY_BYTES + 1), "RequestSizeLimitExceeded", f"A request is at most {MAX_BODY_BYTES} bytes."),
+    ],
+    ids=["nothing", "too deep", "a list", "too long"],
+)
+def test_a_well_signed_body_that_is_none_is_refused(
+    emulator: Emulator, clock: Callable[[], float], body: bytes, code: str, said: str
+) -> None:
+    at = int(clock())
+    date = datetime.fromtimestamp(at, UTC).date().isoformat()
+    told = {"x_tc_action": "DescribeTargets", "x_tc_version": "2018-03-17", "x_tc_region": "ap-guangzhou"}
+    answer = emulator.admit(a_request(keys=KEYS, timestamp=at, date=date, body=body, **told))
+
+    assert isinstance(answer, Reply)
+    assert json.loads(answer.body)["Response"]["Error"] == {"Code": code, "Message": said}
 
 
 def test_a_stopped_clock_locks_every_sdk_out(sdk: ClbClient, advance: Callable[[float], None]) -> None:

@@ -1,7 +1,9 @@
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from tencentcloud.clb.v20180317.clb_client import ClbClient
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from shifter.lab.emulator import Emulator, LoadBalancer, Outcome, RuleKey, TargetKey
+from shifter.lab.emulator.api import Admitted
 
 Advance = Callable[[float], None]
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
@@ -171,6 +174,34 @@ def test_a_write_that_does_not_fit_is_refused_and_changes_nothing(
     assert refused("BatchModifyTargetWeight", parameters) == code
     advance(1)
     assert (weights(emulator), emulator.log) == (before, [])
+
+
+@pytest.mark.parametrize("facts", [{"running": False}, {"isolated": True}])
+def test_a_balancer_that_is_out_of_order_takes_no_write(
+    balancers: list[LoadBalancer], clock: Callable[[], float], facts: dict[str, bool]
+) -> None:
+    emulator = Emulator(
+        balancers=[replace(balancers[0], **facts)],  # type: ignore[arg-type] # only those two
+        region="ap-guangzhou",
+        secret_id="id",
+        secret_key="key",
+        clock=clock,
+        rng=random.Random(1),  # noqa: S311 - seeded on purpose
+    )
+    write = Admitted(
+        action="BatchModifyTargetWeight",
+        parameters=batch(item(cvm(Weight=5))),
+        request_id="request",
+        region="ap-guangzhou",
+        fault=None,
+    )
+    answer = json.loads(emulator.perform(write).body)
+
+    assert answer["Response"]["Error"] == {
+        "Code": "FailedOperation.InvalidLBStatus",
+        "Message": "The status of lb-shop does not allow this.",
+    }
+    assert emulator.log == []
 
 
 def test_a_second_write_is_refused_while_the_first_is_under_way(

@@ -132,3 +132,26 @@ def test_a_second_service_on_the_same_store_refuses_and_names_the_first(stage: S
     assert ended.returncode == 4
     assert re.fullmatch(said, ended.stderr)
     assert stage.ask("/livez") == (200, "ok")
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="is started on a full disk",
+    does="refuses to start: it could not say who leads",
+    sees="exit code 5: free some space, until it starts nothing goes back by itself",
+    safe_within="a person must make room",
+)
+def test_started_on_a_full_disk_it_says_what_follows_from_it(stage: Stage) -> None:
+    stage.store_path.parent.mkdir(parents=True)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *stage.argv],
+        env=stage.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 5
+    assert "free some space: until it starts nothing goes back by itself" in ended.stderr
+    assert "Traceback" not in ended.stderr
