@@ -54,7 +54,7 @@ STEPS = (50, 100)
 TICK_SECONDS = 0.2
 SOAK_SECONDS = 0.8
 OPERATION_SECONDS = 3.0
-DEADLINE_SECONDS = 25.0
+DEADLINE_SECONDS = 50.0
 PER_SECOND = 400.0
 WRITES = frozenset({"ModifyTargetWeight", "BatchModifyTargetWeight"})
 

@@ -161,5 +161,6 @@ def test_a_freeze_is_in_the_history_in_the_name_of_who_ordered_it(world: World) 
 
     assert (record.what, record.by) == (What.ORDER, "ann")
     assert record.reason == (
-        "freeze (because): accepted: frozen: no share will be raised, but writes under way may still land; rollback stays possible"
+        "freeze (because): accepted: frozen: no share will be raised, but writes under way may still land;"
+        " rollback stays possible"
     )

@@ -81,7 +81,7 @@ def absence(path: Path) -> str:
         found = real(path).stat()
         empty = found.st_size == 0 and is_whole(path)
     except FileNotFoundError:
-        return f"there is no store at {path}"
+        return f"there is no store at {path.absolute()}"
     except (OSError, ValueError) as error:
         said = why(error)
         raise StoreUnavailableError(f"the store at {path}: {said}") from error
