@@ -6,6 +6,7 @@ left out is in the manifest.
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import json
 import os
@@ -25,7 +26,7 @@ from shifter.cli.doctor import report as findings_document
 from shifter.cli.output import SCHEMA_VERSION, stamp
 from shifter.cli.views import order_document, record_document, shift_document, views
 from shifter.core.aliases import Aliases
-from shifter.core.redaction import redacted, redacted_log, redacted_value, redacted_yaml
+from shifter.core.redaction import CUT, LONGEST_LINE, redacted, redacted_log, redacted_value
 from shifter.core.text import plain, why
 from shifter.errors import ConfigError, ShifterError, StoreUnavailableError
 from shifter.files.documents import raw_bytes, yaml_files_in
@@ -40,9 +41,10 @@ MOST_FILE_BYTES: Final = 256 * 1024
 MOST_LOG_BYTES: Final = 1024 * 1024
 MOST_METRICS_BYTES: Final = 1024 * 1024
 MOST_ENTRY_CHARACTERS: Final = 4 * 1024 * 1024
-MOST_LINE_CHARACTERS: Final = 16 * 1024
+MOST_LINE_CHARACTERS: Final = LONGEST_LINE
 _METRICS_SECONDS: Final = 3.0
-_CUT: Final = "... (cut)"
+_NOT_TEXT: Final = "not UTF-8 text"
+_NO_LINE: Final = f"... ({_NOT_TEXT})"
 _NAMES_IN_FILES: Final = ("name", "namespace", "namespaces", "domain", "tag", "loadBalancer", "listener")
 
 
@@ -72,7 +74,7 @@ class _Contents:
     def add(self, name: str, text: str) -> None:
         if len(text) > MOST_ENTRY_CHARACTERS:
             self.omit(name, f"cut after {MOST_ENTRY_CHARACTERS} of {len(text)} characters")
-            text = text[:MOST_ENTRY_CHARACTERS] + _CUT
+            text = text[:MOST_ENTRY_CHARACTERS] + CUT
         self.entries[name] = text
 
     def document(self, name: str, kind: str, body: Mapping[str, object]) -> None:
@@ -224,11 +226,18 @@ def _add_file(contents: _Contents, name: str, path: Path) -> None:
     except ConfigError as error:
         contents.omit(name, str(error))
         return
+    try:
+        # A letter that the limit cuts in two is no reason to leave the file out.
+        text, _ = codecs.utf_8_decode(raw[:MOST_FILE_BYTES], "strict", len(raw) <= MOST_FILE_BYTES)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 without its mark is valid UTF-8 full of them, and hides every secret from the redaction
+        contents.omit(name, f"{path}: {_NOT_TEXT}")
+        return
     if len(raw) > MOST_FILE_BYTES:
         contents.omit(name, f"cut after {MOST_FILE_BYTES} bytes")
-    text = _shortened(raw[:MOST_FILE_BYTES].decode("utf-8", "replace").split("\n"))
     contents.names["name"] |= _names_in(text)
-    contents.add(redacted(name), redacted_yaml(text))
+    contents.add(redacted(name), redacted(text))
 
 
 def _names_in(text: str) -> set[str]:
@@ -271,18 +280,28 @@ def _add_log(contents: _Contents, path: Path | None) -> None:
         said = why(error)
         contents.omit("log", f"{path}: {said}")
         return
-    lines = raw.decode("utf-8", "replace").split("\n")
+    lines = raw.split(b"\n")
     if size > MOST_LOG_BYTES:
         # The first line has lost its beginning, and with it what would tell that a secret follows.
         lines = lines[1:]
         contents.omit("log.txt", f"only the last {MOST_LOG_BYTES} of {size} bytes")
-    contents.add("log.txt", redacted_log(_shortened(lines)))
+    contents.add("log.txt", redacted_log(_read(contents, "log.txt", lines)))
 
 
-def _shortened(lines: Iterable[str]) -> str:
-    return "\n".join(
-        line if len(line) <= MOST_LINE_CHARACTERS else line[:MOST_LINE_CHARACTERS] + _CUT for line in lines
-    )
+def _read(contents: _Contents, name: str, lines: Iterable[bytes]) -> str:
+    """Return lines as text; of those that are none a mark, for nobody knows what they say."""
+    texts = [_text_of(line) for line in lines]
+    if strange := texts.count(_NO_LINE):
+        contents.omit(name, f"{strange} of {len(texts)} lines: {_NOT_TEXT}")
+    return "\n".join(texts)
+
+
+def _text_of(line: bytes) -> str:
+    try:
+        text = line.lstrip(b"\0").decode("utf-8")  # a log that was cut while it was written to begins with zeros
+    except UnicodeDecodeError:
+        return _NO_LINE
+    return _NO_LINE if "\0" in text else text
 
 
 def _add_metrics(contents: _Contents, listen: tuple[str, int] | None) -> None:
@@ -308,4 +327,4 @@ def _add_metrics(contents: _Contents, listen: tuple[str, int] | None) -> None:
         return
     if len(raw) > MOST_METRICS_BYTES:
         contents.omit("metrics.txt", f"cut after {MOST_METRICS_BYTES} bytes")
-    contents.add("metrics.txt", redacted(_shortened(raw[:MOST_METRICS_BYTES].decode("utf-8", "replace").split("\n"))))
+    contents.add("metrics.txt", redacted(_read(contents, "metrics.txt", raw[:MOST_METRICS_BYTES].split(b"\n"))))

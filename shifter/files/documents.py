@@ -46,7 +46,7 @@ def raw_bytes(path: Path) -> bytes:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            raise _cannot_read(path, "not a regular file")
+            raise _cannot_read(path, "is not a regular file")
         with path.open("rb") as opened:
             return opened.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # the latter: a NUL in the path

@@ -8,14 +8,15 @@ collected with its place. The loop over events keeps its own stack: no nesting c
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 import yaml
 
-from shifter.core.redaction import HIDDEN, gives_away, without_values
+from shifter.core.redaction import gives_away, without_values
 from shifter.errors import Problem
 from shifter.files.complaints import Place, complaint_of, place_of
 from shifter.files.rules import Complaint, Rule
@@ -33,28 +34,20 @@ MAX_PROBLEMS: Final = 100
 """More of one file are not told: whoever mends a hundred asks again."""
 
 _SHOWN_LINE: Final = 300
-_LOOKED_AT: Final = 2000
-"""So much of a line is searched for secrets; nothing behind it is ever shown."""
-
 _SHOWN_STEP: Final = 60
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as one
-_LOOKED_ABOVE: Final = 100
-"""So many lines before one are asked whether it is still their value."""
-
-# Words are entered at their beginning only and never given back: a line of a million letters takes no longer than that.
-_VALUE_OF = re.compile(r"""(?<![\w.-])([\w.-]++)["']?\s*+[:=][\s"']*+(?=(.[^\s"',;\]}]*+))""")
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
-_UNFINISHED = re.compile(r"//[^/\s]*\Z")
+_LINE_BREAK = re.compile("\r?\n")
+_SECRET_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+"""What ends a line, and with it a comment, for PyYAML and for no editor: what stands behind it is a key nobody sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One file's plain value (mappings, lists, texts, numbers, booleans) and where each part of it stands.
 
-    `places` are the values' and `keys` the keys' (line, column), counted from 1, by path. `problems` are what
-    the reading refused; `opaque` the paths whose value was refused and stands as None; `surprises` the words that
-    other readers of YAML take for something else. A file that could not be read to its end is not `whole`, and its
-    value is None.
+    `places` are the values' and `keys` the keys' (line, column), counted from 1, by path. `lines` are as they may be
+    shown, without secrets. `problems` are what the reading refused; `opaque` the paths whose value was refused and
+    stands as None; `surprises` the words that other readers of YAML take for something else. A file that could not be
+    read to its end is not `whole`, and its value is None.
     """
 
     file: str
@@ -100,35 +93,21 @@ def document_of(file: str, raw: bytes) -> Document:
 def _not_text(file: str, raw: bytes, at: int) -> Problem:
     start = raw.rfind(b"\n", 0, at) + 1
     place = raw.count(b"\n", 0, at) + 1, len(raw[start:at].decode("utf-8")) + 1
-    said = "UTF-16, not UTF-8 text" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "not UTF-8 text"
-    return Problem(file, *place, "", said, "save the file as UTF-8", rule=Rule.NOT_UTF8)
+    marks = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+    other = next((f"{name}, " for mark, name in marks.items() if raw.startswith(mark)), "")
+    return Problem(file, *place, "", f"{other}not UTF-8 text", "save the file as UTF-8", rule=Rule.NOT_UTF8)
 
 
 def hidden(text: str) -> str:
-    """Return a line of a file without what nobody may read in a log: a secret written inline, a URL's password.
-
-    What is behind a key that sounds like a secret is cut to the end of the line; the path of a secret's file is none.
-    """
-    shown = text[:_LOOKED_AT]
-    for found in _VALUE_OF.finditer(shown):
-        if gives_away(found[1], found[2]):
-            return f"{shown[: found.end()]}…"
-    shown = _CREDENTIALS.sub("//…@", shown)
-    return shown if len(text) <= _LOOKED_AT else _UNFINISHED.sub("//…", shown)
+    """Return a line of a file without what nobody may read in a log: a secret written inline, a URL's password."""
+    return without_values([text])[0]
 
 
 def _problem(file: str, lines: tuple[str, ...], place: Place, path: At, said: Complaint) -> Problem:
     line, column = place
-    source_line = _shown_line(lines, line)[:_SHOWN_LINE] if 0 < line <= len(lines) else ""
+    source_line = lines[line - 1][:_SHOWN_LINE] if 0 < line <= len(lines) else ""
     shown = ".".join(_short(str(step)) for step in path)
     return Problem(file, line, column, shown, said.message, said.hint, source_line, said.rule)
-
-
-def _shown_line(lines: Sequence[str], number: int) -> str:
-    """Return line `number` as it may be shown: nothing of it if it goes on with the value of a key above it."""
-    before = (line[:_LOOKED_AT] for line in lines[max(0, number - _LOOKED_ABOVE) : number])
-    *_, last = without_values(before)
-    return last if last.strip() == HIDDEN else hidden(lines[number - 1])
 
 
 def is_secret(path: At, value: object) -> bool:
@@ -137,6 +116,7 @@ def is_secret(path: At, value: object) -> bool:
 
 
 def _short(word: str) -> str:
+    word = hidden(word)
     return word if len(word) <= _SHOWN_STEP else f"{word[:_SHOWN_STEP]}…"
 
 
@@ -165,6 +145,7 @@ class _Reading:
         self._file = file
         self._text = text
         self._lines = tuple(_LINE_BREAK.split(text))
+        self._shown = tuple(without_values(self._lines))  # all at once: what a line may show depends on those around it
         self._stack: list[_Frame] = []
         self._root: object = None
         self._documents = 0
@@ -180,7 +161,7 @@ class _Reading:
         return Document(
             self._file,
             self._root if whole else None,
-            self._lines,
+            self._shown,
             self._places,
             self._keys,
             tuple(self._problems),
@@ -191,14 +172,15 @@ class _Reading:
 
     def _read(self) -> bool:
         """Take every event; return whether the end was reached."""
+        if self._refuse_secret_breaks():
+            return False
         try:
             parser = yaml.SafeLoader(self._text)
         except yaml.reader.ReaderError as error:
-            before = _LINE_BREAK.split(self._text[: error.position])
             said = Complaint(
                 Rule.CHARACTER, f"U+{ord(self._text[error.position]):04X}, a character that YAML does not allow"
             )
-            self._refuse((len(before), len(before[-1]) + 1), (), said)
+            self._refuse(self._place_at(error.position), (), said)
             return False
         try:
             while parser.check_event():
@@ -219,8 +201,25 @@ class _Reading:
             self._refuse((0, 0), (), Complaint(Rule.EMPTY, "the file is empty"))
         return self._documents > 0
 
+    def _refuse_secret_breaks(self) -> bool:
+        """Refuse every break of a line that no editor shows; return whether there is one.
+
+        Then nothing else is read: behind the first, the parser's lines are not those of the person who mends them.
+        """
+        for found in itertools.islice(_SECRET_BREAK.finditer(self._text), MAX_PROBLEMS):
+            message = f"an invisible character, U+{ord(found[0]):04X}, ends this line for YAML and for no editor"
+            hint = "delete it, or save the file with ordinary line ends"
+            self._refuse(self._place_at(found.start()), (), Complaint(Rule.CHARACTER, message, hint))
+        return bool(self._problems)
+
+    def _place_at(self, position: int) -> Place:
+        """Return the line and column of a character as editors count; a byte order mark has no column."""
+        begin = self._text.rfind("\n", 0, position) + 1
+        marked = begin == 0 and self._text.startswith("\ufeff")
+        return self._text.count("\n", 0, position) + 1, position - begin + 1 - marked
+
     def _refuse(self, place: Place, path: At, said: Complaint) -> None:
-        self._problems.append(_problem(self._file, self._lines, place, path, said))
+        self._problems.append(_problem(self._file, self._shown, place, path, said))
 
     def _stop(self, event: yaml.Event, rule: Rule, message: str, hint: str = "") -> NoReturn:
         self._refuse(place_of(event.start_mark), (), Complaint(rule, message, hint))
@@ -295,7 +294,7 @@ class _Reading:
 
     def _warn(self, place: Place, path: At, text: str) -> None:
         if not is_secret(path, text) and (warned := surprise(text)):
-            self._surprises.append(_problem(self._file, self._lines, place, path, warned))
+            self._surprises.append(_problem(self._file, self._shown, place, path, warned))
 
     def _path_here(self, parent: _Frame | None) -> At | None:
         if parent is None:

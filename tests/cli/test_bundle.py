@@ -333,13 +333,21 @@ def test_without_a_name_it_is_called_after_the_moment(here: Folder, monkeypatch:
     assert ran.stdout == "shifter-bundle-20261120-120000.tar.gz\n"
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\x00\xff" * 500, b"{" * 9000, b"SQLite format 3\x00" + b"x" * 4096])
-def test_garbage_everywhere_still_gives_a_bundle_that_says_so(here: Folder, garbage: bytes) -> None:
+@pytest.mark.parametrize(
+    ("garbage", "is_text"),
+    [
+        (b"", True),
+        (b"\x00\xff" * 500, False),
+        (b"{" * 9000, True),
+        (b"SQLite format 3\x00" + b"x" * 4096, False),
+    ],
+)
+def test_garbage_everywhere_still_gives_a_bundle_that_says_so(here: Folder, garbage: bytes, *, is_text: bool) -> None:
     for path in (here.fleet, here.shop, here.store, here.log):
         path.write_bytes(garbage)
     manifest = here.manifest(*here.everything)
 
-    assert "config/fleet.yaml" in {each["name"] for each in manifest["contents"]}
+    assert ("config/fleet.yaml" in {each["name"] for each in manifest["contents"]}) is is_text
     assert {"store", "shifts.json"} & {each["what"] for each in manifest["leftOut"]}
 
 
@@ -450,6 +458,42 @@ def test_long_logs_and_lines_and_files_are_cut_and_the_manifest_says_so(here: Fo
     assert "... (cut)" in files["log.txt"]
     assert max(map(len, files["log.txt"].splitlines())) < bundle_contents.MOST_LINE_CHARACTERS + 20
     assert len((here.folder / "out.tar.gz").read_bytes()) < 1024 * 1024
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_what_is_not_utf_8_is_left_out_and_the_manifest_says_why(here: Folder, encoding: str) -> None:
+    here.fleet.write_bytes(f"secretKey: {PASSWORD}\n".encode(encoding))
+    here.log.write_bytes(b"started\n" + f"secretKey: {PASSWORD}".encode(encoding))
+    files = here.files(*here.everything)
+
+    out = {each["what"]: each["why"] for each in json.loads(files["manifest.json"])["leftOut"]}
+    assert out["config/fleet.yaml"] == f"{here.fleet}: not UTF-8 text"
+    assert out["log.txt"] == "1 of 2 lines: not UTF-8 text"
+    assert files["log.txt"] == "started\n... (not UTF-8 text)"
+    assert "config/fleet.yaml" not in files
+    assert [name for name, text in files.items() if PASSWORD in text.replace("\0", "")] == []
+
+
+def test_a_log_that_was_emptied_while_it_was_written_to_keeps_its_first_line(here: Folder) -> None:
+    here.log.write_bytes(b"\0" * 100 + b"started\n")
+
+    assert here.files(*here.everything)["log.txt"] == "started\n"
+
+
+@pytest.mark.parametrize("before", ["#", "# ", "#  "])
+def test_a_letter_that_the_limit_cuts_in_two_leaves_the_file_in(here: Folder, before: str) -> None:
+    here.shop.write_text(before + "码" * bundle_contents.MOST_FILE_BYTES, encoding="utf-8")
+
+    assert "config/policies/shop.yaml" in here.files(*here.everything)
+
+
+def test_a_password_with_a_slash_in_a_url_of_the_fleet_is_in_no_file(here: Folder) -> None:
+    text = here.fleet.read_text(encoding="utf-8")
+    here.fleet.write_text(text.replace("http://", f"http://prom:Sl/{PASSWORD}@"), encoding="utf-8")
+    files = here.files(*here.everything)
+
+    assert "url: http://***@prometheus.tcm.example.com" in files["config/fleet.yaml"]
+    assert [name for name, content in files.items() if PASSWORD in content] == []
 
 
 def test_of_a_long_history_the_newest_is_kept(here: Folder) -> None:

@@ -380,6 +380,13 @@ def test_a_slip_of_the_hand_is_shown_with_its_line_and_a_caret(
         "password: |\n      hunter2\n     hunter2",
         "password:\n    hunter2: hunter2: x",
         "x: {a: 1, passwords: [hunter2, 2026-01-02",
+        "pass: hunter2",
+        "密码: hunter2",
+        "soak: --token hunter2",
+        "soak: {name: DB_PASSWORD, value: hunter2}",
+        '"secret\\x4bey": &hunter2 x',
+        "soak: http://prom:Sl/hunter2@127.0.0.1",
+        "http://prom:Sl/hunter2@127.0.0.1: 1",
     ],
 )
 @pytest.mark.parametrize("output", ["text", "json", "sarif"])
@@ -390,6 +397,22 @@ def test_what_sounds_like_a_secret_is_never_shown(tmp_path: Path, line: str, out
     assert ran.exit_code == 2
     assert "a.yaml" in ran.stdout
     assert "hunter2" not in ran.output
+
+
+def test_a_password_with_a_slash_in_a_url_of_the_fleet_is_never_shown(tmp_path: Path) -> None:
+    text = (EXAMPLES / "fleet.yaml").read_text()
+    (tmp_path / "fleet.yaml").write_text(
+        text.replace("http://prometheus.tcm.example.com", "http://prom:Sl/hunter2Pw@127.0.0.1")
+    )
+    ran = _lint(tmp_path)
+
+    assert ran.exit_code == 2
+    assert "http://***@127.0.0.1:9090" in ran.stdout
+    assert "hunter2Pw" not in ran.output
+
+
+def test_a_device_is_told_in_a_sentence() -> None:
+    assert _lint("/dev/zero").stdout == "/dev/zero is not a regular file\n"
 
 
 def test_a_word_that_other_readers_take_otherwise_is_not_told_if_it_is_a_secret(tmp_path: Path) -> None:

@@ -267,10 +267,52 @@ def test_a_file_that_cannot_be_understood_is_one_problem_at_its_place(
     assert message in problem.message
 
 
-def test_lines_are_counted_as_yaml_counts_them() -> None:
-    problem = _only("# one\u2028# two\r\n# three\r" + POLICY.replace("soak: 5m", "soak: 5"))
+@pytest.mark.parametrize("text", ["# one\r\n# two\n", "\ufeff# one\r\n\r\n"])
+def test_lines_are_counted_as_editors_count_them(text: str) -> None:
+    problem = _only(text + POLICY.replace("soak: 5m", "soak: 5"))
 
+    assert problem.line == 2 + POLICY[: POLICY.index("  soak:")].count("\n") + 1
     assert problem.source_line == "  soak: 5"
+
+
+@pytest.mark.fault(
+    on="policy files",
+    fault="a character that ends a line for YAML and for no editor: U+2028, U+2029, U+0085, a lone carriage return",
+    does="refused wherever it stands, also in a comment; nothing behind it is read",
+    sees="`policy lint`: an invisible character, U+2028, ends this line for YAML and for no editor",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\r"])
+@pytest.mark.parametrize(
+    ("before", "after"), [("soak: 5m", "soak: 5m # as agreed{}  approvals: []"), ("name: shop", "name: 'sh{}op'")]
+)
+def test_a_break_of_a_line_that_no_editor_shows_is_refused(char: str, before: str, after: str) -> None:
+    text = "# one\r\n" + POLICY.replace(before, after.format(char), 1)
+    at = text.index(char, text.index("\n"))
+    problem = _only(text)
+
+    assert (problem.line, problem.column) == (text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+    assert problem.message == (f"an invisible character, U+{ord(char):04X}, ends this line for YAML and for no editor")
+    assert problem.hint == "delete it, or save the file with ordinary line ends"
+
+
+def test_every_hidden_break_is_told_and_a_byte_order_mark_has_no_column() -> None:
+    problems = _problems("\ufeff# one\u2028two\n# three\x85\n" + POLICY)
+
+    assert [(each.line, each.column) for each in problems] == [(1, 6), (2, 8)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (POLICY.encode("utf-16"), "UTF-16, not UTF-8 text"),
+        (POLICY.encode("utf-32"), "UTF-32, not UTF-8 text"),
+        (b"\0\0\xfe\xff" + POLICY.encode("utf-32-be"), "UTF-32, not UTF-8 text"),
+        ("# 密码\n".encode("gbk"), "not UTF-8 text"),
+    ],
+)
+def test_a_file_in_another_encoding_is_told_which(raw: bytes, said: str) -> None:
+    assert _only(raw).message == said
 
 
 def test_long_source_lines_are_cut() -> None:

@@ -492,14 +492,14 @@ def test_a_dangling_link_is_a_problem_and_keeps_the_last_good_policy(tmp_path: P
     on="policy files",
     fault="a pipe or device in the folder that would never answer",
     does="never opens it; the other files hold",
-    sees="`policy.problem`: not a regular file",
+    sees="`policy.problem`: is not a regular file",
     safe_within="at once",
 )
 def test_a_pipe_does_not_stop_the_service(tmp_path: Path) -> None:
     folder = Folder(tmp_path, shop=_policy("shop"))
     os.mkfifo(tmp_path / "pipe.yaml")
 
-    assert [problem.message for problem in folder.reload().problems] == ["not a regular file"]
+    assert [problem.message for problem in folder.reload().problems] == ["is not a regular file"]
 
 
 _STEMS = st.sampled_from("abc")
