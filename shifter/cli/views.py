@@ -142,7 +142,8 @@ def waits_for(view: View, orders: Sequence[Order]) -> list[str]:
     report, state = view.report, view.state
     found = [f"the service to answer order {order.id} ({order.request.verb})" for order in orders]
     if report.phase is Phase.COMPLETED:
-        return [*found, "nothing: it is completed, and still observed"]
+        found += [f"a person: {hold.kind}: {hold.reason}" for hold in report.holds]
+        return found or ["nothing: it is completed, and still observed"]
     if report.phase is Phase.ROLLED_BACK:
         return [*found, _a_person(report.name, state)]
     if state is not None and state.intent is not None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
 from shifter.core.policy import Analysis, LatencyGuard
@@ -81,6 +82,10 @@ class Situation:
     max_age: timedelta
 
 
+NOT_YET: Final = "no evidence yet at this share"
+"""What is said until the first tick has been counted: after a start that is so for a tick or two, and no trouble."""
+
+
 def assess(analysis: Analysis, ledger: Ledger, situation: Situation) -> Assessment:
     """Judge the evidence gathered at the current share.
 
@@ -90,7 +95,7 @@ def assess(analysis: Analysis, ledger: Ledger, situation: Situation) -> Assessme
         situation: what share the ticks were taken at, and when it is.
     """
     if not ledger.ticks:
-        return Assessment(Verdict.NO_SIGNAL, "no evidence yet at this share")
+        return Assessment(Verdict.NO_SIGNAL, NOT_YET)
     newest = ledger.ticks[-1].at
     age = situation.now - newest
     if age > situation.max_age:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shifter.core.policy import ShiftPolicy
@@ -23,6 +23,30 @@ _Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
 
 ISTIO_EDGES_MS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000)
 """The bucket edges of istio_request_duration_milliseconds that Istio and Envoy ship (Envoy's default histogram)."""
+
+
+def _edges_climb(edges: tuple[float, ...]) -> tuple[float, ...]:
+    for index, (before, after) in enumerate(pairwise((0, *edges))):
+        if after <= before:
+            raise PydanticCustomError(
+                "edges", "edgesMs must be above 0 and grow from one to the next", {"at": (index,)}
+            )
+    return edges
+
+
+def _isolates(matchers: dict[str, str]) -> dict[str, str]:
+    if not set(matchers) - {"reporter"}:
+        raise PydanticCustomError(
+            "matchers",
+            "reporter alone matches every sidecar too; add a label that only the gateway has, e.g. source_workload",
+        )
+    return matchers
+
+
+def _outlives_a_day(retention: timedelta) -> timedelta:
+    if retention < timedelta(days=1):
+        raise PydanticCustomError("retention", "history must be kept for at least 1d")
+    return retention
 
 
 class LabelNames(StrictModel):
@@ -51,32 +75,16 @@ class Datasource(StrictModel):
     """
 
     url: _Url
-    matchers: Annotated[dict[_LabelName, str], Field(min_length=1)]
+    matchers: Annotated[dict[_LabelName, str], Field(min_length=1), AfterValidator(_isolates)]
     pod_matchers: Annotated[dict[_LabelName, str], Field(min_length=1)]
     labels: LabelNames = LabelNames()
     metrics: MetricNames = MetricNames()
-    edges_ms: Annotated[tuple[float, ...], Field(min_length=1, max_length=64)] = ISTIO_EDGES_MS
+    edges_ms: Annotated[tuple[float, ...], Field(min_length=1, max_length=64), AfterValidator(_edges_climb)] = (
+        ISTIO_EDGES_MS
+    )
     timeout: Duration = timedelta(seconds=5)
     bearer_token_file: str | None = None
     ca_file: str | None = None
-
-    @model_validator(mode="after")
-    def _edges_climb(self) -> Self:
-        for index, (before, after) in enumerate(pairwise((0, *self.edges_ms))):
-            if after <= before:
-                said = "edgesMs must be above 0 and grow from one to the next"
-                raise PydanticCustomError("edges", said, {"at": ("edgesMs", index)})
-        return self
-
-    @model_validator(mode="after")
-    def _matchers_isolate(self) -> Self:
-        if not set(self.matchers) - {"reporter"}:
-            raise PydanticCustomError(
-                "matchers",
-                "reporter alone matches every sidecar too; add a label that only the gateway has, e.g. source_workload",
-                {"at": ("matchers",)},
-            )
-        return self
 
 
 class Datasources(StrictModel):
@@ -85,11 +93,12 @@ class Datasources(StrictModel):
     source: Datasource
     target: Datasource
 
-    @model_validator(mode="after")
-    def _sides_are_apart(self) -> Self:
-        source, target = self.source, self.target
-        if source.url != target.url:
-            return self
+    @field_validator("target")
+    @classmethod
+    def _sides_are_apart(cls, target: Datasource, info: ValidationInfo) -> Datasource:
+        source = info.data.get("source")
+        if source is None or source.url != target.url:
+            return target
         for place, ours, theirs in (
             ("matchers", source.matchers, target.matchers),
             ("podMatchers", source.pod_matchers, target.pod_matchers),
@@ -98,9 +107,9 @@ class Datasources(StrictModel):
                 raise PydanticCustomError(
                     "datasources",
                     "both sides read the same Prometheus and no matcher tells them apart: they would share series",
-                    {"at": ("target", place)},
+                    {"at": (place,)},
                 )
-        return self
+        return target
 
 
 class Tencent(StrictModel):
@@ -114,12 +123,13 @@ class Tencent(StrictModel):
     timeout: Duration = timedelta(seconds=6)
     requests_per_second: Annotated[float, Field(gt=0, le=20)] = 10.0
 
-    @model_validator(mode="after")
-    def _plain_http_stays_home(self) -> Self:
-        host = self.endpoint.rsplit(":", 1)[0]
-        if self.scheme == "http" and host not in {"127.0.0.1", "localhost"}:
-            raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only", {"at": ("scheme",)})
-        return self
+    @field_validator("scheme")
+    @classmethod
+    def _plain_http_stays_home(cls, scheme: str, info: ValidationInfo) -> str:
+        host = info.data.get("endpoint", "127.0.0.1").rsplit(":", 1)[0]
+        if scheme == "http" and host not in {"127.0.0.1", "localhost"}:
+            raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only")
+        return scheme
 
 
 class Provider(StrictModel):
@@ -159,13 +169,7 @@ class FleetSpec(StrictModel):
     datasources: Datasources
     provider: Provider
     timing: Timing = Timing()
-    retention: Duration = timedelta(days=180)
-
-    @model_validator(mode="after")
-    def _history_outlives_a_day(self) -> Self:
-        if self.retention < timedelta(days=1):
-            raise PydanticCustomError("retention", "history must be kept for at least 1d", {"at": ("retention",)})
-        return self
+    retention: Annotated[Duration, AfterValidator(_outlives_a_day)] = timedelta(days=180)
 
 
 class Fleet(StrictModel):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from shifter.core.analysis import Assessment, Verdict
+from shifter.core.analysis import NOT_YET, Assessment, Verdict
 from shifter.core.evidence import Evidence
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
@@ -120,7 +120,7 @@ def pages(state: ShiftState, holds: Sequence[Hold], assessment: Assessment, sour
     """Return whether somebody should look at a shift. `source_requests` are those of the newest tick."""
     if state.phase is Phase.COMPLETED:
         return bool(holds) or assessment.verdict is Verdict.FAIL or source_requests > 0
-    if any(RULES[hold.kind].pages for hold in holds):
+    if any(RULES[hold.kind].pages and hold.reason != NOT_YET for hold in holds):
         return True
     if state.phase is Phase.ROLLED_BACK:
         # Whoever ordered it knows of it; whoever paused it has seen it.

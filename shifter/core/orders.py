@@ -137,6 +137,12 @@ class Obeyed:
     wish: Wish | None = None
 
 
+OBSERVING: Final = (
+    "this shifter only observes (mode: observe) and writes nothing: do it in the cloud's console, or in mode act"
+)
+"""What every order is answered then."""
+
+
 def words_of(asked: OrderRequest) -> str:
     """Return what was asked as it was typed, with its reason: `promote --full (TCM is down)`."""
     options = [

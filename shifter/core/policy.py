@@ -1,8 +1,9 @@
 """`kind: ShiftPolicy`: how one shift moves. Text becomes values here, and only values that cannot be wrong leave.
 
-Rules that concern one policy live here; rules between policies (two on one route, two for one namespace)
-are in `conflicts`, rules between a policy and the fleet in `fleet.misfits`. An error between several keys says `at`
-which of them it is to be shown. Reading files, positions and carets belong to `shifter/files`.
+Rules that concern one policy live here, each at a field, so that every one that is broken is told at once, and not only
+the first. Rules between policies (two on one route, two for one namespace) are in `conflicts`, rules between a policy
+and the fleet in `fleet.misfits`. An error inside a field says `at` which part of it is to be shown. Reading files,
+positions and carets belong to `shifter/files`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shifter.core.overlaps import common_members
@@ -35,14 +36,35 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")]
 _Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9*~^][A-Za-z0-9.*~^$|()\[\]_-]{0,119}$")]
 _Path = Annotated[str, Field(pattern=r"^[/~^][ -~]{0,199}$")]
-_Steps = Annotated[
-    tuple[Annotated[Percent, Field(gt=0)], ...], Field(min_length=1, max_length=50), refuse_later_values("auto")
-]
 
 
 def _second_of_its_kind(values: Sequence[object]) -> int | None:
     """Return the position of the first value that was there before, None if there is none."""
     return next((index for index, value in enumerate(values) if value in values[:index]), None)
+
+
+def _distinct(what: str) -> AfterValidator:
+    """Return a validator that refuses a list in which something stands twice."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if (twice := _second_of_its_kind(values)) is not None:
+            raise PydanticCustomError("twice", "{what} is listed twice", {"what": what, "at": (twice,)})
+        return values
+
+    return AfterValidator(check)
+
+
+def _climbs_to_the_top(steps: tuple[float, ...]) -> tuple[float, ...]:
+    for index, (before, after) in enumerate(pairwise(steps), start=1):
+        if after <= before:
+            raise PydanticCustomError(
+                "steps",
+                "step {after} % does not climb from {before} %",
+                {"after": f"{after:g}", "before": f"{before:g}", "at": (index,)},
+            )
+    if steps[-1] != 100:  # noqa: PLR2004 - the whole of the traffic
+        raise PydanticCustomError("steps", "the last step must be 100", {"at": (len(steps) - 1,)})
+    return steps
 
 
 def _address(text: str) -> str:
@@ -51,6 +73,14 @@ def _address(text: str) -> str:
     except ValueError as error:
         raise PydanticCustomError("address", "no IP address: it would match no member") from error
     return text
+
+
+_Steps = Annotated[
+    tuple[Annotated[Percent, Field(gt=0)], ...],
+    Field(min_length=1, max_length=50),
+    refuse_later_values("auto"),
+    AfterValidator(_climbs_to_the_top),
+]
 
 
 class MemberSelector(StrictModel):
@@ -101,17 +131,17 @@ class ClbTraffic(StrictModel):
 
     region: Annotated[str, Field(pattern=r"^[a-z]{2}-[a-z0-9-]{2,30}$")]
     load_balancer: _Id
-    routes: Annotated[tuple[ClbRule, ...], Field(min_length=1, max_length=100)]
+    routes: Annotated[tuple[ClbRule, ...], Field(min_length=1, max_length=100), _distinct("a route")]
     source: MemberSelector
     target: MemberSelector
 
-    @model_validator(mode="after")
-    def _sides_differ(self) -> Self:
-        if said := common_members(self.source.selector(), self.target.selector()):
-            raise PydanticCustomError("sides", "{said}", {"said": said, "at": ("target",)})
-        if (twice := _second_of_its_kind(self.routes)) is not None:
-            raise PydanticCustomError("routes", "a route is listed twice", {"at": ("routes", twice)})
-        return self
+    @field_validator("target")
+    @classmethod
+    def _sides_differ(cls, target: MemberSelector, info: ValidationInfo) -> MemberSelector:
+        source = info.data.get("source")
+        if source is not None and (said := common_members(source.selector(), target.selector())):
+            raise PydanticCustomError("sides", "{said}", {"said": said})
+        return target
 
 
 class Traffic(StrictModel):
@@ -156,51 +186,39 @@ class ApprovalGate(StrictModel):
     before: Annotated[Percent, Field(gt=0)]
 
 
+def _grow(gates: tuple[ApprovalGate, ...]) -> tuple[ApprovalGate, ...]:
+    for index, (before, after) in enumerate(pairwise(gates), start=1):
+        if after.before <= before.before:
+            said = "approvals must grow from one to the next"
+            raise PydanticCustomError("approvals", said, {"at": (index, "before")})
+    return gates
+
+
 class PolicySpec(StrictModel):
     """The body of a policy; see the fields."""
 
     namespace: Name | None = None
-    namespaces: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    namespaces: Annotated[tuple[Name, ...], Field(min_length=1), _distinct("a namespace")] | None = Field(
+        default=None, validate_default=True
+    )
     traffic: Traffic
     steps: _Steps
     soak: Duration
     analysis: Analysis = Analysis()
     on_failure: Annotated[Literal["rollback"], refuse_later_values("stepBack", "hold")] = "rollback"
-    approvals: Annotated[tuple[ApprovalGate, ...], Field(max_length=50)] = ()
+    approvals: Annotated[tuple[ApprovalGate, ...], Field(max_length=50), AfterValidator(_grow)] = ()
     windows: Unsupported
     depends_on: Unsupported
     retry: Unsupported
     blast_radius: Unsupported
 
-    @model_validator(mode="after")
-    def _names_its_namespaces(self) -> Self:
-        if (self.namespace is None) == (self.namespaces is None):
+    @field_validator("namespaces")
+    @classmethod
+    def _one_of_the_two(cls, namespaces: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        # A namespace that is wrong by itself is not in the data: it has been given.
+        if "namespace" in info.data and (info.data["namespace"] is None) == (namespaces is None):
             raise PydanticCustomError("namespace", "give namespace or namespaces, exactly one of the two")
-        if self.namespaces is not None and (twice := _second_of_its_kind(self.namespaces)) is not None:
-            raise PydanticCustomError("namespaces", "a namespace is listed twice", {"at": ("namespaces", twice)})
-        return self
-
-    @model_validator(mode="after")
-    def _steps_climb_to_the_top(self) -> Self:
-        for index, (before, after) in enumerate(pairwise(self.steps), start=1):
-            if after <= before:
-                raise PydanticCustomError(
-                    "steps",
-                    "step {after} % does not climb from {before} %",
-                    {"after": f"{after:g}", "before": f"{before:g}", "at": ("steps", index)},
-                )
-        if self.steps[-1] != 100:  # noqa: PLR2004 - the whole of the traffic
-            last = len(self.steps) - 1
-            raise PydanticCustomError("steps", "the last step must be 100", {"at": ("steps", last)})
-        return self
-
-    @model_validator(mode="after")
-    def _approvals_climb(self) -> Self:
-        for index, (before, after) in enumerate(pairwise(self.approvals), start=1):
-            if after.before <= before.before:
-                said = "approvals must grow from one to the next"
-                raise PydanticCustomError("approvals", said, {"at": ("approvals", index, "before")})
-        return self
+        return namespaces
 
 
 class ShiftPolicy(StrictModel):

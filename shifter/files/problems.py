@@ -51,7 +51,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "approvals": Rule.STEPS,
     "sides": Rule.SIDES,
     "selector": Rule.SIDES,
-    **dict.fromkeys(("namespace", "namespaces", "routes", "rule"), Rule.BETWEEN_KEYS),
+    **dict.fromkeys(("namespace", "twice", "rule"), Rule.BETWEEN_KEYS),
     **dict.fromkeys(("edges", "matchers", "datasources", "scheme", "timing", "retention"), Rule.BETWEEN_KEYS),
 }
 _UNITS: Final = re.compile(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, obey_all
+from shifter.core.orders import FLEET, OBSERVING, Answer, Order, OrderAnswer, obey_all
 from shifter.core.records import NewRecord
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConflictError, ShifterError
@@ -50,8 +50,7 @@ class Freezer:
             if order.request.shift != FLEET or order.id <= self._saved.state.last_order:
                 continue
             if self._mode == "observe":
-                said = "this shifter only observes (mode: observe)"
-                answer = OrderAnswer(order.id, Answer.REFUSED, said, now)
+                answer = OrderAnswer(order.id, Answer.REFUSED, OBSERVING, now)
             else:
                 state, answer = obey_all(state, order, now)
             answers.append(answer)

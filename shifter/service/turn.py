@@ -17,7 +17,7 @@ from shifter.core.evidence import Evidence, Ledger, Tick
 from shifter.core.fleet import Fleet
 from shifter.core.holds import forbids
 from shifter.core.journal import Move, Step
-from shifter.core.orders import Answer, Order, OrderAnswer
+from shifter.core.orders import OBSERVING, Answer, Order, OrderAnswer
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.settling import is_lost, is_settled
@@ -128,8 +128,7 @@ class Turner:
 
     def _refuse_orders(self, place: Place, orders: Sequence[Order], now: datetime) -> None:
         """In `mode: observe` nothing is ever written, so no order can be carried out; the first save is the shift's."""
-        text = "this shifter only observes (mode: observe)"
-        place.answers = [OrderAnswer(order.id, Answer.REFUSED, text, now) for order in orders]
+        place.answers = [OrderAnswer(order.id, Answer.REFUSED, OBSERVING, now) for order in orders]
         self._writer.save(place, may_wait=False)
 
     def _carry_out(

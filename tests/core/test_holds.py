@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shifter.core.analysis import Assessment, Verdict
+from shifter.core.analysis import NOT_YET, Assessment, Verdict
 from shifter.core.decide import decide
 from shifter.core.evidence import Evidence, Ledger
 from shifter.core.holds import Hold, HoldKind, forbids, pages
@@ -121,6 +121,11 @@ def test_a_failing_target_that_nothing_sends_back_calls_somebody_and_says_so() -
     assert decision.reason.startswith("failing at tcm 75 · istio 25: istio failed 120 of 1200 requests")
     assert decision.reason.endswith("nothing goes back by itself after --override, `shifter rollback shop` does")
     assert not pages(a_shift(share=0), [], FAILING, 0)
+
+
+def test_the_moment_before_the_first_count_calls_nobody() -> None:
+    assert not pages(a_shift(), [Hold(HoldKind.NO_SIGNAL, NOT_YET)], GOOD, 0)
+    assert pages(a_shift(), [Hold(HoldKind.NO_SIGNAL, "istio: no answer")], GOOD, 0)
 
 
 def test_a_shift_on_its_way_without_holds_calls_nobody() -> None:

@@ -571,3 +571,35 @@ def test_a_policy_with_any_part_replaced_is_valid_or_a_config_error(data: st.Dat
         outcome = value.routes
 
     assert outcome
+
+
+EVERYTHING_WRONG = """kind: ShiftPolicy
+metadata: {name: shop}
+spec:
+  traffic:
+    clb:
+      region: ap-guangzhou
+      loadBalancer: lb-front0001
+      routes:
+        - {listener: lbl-1, domain: shop.example.com, url: /}
+        - {listener: lbl-1, domain: shop.example.com, url: /}
+      source: {port: 30080}
+      target: {port: 30080}
+  steps: [5, 25, 20, 50]
+  soak: 5m
+  approvals: [{before: 60}, {before: 50}]
+"""
+
+
+def test_rules_between_keys_are_told_all_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        value_of(document_of("shop.yaml", EVERYTHING_WRONG.encode()), ShiftPolicy)
+
+    said = {(problem.line, problem.message.split(",")[0]) for problem in caught.value.problems}
+    assert said >= {
+        (3, "give namespace or namespaces"),
+        (10, "a route is listed twice"),
+        (13, "step 20 % does not climb from 25 %"),
+        (15, "approvals must grow from one to the next"),
+    }
+    assert any(problem.path == "spec.traffic.clb.target" for problem in caught.value.problems)

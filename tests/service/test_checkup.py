@@ -16,7 +16,9 @@ import pytest
 from shifter.adapters.memory_store import MemoryStore
 from shifter.core.evidence import PodReading, Reading, Series
 from shifter.core.fleet import Fleet
+from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, Route, RouteView, Side
+from shifter.core.state import ShiftState
 from shifter.errors import (
     MetricsUnavailableError,
     ProviderRefusedError,
@@ -158,6 +160,16 @@ class Cloud:
         return AT + self.ahead
 
 
+WRITTEN = ShiftState(
+    name="shop",
+    policy=ShiftPolicy.model_validate_json(json.dumps(POLICY)),
+    since=NOW,
+    share=25,
+    weights={"lb-1/lbl-1/shop.example.com/": {"old": 75, "new": 25}},
+)
+"""What a service remembers that has brought the shift to where it is."""
+
+
 class World:
     """An installation where all is well, until a test says otherwise."""
 
@@ -169,6 +181,7 @@ class World:
         self.istio = Mesh("istio", {"new-1": a_pod(1)})
         self.cloud = Cloud()
         self.store = MemoryStore()
+        self.store.save(WRITTEN, 0)
         self.facts: StoreFacts | Exception = StoreFacts(1, 1, "0.1.0", "")
         self.lease = LEASE
         self.machine = Machine(
@@ -576,6 +589,26 @@ def test_a_route_is_told_with_members_share_and_lag(world: World) -> None:
         (Level.OK, f"tcm 75 · istio 25; {members}; lags up to 30 s behind new weights"),
         (Level.WARNING, "session persistence: 30 s"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "fix"),
+    [
+        ((75, 25), "give istio's members weight 0 in the CLB, or once it runs: shifter reconcile shop --restore"),
+        ((0, 100), "are source and target swapped in the policy? else there is nothing to shift"),
+    ],
+)
+def test_traffic_that_shifter_never_sent_to_istio_is_a_problem_before_the_first_step(
+    world: World, weights: tuple[int, int], fix: str
+) -> None:
+    world.store = MemoryStore()
+    world.cloud.members = tuple(
+        replace(member, weight=weight) for member, weight in zip(world.cloud.members, weights, strict=True)
+    )
+    (found,) = [each for each in world.examine() if each.subject == ROUTE and each.level is Level.PROBLEM]
+
+    assert "though shifter has never written it: its shift would hold" in found.text
+    assert found.fix == fix
 
 
 def test_a_refused_route_and_dead_members_are_problems(world: World) -> None:

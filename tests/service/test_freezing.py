@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shifter.core.holds import HoldKind
-from shifter.core.orders import FLEET, STALE_AFTER, Answer, Verb
+from shifter.core.orders import FLEET, OBSERVING, STALE_AFTER, Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Side
@@ -152,7 +152,7 @@ def test_an_observing_shifter_refuses_to_freeze(make_world: Callable[..., World]
     order = world.order(Verb.FREEZE, name=FLEET)
     world.step(2)
 
-    assert world.answer(order) == (Answer.REFUSED, "this shifter only observes (mode: observe)")
+    assert world.answer(order) == (Answer.REFUSED, OBSERVING)
 
 
 def test_a_freeze_is_in_the_history_in_the_name_of_who_ordered_it(world: World) -> None:

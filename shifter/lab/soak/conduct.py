@@ -36,7 +36,7 @@ _PATIENCE_SECONDS: Final[Mapping[str, float]] = {
     "freeze": 5.0,
     "approval": 4.0,
 }
-_YES: Final[Mapping[str, tuple[str, ...]]] = {"rollback": ("--yes",)}
+_YES: Final[Mapping[str, tuple[str, ...]]] = {"rollback": ("--yes",), "unfreeze": ("--yes",)}
 _RECONCILING: Final = (("reconcile", ("--restore", "--yes")), ("reconcile", ("--adopt", "--yes")))
 GATE_PERCENT: Final = 50.0
 """The first namespace needs somebody's approval before this share."""

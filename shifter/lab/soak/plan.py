@@ -253,4 +253,4 @@ def _words(dice: random.Random, verb: str, verbs: Sequence[str]) -> tuple[str, .
         return ("--hands-off", "--for", f"{dice.randint(3, 8)}s")
     if verb == "reconcile":
         return ("--adopt" if luck < 2 * _OFTEN else "--restore", "--yes")
-    return ("--yes",) if verb == "rollback" else ()
+    return ("--yes",) if verb in {"rollback", "unfreeze"} else ()

@@ -92,8 +92,7 @@ def examine(
         *store.findings(kept.answer, found.fleet, around.now()),
     ]
     if found.fleet is not None and outside is not None and asked is not None:
-        last_write = kept.answer.last_write if isinstance(kept.answer, store.StoreLook) else None
-        told += _judged(found.fleet, found.policies, outside, asked, last_write)
+        told += _judged(found.fleet, found.policies, outside, asked, kept.answer)
     else:
         told += _not_asked("--offline: nobody was asked" if offline else "not asked: the fleet file cannot be used")
     order = list(Group)
@@ -130,7 +129,7 @@ def _all(asked: _Asked) -> Sequence[Errand[Any]]:
 
 
 def _judged(
-    fleet: Fleet, policies: Mapping[str, ShiftPolicy], outside: Outside, asked: _Asked, last_write: datetime | None
+    fleet: Fleet, policies: Mapping[str, ShiftPolicy], outside: Outside, asked: _Asked, kept: object
 ) -> Sequence[Finding]:
     looks = {name: errand.answer for name, errand in asked.meshes.items()}
     offsets = {name: each if isinstance(each, Unanswered) else each.offset for name, each in looks.items()}
@@ -138,7 +137,10 @@ def _judged(
         {domain: errand.answer for domain, errand in asked.domains.items()},
         None if asked.status is None else asked.status.answer,
     )
-    writes = provider.Writes(last_write, outside.write_permission)
+    seen = kept if isinstance(kept, store.StoreLook) else None
+    writes = provider.Writes(
+        seen.last_write if seen else None, outside.write_permission, seen.written if seen else frozenset()
+    )
     return [
         *clocks.findings(offsets, asked.clock.answer, outside.provider_clock.tolerance_seconds, fleet.spec.timing),
         *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),

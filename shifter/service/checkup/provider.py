@@ -37,10 +37,11 @@ class CloudLook:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What is known of writing: when a write of shifter's was last read back (None: never), and what permits it."""
+    """What is known of writing: when one was last read back (None: never), what permits it, and for which shifts."""
 
     last: datetime | None
     permission: str
+    shifts: frozenset[str] = frozenset()
 
 
 def findings(seen: CloudLook, policies: Mapping[str, ShiftPolicy], fleet: Fleet, writes: Writes) -> Sequence[Finding]:
@@ -62,7 +63,7 @@ def findings(seen: CloudLook, policies: Mapping[str, ShiftPolicy], fleet: Fleet,
     _status(notes, seen)
     _writes(notes, fleet, writes)
     for policy in policies.values():
-        _policy(notes, policy, seen)
+        _policy(notes, policy, seen, written=policy.name in writes.shifts)
     return notes.found
 
 
@@ -104,7 +105,7 @@ def _writes(notes: Notes, fleet: Fleet, writes: Writes) -> None:
         notes.untried(_WRITES, text, writes.permission)
 
 
-def _policy(notes: Notes, policy: ShiftPolicy, seen: CloudLook) -> None:
+def _policy(notes: Notes, policy: ShiftPolicy, seen: CloudLook, *, written: bool) -> None:
     shares: set[float] = set()
     for route in policy.routes:
         found = seen.domains.get(route.domain)
@@ -115,6 +116,8 @@ def _policy(notes: Notes, policy: ShiftPolicy, seen: CloudLook) -> None:
             notes.unknown(subject, "the provider answered without it", "look again")
             continue
         _route(notes, subject, view)
+        if not written and view.refusal is None and (view.share is None or view.share > 0):
+            _stray(notes, policy.name, subject, view)
         if view.share is not None:
             shares.add(round(view.share))
     if len(shares) > 1:
@@ -140,6 +143,16 @@ def _route(notes: Notes, subject: str, view: RouteView) -> None:
             what = "there is no way back" if side is Side.SOURCE else "no step can be taken"
             fix = "see the gateway's pods, and the health check of the CLB's rule (port, path, security group)"
             notes.problem(subject, f"{_MESH[side]} has no healthy member: {what}", fix)
+
+
+def _stray(notes: Notes, name: str, subject: str, view: RouteView) -> None:
+    """Tell a route on which the first step would be held, or of which nobody knows which side is which."""
+    text = f"it is at {shown(view.share)}, though shifter has never written it: its shift would hold"
+    if view.is_reversed:
+        notes.problem(subject, text, "are source and target swapped in the policy? else there is nothing to shift")
+    else:
+        fix = f"give istio's members weight 0 in the CLB, or once it runs: shifter reconcile {name} --restore"
+        notes.problem(subject, text, fix)
 
 
 def _side(view: RouteView, side: Side) -> str:

@@ -39,7 +39,7 @@ class StoreLook:
     """What was seen. Everything but `lease` is empty if there is no store.
 
     `trouble` is why its contents cannot be read, or why there is none. `last_write` is when a write to the cloud was
-    last read back.
+    last read back, `written` are the shifts whose weights shifter has verified.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class StoreLook:
     reports: Mapping[str, Report] | None = None
     open_orders: int = 0
     last_write: datetime | None = None
+    written: frozenset[str] = frozenset()
     trouble: str = ""
 
 
@@ -67,7 +68,7 @@ def look(door: StoreDoor) -> StoreLook:
         reports = store.reports()
         orders = len(store.open_orders())
         done = [each for each in store.history(limit=_RECORDS_LOOKED_AT) if each.record.what is What.DONE]
-        store.load()
+        written = frozenset(name for name, saved in store.load().items() if saved.state.weights)
     except ShifterError as error:
         return StoreLook(door.path, exists=True, lease=lease, facts=facts, trouble=str(error))
     finally:
@@ -80,6 +81,7 @@ def look(door: StoreDoor) -> StoreLook:
         reports=reports,
         open_orders=orders,
         last_write=done[-1].record.at if done else None,
+        written=written,
     )
 
 
