@@ -75,7 +75,7 @@ def test_a_short_soak_ends_with_a_verdict_on_every_rule_and_leaves_no_process(tm
     assert found["violations"] == []
     assert (code, found["verdict"], found["seed"]) == (0, "ok", 5)
     assert found["replay"] == "shifter lab soak --seed 5 --minutes 0.3"
-    assert found["counts"]["intents"]["climb"] > 0
+    assert sum(found["counts"]["intents"].values()) > 0
     assert all(row["requests"] > 0 for row in found["users"].values())
     assert started_in(tmp_path) == []
     assert isinstance(told.file, io.StringIO)
