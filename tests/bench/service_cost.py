@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from shifter.core.fleet import ISTIO_EDGES_MS
 from shifter.lab import files
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, open_account
 from shifter.lab.emulator import Emulator
@@ -36,6 +38,7 @@ WATCHED_SECONDS = 45.0
 PER_SECOND = 20.0
 MIB = 1024 * 1024
 START_SECONDS = 60.0
+_EDGES = re.compile(r'le=~"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def _prometheus(mesh: str, namespaces: list[Namespace]) -> Iterator[str]:
 
         def do_GET(self) -> None:
             asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
-            body = json.dumps(_answer(mesh, namespaces, asked["query"], float(asked["time"]), began)).encode()
+            at = float(asked.get("time", time.time()))
+            body = json.dumps(_answer(mesh, namespaces, asked["query"], at, began)).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -136,22 +140,30 @@ def _prometheus(mesh: str, namespaces: list[Namespace]) -> Iterator[str]:
 
 
 def _answer(mesh: str, namespaces: list[Namespace], query: str, at: float, began: float) -> Mapping[str, Any]:
-    pods = [{"pod": f"{mesh}-gateway-{index}"} for index in range(3)]
-    if query.startswith("max by (pod) (timestamp("):
-        value = began if " - " in query else at
-        rows = [{"metric": pod, "value": [at, repr(value)]} for pod in pods]
-    else:
-        count = PER_SECOND * (at - began)
-        rows = [
-            {
-                "metric": pod
+    """Answer by the shape of the question; every sample was taken just now."""
+    pods: list[dict[str, str]] = [{"pod": f"{mesh}-gateway-{index}"} for index in range(3)]
+    if query.startswith("sum by (pod, destination_service"):
+        pattern = _EDGES.search(query)
+        asked = re.split(r"[|()]+", pattern[1]) if pattern else []
+        edges = [*(f"{edge:g}" for edge in ISTIO_EDGES_MS if f"{edge:g}" in asked), "+Inf"]
+        kinds = [{"le": edge} for edge in edges] if "_bucket" in query else [{"response_code": "200"}]
+        counted = [
+            (
+                pod
                 | {"destination_service": namespace.service, "destination_service_namespace": namespace.name}
-                | {"response_code": "200", "le": "+Inf"},
-                "value": [at, repr(count)],
-            }
+                | kind,
+                PER_SECOND * (at - began),
+            )
             for pod in pods
             for namespace in namespaces
+            for kind in kinds
         ]
+    elif " - " in query:
+        counted = [(pod, began) for pod in pods]
+    else:
+        sampled = min(at, time.time())
+        counted = [({}, sampled)] if query.startswith("max(") else [(pod, sampled) for pod in pods]
+    rows = [{"metric": labels, "value": [at, repr(value)]} for labels, value in counted]
     return {"status": "success", "data": {"resultType": "vector", "result": rows}}
 
 
