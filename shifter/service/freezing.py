@@ -45,6 +45,12 @@ class Freezer:
 
     def obey(self, orders: Sequence[Order], now: datetime) -> None:
         """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again."""
+        if not self._obey(orders, now):
+            # Somebody else obeyed first. What they left is believed now, and what is still open is not put off.
+            self._obey(orders, now)
+
+    def _obey(self, orders: Sequence[Order], now: datetime) -> bool:
+        """Obey what is open as far as this process knows; return False if somebody else saved meanwhile."""
         state, records, answers = self._saved.state, list[NewRecord](), list[OrderAnswer]()
         for order in sorted(orders, key=lambda each: each.id):
             if order.request.shift != FLEET or order.id <= self._saved.state.last_order:
@@ -55,22 +61,22 @@ class Freezer:
                 state, answer = obey_all(state, order, now)
             answers.append(answer)
             records.append(record_of_order(FLEET, order, answer))
-        if answers:
-            self._save(state, records, answers)
+        return not answers or self._save(state, records, answers)
 
-    def _save(self, state: FleetState, records: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> None:
+    def _save(self, state: FleetState, records: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> bool:
         try:
             version = self._store.save_fleet(state, self._saved.version, records, answers)
         except ConflictError as error:
-            # Somebody else obeyed: believe the store, and look at the orders again in the next tick.
             self._telemetry.error(FLEET, error, bug=False)
             self._unsaved = self._unsaved or state.freezes
             self._reload()
+            return False
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a store keeps no shift from going back
             self._telemetry.error(FLEET, error, bug=not isinstance(error, ShifterError))
             self._unsaved = self._unsaved or state.freezes
         else:
             self._saved, self._unsaved = SavedFleet(state, version), ()
+        return True
 
     def _reload(self) -> None:
         try:

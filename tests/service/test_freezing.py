@@ -127,9 +127,11 @@ def test_somebody_else_who_obeyed_first_is_believed(world: World) -> None:
     world.until_share(5)
     world.saved.save_fleet(world.saved.load_fleet().state, world.saved.load_fleet().version)
     order = world.order(Verb.FREEZE, name=FLEET)
-    world.step(2)
+    world.wake()
+    at_once = world.answer(order)[0]
+    world.step()
 
-    assert world.answer(order)[0] is Answer.ACCEPTED
+    assert at_once is Answer.ACCEPTED
     assert HoldKind.FREEZE in world.holds()
 
 

@@ -9,7 +9,8 @@ Not for network file systems: neither SQLite's locks nor `flock` can be relied o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -98,12 +99,7 @@ class SqliteStore:
             InvariantError: state or records could not be read back from JSON; nothing was written.
         """
         text = saved_form.state_text(state)
-        rows = [row_of_record(record) for record in records]
-        with self._file.writing() as connection:
-            replace_state(connection, state.name, text, expected_version)
-            newest = append(connection, rows, answers)
-        if rows:
-            self._mark.write(newest)
+        self._write(lambda file: replace_state(file, state.name, text, expected_version), records, answers)
         return expected_version + 1
 
     def load_fleet(self) -> SavedFleet:
@@ -127,13 +123,22 @@ class SqliteStore:
             InvariantError: state or records could not be read back from JSON; nothing was written.
         """
         text = saved_form.fleet_text(state)
+        self._write(lambda file: replace_fleet(file, text, expected_version), records, answers)
+        return expected_version + 1
+
+    def _write(
+        self,
+        replace: Callable[[sqlite3.Connection], None],
+        records: Sequence[NewRecord],
+        answers: Sequence[OrderAnswer],
+    ) -> None:
+        """Replace a saved state, append records and answer orders, all of it or nothing."""
         rows = [row_of_record(record) for record in records]
         with self._file.writing() as connection:
-            replace_fleet(connection, text, expected_version)
+            replace(connection)
             newest = append(connection, rows, answers)
         if rows:
             self._mark.write(newest)
-        return expected_version + 1
 
     def report(self, report: Report) -> None:
         """Keep the newest explanation of a shift.
