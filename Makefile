@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab soak coverage bench lock clean
+.PHONY: help setup check format test demo lab soak coverage bench bench-analysis bench-analysis-quick lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make .venv from hashed locks, find Envoy and Prometheus
 
@@ -43,7 +43,7 @@ coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails be
 	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/core
 	@$(BIN)/coverage report
 
-demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 80 seconds
+demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 100 seconds
 	@$(BIN)/shifter lab run
 
 lab: $(READY) ## The lab's other scenarios, one after another
@@ -61,6 +61,12 @@ soak: $(READY) ## Minutes of many faults at once, then a check of everything wri
 bench: $(READY) ## What ticks, commands and the idle service cost: ratios within one run
 	@$(BIN)/python -m tests.bench
 
+bench-analysis: $(READY) ## The decision against Flagger, Argo and Kayenta on simulated traffic; 45 minutes, writes build/ and docs/analysis.md
+	@$(BIN)/python -m tests.bench.analysis
+
+bench-analysis-quick: $(READY) ## The same with few trials, for CI: fails if a goal points the wrong way; 3 minutes
+	@$(BIN)/python -m tests.bench.analysis --quick
+
 lock: ## Renew requirements/*.lock from pyproject.toml
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch"; "$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
@@ -70,4 +76,4 @@ lock: ## Renew requirements/*.lock from pyproject.toml
 	"$$scratch/bin/uv" pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock
 
 clean: ## Remove what the targets made
-	@rm -rf $(VENV) .lab .lab-reports lab-report.json .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) build .lab .lab-reports lab-report.json .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

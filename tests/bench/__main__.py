@@ -29,15 +29,18 @@ from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.core.apportion import apportion
+from shifter.core.basis import Evidence
 from shifter.core.counters import Baselines, advance
 from shifter.core.decide import decide
-from shifter.core.evidence import INFINITY_MS, Counts, Evidence, Ledger, PodReading, Reading, Series, Tick
-from shifter.core.fleet import Fleet
+from shifter.core.evidence import INFINITY_MS, Answer, Counts, Ledger, PodReading, Reading, Series, Tick
+from shifter.core.fleet import Fleet, Learning
+from shifter.core.gathering import Terms, gather
 from shifter.core.membership import Server
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import What
 from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.standing import Standing
 from shifter.core.state import ShiftState
 from shifter.service.lanes import InlineLanes
 from shifter.service.policy_files import PolicyFolder
@@ -51,6 +54,8 @@ SHIFTS_PER_BALANCER = 10
 TICK: Final = timedelta(seconds=15)
 NOON: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EDGES_MS = (10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
+HISTORY_TICKS = 20
+TERMS = Terms(Learning().lessons(), EDGES_MS)
 SOAKING_PAIRS = 8
 STARTS = 7
 KIB = 1024
@@ -111,7 +116,8 @@ def policy(index: int, name: str) -> dict[str, Any]:
         "traffic": {"clb": clb},
         "steps": [5, 25, 100],
         "soak": "6h",
-        "analysis": {"window": "1m", "minRequests": 20, "latency": {"maxMs": 250}},
+        "analysis": {"latency": {"maxMs": 250}},
+        "blastRadius": {"requests": 1e6},
     }
     return {"apiVersion": "shifter.io/v1alpha1", "kind": "ShiftPolicy", "metadata": {"name": name}, "spec": spec}
 
@@ -139,9 +145,10 @@ def servers() -> tuple[Server, ...]:
 
 
 class ScriptedMetrics:
-    """A mesh whose gateway answers every namespace at a constant rate."""
+    """A mesh whose gateway answers every namespace at a constant rate; it has been watched for `past_ticks` already."""
 
-    def __init__(self, mesh: str, namespaces: Sequence[str], pods: int = 2) -> None:
+    def __init__(self, mesh: str, namespaces: Sequence[str], past_ticks: int, pods: int = 2) -> None:
+        self._since = NOON - past_ticks * TICK
         self._pods = [f"{mesh}-{index}" for index in range(pods)]
         self._namespaces = namespaces
 
@@ -149,18 +156,22 @@ class ScriptedMetrics:
         seconds = (at - NOON).total_seconds() + 3600
         counters: dict[Series, float] = {}
         for namespace in self._namespaces:
-            counters[Series(namespace, "200")] = 10 * seconds
-            counters[Series(namespace, "503")] = 0.0
+            counters[Series(namespace, Answer("200"))] = 10 * seconds
+            counters[Series(namespace, Answer("503"))] = 0.0
             for edge in (*edges_ms, INFINITY_MS):
                 counters[Series(namespace, edge_ms=edge)] = 10 * seconds
         started = (NOON - timedelta(days=1)).timestamp()
         return Reading(at.timestamp(), {pod: PodReading(at.timestamp(), started, counters) for pod in self._pods})
 
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]) -> list[Reading]:
+        instants = [start + index * step for index in range((end - start) // step + 1)]
+        return [self.read(at, edges_ms) if at >= self._since else Reading(at.timestamp(), {}) for at in instants]
+
 
 class Service:
     """A ticker with so many shifts, on whichever store; `tick` lets one tick pass and returns its seconds."""
 
-    def __init__(self, directory: Path, count: int, store: MemoryStore | SqliteStore) -> None:
+    def __init__(self, directory: Path, count: int, store: MemoryStore | SqliteStore, past_ticks: int) -> None:
         self.now = NOON
         folder = directory / "policies"
         folder.mkdir(parents=True)
@@ -180,7 +191,7 @@ class Service:
                 store=store,
                 leadership=lease,
                 provider=provider,
-                metrics={side: ScriptedMetrics(side, names(count)) for side in Side},
+                metrics={side: ScriptedMetrics(side, names(count), past_ticks) for side in Side},
                 lanes=InlineLanes(),
                 telemetry=Telemetry(CollectorRegistry(), timedelta(minutes=5)),
                 stopwatch=time.perf_counter,
@@ -197,7 +208,7 @@ class Service:
     def until_soaking(self) -> float:
         """Tick until every shift has its first step in force; return the seconds of the slowest tick, the busy one."""
         slowest = 0.0
-        for _ in range(12):
+        for _ in range(24):
             slowest = max(slowest, self.tick())
             done = [each for each in self.store.history(limit=10_000) if each.record.what is What.DONE]
             if len(done) == len(self.ticker.shifts):
@@ -210,10 +221,11 @@ class Service:
 
 
 @contextmanager
-def running(count: int, *, on_disk: bool = False) -> Iterator[Service]:
+def running(count: int, *, on_disk: bool = False, past_ticks: int = 0) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        service = Service(directory, count, SqliteStore(directory / "shifter.db") if on_disk else MemoryStore())
+        store = SqliteStore(directory / "shifter.db") if on_disk else MemoryStore()
+        service = Service(directory, count, store, past_ticks)
         try:
             yield service
         finally:
@@ -234,6 +246,18 @@ def tick_seconds(count: int, *, on_disk: bool = False) -> TickSeconds:
         service.tick()
         # In pairs, because every second tick also renews the reports.
         return TickSeconds(busy, min(service.tick() + service.tick() for _ in range(SOAKING_PAIRS)) / 2)
+
+
+def starting_seconds(count: int, past_ticks: int) -> float:
+    """The slower one of the two ticks after a start: in the second, what was asked of the past is taken up."""
+    with running(count, past_ticks=past_ticks) as service:
+        return max(service.tick(), service.tick())
+
+
+def measure_past() -> list[Figure]:
+    ticks = Learning().history_ticks
+    long, short = starting_seconds(FEW, ticks), starting_seconds(FEW, 0)
+    return [Figure(f"tick that takes up {ticks} past ones, 50 shifts", 1e3 * long, "ms", "no past", 1e3 * short)]
 
 
 def measure_ticks() -> list[Figure]:
@@ -281,7 +305,7 @@ def measure_memory() -> list[Figure]:
 def reading(namespaces: int, second: float) -> Reading:
     counters: dict[Series, float] = {}
     for name in names(namespaces):
-        counters |= {Series(name, code): 100 + 10 * second for code in ("200", "404", "503")}
+        counters |= {Series(name, Answer(code)): 100 + 10 * second for code in ("200", "404", "503")}
         counters |= {Series(name, edge_ms=edge): 300 + 30 * second for edge in (*EDGES_MS, INFINITY_MS)}
     at = NOON.timestamp() + second
     pods = {f"pod-{index}": PodReading(at, NOON.timestamp() - 3600, dict(counters)) for index in range(PODS)}
@@ -326,12 +350,35 @@ def soaking_evidence(ticks: int) -> tuple[ShiftState, Evidence, datetime]:
         weights={route.id: dict(weights)},
         verified_at=NOON,
     )
-    counts = Counts(150.0, 0.0, tuple((edge, 150.0) for edge in (*EDGES_MS, INFINITY_MS)))
-    ledger = Ledger(tuple(Tick(NOON + TICK * (i + 1), TICK.total_seconds(), counts, counts) for i in range(ticks)))
+    ledger, standing = Ledger(), learnt(state)
+    for index in range(ticks):
+        ledger = ledger.add(Tick(NOON + TICK * (index + 1), TICK.total_seconds(), served(2850), served(150)))
+        gathered = gather(standing, state, ledger, whole=True, terms=TERMS)
+        standing = gathered.standing if gathered else None
     evidence = Evidence(
-        {route.id: view}, ledger, leader=True, max_age=timedelta(seconds=45), tick=TICK, settled_at=NOON
+        {route.id: view},
+        ledger,
+        leader=True,
+        max_age=timedelta(seconds=45),
+        tick=TICK,
+        standing=standing,
+        settled_at=NOON,
     )
     return state, evidence, NOON + TICK * ticks
+
+
+def served(requests: float) -> Counts:
+    """So many good and fast requests."""
+    return Counts(requests, 0.0, tuple((edge, requests) for edge in (*EDGES_MS, INFINITY_MS)))
+
+
+def learnt(state: ShiftState) -> Standing | None:
+    """What is known before the first step."""
+    began = NOON - HISTORY_TICKS * TICK
+    ticks = (Tick(began + TICK * i, TICK.total_seconds(), served(3000), served(0)) for i in range(HISTORY_TICKS))
+    before = state.model_copy(update={"share": 0.0, "verified_at": None})
+    gathered = gather(None, before, Ledger(tuple(ticks)), whole=True, terms=TERMS)
+    return gathered.standing if gathered else None
 
 
 def _side(server: Server) -> Side:
@@ -343,7 +390,15 @@ def measure_decide() -> list[Figure]:
         state, evidence, now = soaking_evidence(ticks)
         return 100 / quickest_seconds(7, lambda: [decide(state, evidence, now) for _ in range(100)])
 
-    return [Figure("decide, 720 ticks of evidence", per_second(720), "per s", "20 ticks", per_second(20))]
+    def gathered_per_second(ticks: int) -> float:
+        state, evidence, _ = soaking_evidence(ticks)
+        add = partial(gather, evidence.standing, state, evidence.ledger, whole=True, terms=TERMS)
+        return 100 / quickest_seconds(7, lambda: [add() for _ in range(100)])
+
+    return [
+        Figure("decide, 720 ticks of evidence", per_second(720), "per s", "20 ticks", per_second(20)),
+        Figure("gather one more tick, 720 before", gathered_per_second(720), "per s", "20", gathered_per_second(20)),
+    ]
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -400,8 +455,8 @@ def main() -> None:
     configure_logs("error", io.StringIO())
     began = time.perf_counter()
     rows: list[tuple[str, ...]] = [("what", "figure", "against", "unit", "ratio", "against what")]
-    measures = measure_ticks, measure_memory, measure_counters, measure_apportion, measure_decide, measure_start
-    for measure in (*measures, measure_service):
+    measures = measure_ticks, measure_past, measure_memory, measure_counters, measure_apportion, measure_decide
+    for measure in (*measures, measure_start, measure_service):
         rows += [figure.row() for figure in measure()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -38,6 +38,9 @@ WATCHED_SECONDS = 45.0
 PER_SECOND = 20.0
 MIB = 1024 * 1024
 START_SECONDS = 60.0
+_NOTHING_YET: Mapping[str, Any] = {"status": "success", "data": {"resultType": "matrix", "result": []}}
+"""What a Prometheus that has just been set up answers about the past."""
+
 _EDGES = re.compile(r'le=~"([^"]*)"')
 
 
@@ -117,7 +120,8 @@ def _prometheus(mesh: str, namespaces: list[Namespace]) -> Iterator[str]:
         def do_GET(self) -> None:
             asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
             at = float(asked.get("time", time.time()))
-            body = json.dumps(_answer(mesh, namespaces, asked["query"], at, began)).encode()
+            told = _NOTHING_YET if "query_range" in self.path else _answer(mesh, namespaces, asked["query"], at, began)
+            body = json.dumps(told).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
