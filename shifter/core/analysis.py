@@ -1,232 +1,234 @@
-"""Guards: is the target good enough? Fixed limits, and the target against the source, both live.
+"""The verdict: is the target good enough, what is it made of, and how far may the next step go?
 
-This is the seam for the statistical engine: `assess` takes what was measured and returns a four-way verdict
-with findings a person can read; what is done about it is `decide.py`'s business. Rules of this version:
+Four-way, because not knowing is not the same as good or bad. The arithmetic is elsewhere (`sequential.py`, `steps.py`,
+`guards.py`); here its numbers are held against the policy, and become sentences that somebody reads at 3 a.m. What is
+done about them is `decide.py`'s business.
 
-* silence is not health: no fresh evidence is *no signal*, a handful of requests is *too little traffic*;
-* a limit is broken early if the failures seen would break it even were the rest of `minRequests` good;
-* fewer than `MIN_BAD` failures never fail a shift: one unlucky request is no verdict;
-* the target over a fixed limit while the source is no better is an incident of both, not the target's failure:
-  metric by metric, so errors of both excuse neither a slow target nor one whose traffic is lost;
-* requests that vanish while the gateway's unattributed errors rise are failures, not quiet.
+    no signal    nothing fresh was counted, or a metric cannot be measured
+    fail         a guard saw it, or the odds against the target reached 1 / alpha
+    pass         the next step may be taken: no worse than the source is proven, or what it could cost is bounded
+    too little   neither: there is no reason to go back, and none yet to go on
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
-from shifter.core.policy import Analysis, LatencyGuard
+from shifter.core.climbing import Known, permit
+from shifter.core.evidence import Ledger, Tick
+from shifter.core.guards import VANISHED_TICKS, dead, lost_traffic, vanished
+from shifter.core.measures import Metric, counted, metrics_of
+from shifter.core.policy import PolicySpec
+from shifter.core.sequential import bound
 from shifter.core.splits import FULL_PERCENT
+from shifter.core.standing import Standing, evidence_of_harm, is_sick
+from shifter.core.verdicts import NOT_YET, Assessment, Finding, Situation, Verdict, odds, percent
 
-MIN_BAD = 3
-"""The fewest failed requests that can fail a shift."""
-
-_VANISHED = 0.2
-"""Below this part of the expected requests, the target's traffic counts as vanished."""
-
-_BLAMED = 0.5
-"""The part of the vanished requests that must reappear as unattributed errors to be blamed on the target."""
+SUSPECTED: Final = 10.0
+"""From these odds on a shift does not climb."""
 
 
-_WHOLE_MS = 100
-"""From here on, parts of a millisecond are noise to a reader."""
+_MOST_HALVINGS: Final = 30
+"""From then on the probability stays: wealth is counted up to a limit, and 1 / alpha must stay within reach."""
 
 
-class Verdict(StrEnum):
-    """What the evidence says. Never a bool: not knowing is not the same as good or bad."""
-
-    PASS = "pass"  # noqa: S105 - a verdict, no password
-    FAIL = "fail"
-    TOO_LITTLE = "too little traffic"
-    NO_SIGNAL = "no signal"
+def alpha_of(spec: PolicySpec, attempt: int) -> float:
+    """Return the error probability (0..1) of one attempt, counted from 1; all together have twice the first's."""
+    return spec.analysis.false_rollback_percent / FULL_PERCENT * 0.5 ** min(attempt - 1, _MOST_HALVINGS)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One guard's outcome. Values are in `unit`; `limit` is the stricter of the limits that applied."""
-
-    metric: str
-    verdict: Verdict
-    text: str
-    source: float | None = None
-    target: float | None = None
-    limit: float | None = None
-    unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """The verdict, its findings, and the sentence. `incident` says why both meshes are bad at once, if they are."""
-
-    verdict: Verdict
-    reason: str
-    findings: tuple[Finding, ...] = ()
-    incident: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What the evidence is judged against: the share in force (percent), since when it has been verified, now.
-
-    `max_age` is how old the newest tick may be before there is no signal.
-    """
-
-    share: float
-    verified_at: datetime | None
-    now: datetime
-    max_age: timedelta
-
-
-NOT_YET: Final = "no evidence yet at this share"
-"""What is said until the first tick has been counted: after a start that is so for a tick or two, and no trouble."""
-
-
-def assess(analysis: Analysis, ledger: Ledger, situation: Situation) -> Assessment:
-    """Judge the evidence gathered at the current share.
+def assess(spec: PolicySpec, standing: Standing | None, ledger: Ledger, situation: Situation) -> Assessment:
+    """Judge the evidence gathered so far.
 
     Args:
-        analysis: the policy's guards.
-        ledger: ticks since the share last changed; only the newest `analysis.window` of them count.
+        spec: the policy.
+        standing: what the ticks of this attempt amount to; None before the source is known.
+        ledger: the ticks since the share last changed.
         situation: what share the ticks were taken at, and when it is.
     """
+    if silent := _silent(ledger, situation):
+        return silent
+    if standing is None:
+        return Assessment(Verdict.TOO_LITTLE, situation.lacking or NOT_YET)
+    metrics = metrics_of(spec.analysis, standing.history.edges_ms)
+    judged = _Judged(spec, standing, metrics, situation, evidence_of_harm(standing, metrics))
+    base = Assessment(
+        Verdict.TOO_LITTLE, "", _findings(judged), harm=judged.harm, limit=judged.limit, proven=judged.is_proven
+    )
+    exposed = situation.share > 0 or standing.failing.ticks > 0
+    if exposed and (failed := _failed(judged, ledger, base)):
+        return failed
+    if standing.sickness is not None:
+        # Only what both suffer from can be the step's doing: away from a source that fails by itself is no way back.
+        after = standing.sickness.after_ticks if _is_shared(judged) else None
+        base = replace(base, incident=_incident(judged), incident_after_ticks=after)
+    if unmeasured := _unmeasured(judged, ledger.ticks[-1]):
+        # A gateway may show a series' requests a moment before its histogram: one tick is no lack of signal yet.
+        lasting = len(ledger.ticks) > 1 and bool(_unmeasured(judged, ledger.ticks[-2]))
+        verdict = Verdict.NO_SIGNAL if lasting else Verdict.TOO_LITTLE
+        return replace(base, verdict=verdict, reason=unmeasured)
+    return _next(judged, base)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """All that the sentences below are made of."""
+
+    spec: PolicySpec
+    standing: Standing
+    metrics: tuple[Metric, ...]
+    situation: Situation
+    harm: float
+
+    @property
+    def alpha(self) -> float:
+        return alpha_of(self.spec, self.situation.attempt)
+
+    @property
+    def limit(self) -> float:
+        return 1 / self.alpha
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        wealths = self.standing.wealth.metrics
+        return tuple(bound(one, metric.safety.rate) for one, metric in zip(wealths, self.metrics, strict=True))
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the target is proven no worse than the source on every metric."""
+        return all(u <= metric.safety.rate for u, metric in zip(self.bounds, self.metrics, strict=True))
+
+
+def _silent(ledger: Ledger, situation: Situation) -> Assessment | None:
+    """Silence is not health."""
     if not ledger.ticks:
         return Assessment(Verdict.NO_SIGNAL, NOT_YET)
-    newest = ledger.ticks[-1].at
-    age = situation.now - newest
+    age = situation.now - ledger.ticks[-1].at
     if age > situation.max_age:
         return Assessment(Verdict.NO_SIGNAL, f"the newest evidence is {age.total_seconds():.0f} s old")
     if age < -situation.max_age:
         ahead = -age.total_seconds()
         return Assessment(Verdict.NO_SIGNAL, f"the newest evidence is {ahead:.0f} s ahead: the clock was set back")
-    ticks = ledger.since(situation.now - analysis.window) or ledger.ticks[-1:]
-    source = sum((tick.source for tick in ticks), Counts())
-    target = sum((tick.target for tick in ticks), Counts())
-    if situation.share <= 0:
-        return _before_the_first_step(analysis, source)
-    findings = [_errors(analysis, source, target)]
-    if analysis.latency is not None:
-        findings.append(_latency(analysis.latency, analysis.min_requests, source, target))
-    if lost := _vanished(analysis, ledger, ticks, situation):
-        findings.append(lost)
-    return _conclude(tuple(findings), _incidents(analysis, source, target))
-
-
-def _before_the_first_step(analysis: Analysis, source: Counts) -> Assessment:
-    """At 0 % there is no target to judge; a source that is failing by itself is no moment to start."""
-    limit = analysis.errors.max_percent
-    bad = source.bad_percent
-    if bad is not None and source.bad >= MIN_BAD and bad > limit:
-        text = f"tcm itself fails {bad:.3g} % of requests, limit {limit:g} %"
-        return Assessment(Verdict.PASS, text, incident=text)
-    return Assessment(Verdict.PASS, f"both datasources answer; tcm has {source.requests:.0f} requests")
-
-
-def _errors(analysis: Analysis, source: Counts, target: Counts) -> Finding:
-    guard, minimum = analysis.errors, analysis.min_requests
-    # With fewer requests than the minimum, the missing ones count as good: a limit broken even so is broken.
-    bad = FULL_PERCENT * target.bad / max(target.requests, minimum)
-    source_bad = source.bad_percent if source.requests >= minimum else None
-    limit = guard.max_percent
-    if source_bad is not None:
-        limit = min(limit, source_bad + guard.over_source_percent)
-    said = f"istio failed {target.bad:.0f} of {target.requests:.0f} requests"
-    said += "; no baseline" if source_bad is None else f", tcm {source.bad:.0f} of {source.requests:.0f}"
-    if target.bad >= MIN_BAD and bad > limit:
-        missing = minimum - target.requests
-        even_if = f" even if the {missing:.0f} missing to {minimum} were good" if missing > 0 else ""
-        verdict, said = Verdict.FAIL, f"{said}: {bad:.3g} %{even_if} is over the limit of {limit:.3g} %"
-    elif target.requests < minimum:
-        verdict, said = Verdict.TOO_LITTLE, f"{said}; {minimum} are needed to judge"
-    else:
-        verdict, said = Verdict.PASS, f"{said}: {bad:.3g} % is within {limit:.3g} %"
-    return Finding("errors", verdict, said, source.bad_percent, target.bad_percent, limit, "%")
-
-
-def _latency(guard: LatencyGuard, minimum: int, source: Counts, target: Counts) -> Finding:
-    name = f"p{guard.quantile * 100:g}"
-    theirs, ours = source.quantile_ms(guard.quantile), target.quantile_ms(guard.quantile)
-    if source.requests < minimum:
-        theirs = None
-    limit = guard.max_ms if theirs is None else min(guard.max_ms, theirs * guard.over_source_ratio)
-    if ours is None or target.requests < minimum:
-        said = f"{name}: istio answered {target.requests:.0f} requests; {minimum} are needed to judge"
-        return Finding("latency", Verdict.TOO_LITTLE, said, theirs, ours, limit, "ms")
-    baseline = "no baseline" if theirs is None else f"tcm {_ms(theirs)}"
-    verdict, word = (Verdict.FAIL, "over") if ours > limit else (Verdict.PASS, "within")
-    said = f"{name}: istio {_ms(ours)}, {baseline}: {word} the limit of {_ms(limit)}"
-    return Finding("latency", verdict, said, theirs, ours, limit, "ms")
-
-
-def _ms(value: float) -> str:
-    if value == INFINITY_MS:
-        return "beyond the last bucket"
-    return f"{value:.0f} ms" if value >= _WHOLE_MS else f"{value:.3g} ms"
-
-
-def _vanished(analysis: Analysis, ledger: Ledger, ticks: tuple[Tick, ...], situation: Situation) -> Finding | None:
-    """Return a failure if attributed requests vanished while the gateway's unattributed errors rose.
-
-    When a namespace dies behind a gateway, older Istio drops the namespace label from its 503s: the shift
-    looks quiet. So the requests that should have come are compared with the errors nobody's name is on.
-    """
-    if situation.verified_at is None:
-        return None
-    settled = tuple(
-        tick for tick in ticks if tick.at.timestamp() - tick.span_seconds >= situation.verified_at.timestamp()
-    )
-    seen = sum(tick.target.requests for tick in settled)
-    unknown = sum(tick.target_unknown.bad for tick in settled)
-    if situation.share < FULL_PERCENT:
-        others = sum(tick.source.requests for tick in settled)
-        expected = others * situation.share / (FULL_PERCENT - situation.share)
-    else:
-        expected = (ledger.usual_per_second or 0.0) * sum(tick.span_seconds for tick in settled)
-    # At 100 % after a restart nothing says how much to expect: total silence beside errors then is enough.
-    blind = situation.share >= FULL_PERCENT and ledger.usual_per_second is None
-    missing = unknown if blind and seen == 0 else expected - seen
-    vanished = seen < _VANISHED * expected or (blind and seen == 0)
-    if (
-        vanished
-        and unknown >= max(MIN_BAD, _BLAMED * missing)
-        and max(missing, unknown) >= min(analysis.min_requests, 20)
-    ):
-        said = (
-            f"istio answered {seen:.0f} of about {seen + missing:.0f} expected requests while its gateway shows "
-            f"{unknown:.0f} errors without a namespace: failing, not quiet"
-        )
-        return Finding("lost traffic", Verdict.FAIL, said, None, seen, seen + missing, "requests")
     return None
 
 
-def _incidents(analysis: Analysis, source: Counts, target: Counts) -> dict[str, str]:
-    """Say, by metric, where the source breaks a fixed limit by itself and the target is no worse: both are bad."""
-    found: dict[str, str] = {}
-    if source.requests < analysis.min_requests:
-        return found
-    theirs, ours = source.bad_percent or 0.0, target.bad_percent or 0.0
-    errors = analysis.errors
-    if source.bad >= MIN_BAD and theirs > errors.max_percent and ours <= theirs + errors.over_source_percent:
-        found["errors"] = f"both meshes fail: tcm {theirs:.3g} %, istio {ours:.3g} %, limit {errors.max_percent:g} %"
-    guard = analysis.latency
-    if guard is None:
-        return found
-    slow, slower = source.quantile_ms(guard.quantile), target.quantile_ms(guard.quantile)
-    if slow is not None and slower is not None and slow > guard.max_ms and slower <= slow * guard.over_source_ratio:
-        found["latency"] = f"both meshes are slow: tcm {_ms(slow)}, istio {_ms(slower)}, limit {_ms(guard.max_ms)}"
-    return found
+def _failed(judged: _Judged, ledger: Ledger, base: Assessment) -> Assessment | None:
+    """Return the failing assessment if a guard saw something or the odds are against the target."""
+    standing, situation = judged.standing, judged.situation
+    verified = situation.verified_at
+    newest = replace(ledger, ticks=ledger.ticks[-VANISHED_TICKS:])
+    settled = newest.since(verified) if verified is not None else ()
+    seen = [
+        ("dead target", dead(standing, situation.tick.total_seconds(), situation.written)),
+        ("lost traffic", vanished(ledger, settled, situation.share) if situation.share > 0 and settled else ""),
+    ]
+    if situation.split_by_request:
+        seen.append(("lost traffic", lost_traffic(standing, judged.alpha)))
+    found = [Finding(name, Verdict.FAIL, text) for name, text in seen if text]
+    if judged.harm >= judged.limit:
+        index = most_blamed(judged.standing, judged.metrics)
+        blamed = replace(base.findings[index], verdict=Verdict.FAIL, text=_blamed(judged, index))
+        found.append(blamed)
+        rest = tuple(finding for place, finding in enumerate(base.findings) if place != index)
+    else:
+        rest = base.findings
+    if not found:
+        return None
+    said = "; ".join(dict.fromkeys(finding.text for finding in found))
+    return replace(base, verdict=Verdict.FAIL, reason=said, findings=(*found, *rest))
 
 
-def _conclude(findings: tuple[Finding, ...], incidents: Mapping[str, str]) -> Assessment:
-    # A failure that the source does not share is the target's own, whatever else is wrong with both.
-    own = any(finding.verdict is Verdict.FAIL and finding.metric not in incidents for finding in findings)
-    incident = "" if own else "; ".join(incidents.values())
-    for verdict in (Verdict.FAIL, Verdict.TOO_LITTLE):
-        found = [finding.text for finding in findings if finding.verdict is verdict]
-        if found:
-            return Assessment(verdict, "; ".join(found), findings, incident)
-    return Assessment(Verdict.PASS, "; ".join(finding.text for finding in findings), findings, incident)
+def most_blamed(standing: Standing, metrics: Sequence[Metric]) -> int:
+    """Return the index of the metric whose products hold most of the wealth."""
+
+    def wealth(index: int) -> float:
+        metric, stakes = standing.wealth.metrics[index], metrics[index]
+        pairs, history = max((*metric.start[:4], *metric.latest[:4])), max((*metric.start[4:], *metric.latest[4:]))
+        return max(pairs if stakes.pair_weight else 0.0, history if stakes.history_weight else 0.0)
+
+    return max(range(len(metrics)), key=wealth)
+
+
+def _blamed(judged: _Judged, index: int) -> str:
+    return f"{_rates(judged, index)}: evidence {odds(judged.harm)}, limit {odds(judged.limit)}"
+
+
+def _rates(judged: _Judged, index: int) -> str:
+    """Return both sides' part of bad requests in one metric, as `istio fails 3.1 % against tcm 0.4 %`."""
+    metric = judged.metrics[index]
+    requests, bad, others, theirs = judged.standing.totals[index]
+    if others > 0:
+        return f"{metric.said(percent(bad, requests), 'istio')} against tcm {percent(theirs, others)}"
+    learnt = judged.standing.history.metrics[index]
+    return f"{metric.said(percent(bad, requests), 'istio')}; tcm had {percent(learnt.rate, 1)} before the first step"
+
+
+def _findings(judged: _Judged) -> tuple[Finding, ...]:
+    """Return what was counted of every metric at this share, and how much of it is known."""
+    found = []
+    bounds = judged.bounds
+    for index, metric in enumerate(judged.metrics):
+        requests, bad, others, theirs = judged.standing.totals[index]
+        learnt = judged.standing.history.metrics[index]
+        test_limit = judged.metrics[index].most_rate
+        verdict = Verdict.PASS if bounds[index] <= metric.safety.rate else Verdict.TOO_LITTLE
+        known = "nothing is proven yet" if bounds[index] >= 1 else f"excess under {percent(bounds[index], 1)} (95 %)"
+        found.append(
+            Finding(
+                metric=metric.name,
+                verdict=verdict,
+                text=f"{_rates(judged, index)} ({bad:.0f} of {requests:.0f}, {theirs:.0f} of {others:.0f}): {known}",
+                source=FULL_PERCENT * theirs / others if others > 0 else None,
+                target=FULL_PERCENT * bad / requests if requests > 0 else None,
+                limit=None if test_limit is None else FULL_PERCENT * test_limit,
+                unit="%",
+                bound=FULL_PERCENT * bounds[index],
+                dispersion=learnt.dispersion,
+                source_counts=(others, theirs),
+                target_counts=(requests, bad),
+            )
+        )
+    return tuple(found)
+
+
+def _incident(judged: _Judged) -> str:
+    """Say what is wrong with the source, and with the target if that shares it."""
+    requests = sum(tick[0][0] for tick in judged.standing.recent)
+    bad = sum(tick[0][1] for tick in judged.standing.recent)
+    usual = percent(judged.standing.history.metrics[0].rate, 1)
+    theirs = f"tcm fails {percent(bad, requests)}, usually {usual}"
+    seen, failed, _, _ = judged.standing.totals[0]
+    if judged.situation.share <= 0 or not _is_shared(judged):
+        return f"{theirs}: tcm itself is in trouble"
+    return f"both meshes fail: {theirs}; istio {percent(failed, seen)}"
+
+
+def _is_shared(judged: _Judged) -> bool:
+    """Return whether the target fails as much as a source in an incident does."""
+    requests, bad, _, _ = judged.standing.totals[0]
+    return is_sick(judged.standing.history.metrics[0], requests, bad)
+
+
+def _unmeasured(judged: _Judged, tick: Tick) -> str:
+    """Say which metrics one side does not have: nothing can be compared, and nothing must be assumed."""
+    missing = []
+    for metric in judged.metrics:
+        sides = (("tcm", tick.source), ("istio", tick.target))
+        if lacks := [name for name, side in sides if counted(metric, side) is None]:
+            missing.append(f"{' and '.join(lacks)} did not show {metric.name!r}")
+    return "; ".join(missing) and f"{'; '.join(missing)}: it cannot be compared; mend the metric or leave it out"
+
+
+def _next(judged: _Judged, base: Assessment) -> Assessment:
+    """Say whether the next step may be taken, and if not what is missing and about how long."""
+    if judged.harm >= SUSPECTED:
+        said = (
+            f"{_blamed(judged, most_blamed(judged.standing, judged.metrics))}: not enough to go back, too much to go on"
+        )
+        return replace(base, reason=said)
+    known = Known(judged.alpha, judged.harm, judged.bounds, judged.is_proven)
+    allowed = permit(judged.spec, judged.standing, judged.metrics, judged.situation, known)
+    verdict = Verdict.PASS if allowed.granted else Verdict.TOO_LITTLE
+    return replace(base, verdict=verdict, reason=allowed.said, step=allowed.step)

@@ -30,6 +30,10 @@ gap is the time since that sample was read, and too long means more than two tic
    next good sample makes up for it. A fall that lasts runs into the gap rule: it becomes the baseline and is
    never counted, but the pod is not blind for ever (metric rotation, a restart that no series tells of).
 6. Not a latency edge that was never read of this pod before: its history would count as new.
+
+What of a policy's custom metrics fell is told apart (`Doubt.PAIR_FELL`): a gauge is easily taken for a counter, and
+its pod would never be counted again. A pod of which nothing was counted is never passed over in silence: it is in
+`SideCounts.dropped` with the reason. What was counted is not judged here; a policy's rules do that in `answers.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +42,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Counts, PodReading, Reading, Series, SideCounts
+from shifter.core.evidence import (
+    BAD_PART,
+    INFINITY_MS,
+    UNKNOWN,
+    Answer,
+    Answers,
+    PodReading,
+    Reading,
+    Series,
+    SideCounts,
+)
 
 FORGET_AFTER_SECONDS = 3600.0
 
@@ -61,11 +75,19 @@ class Absence(Reading):
 
 
 class Doubt(StrEnum):
-    """Why nothing of a pod is counted although it is there and was read before."""
+    """Why nothing of a pod is counted although it is there and was read before: its samples cannot be right."""
 
     FELL = "its counters fell although its process did not start anew"
+    PAIR_FELL = "a custom metric of it fell although its process did not start anew: is it a counter?"
     VANISHED = "it shows no request series any more although its process did not start anew"
     OLDER = "its newest sample is older than one that was read before"
+
+
+class Wait(StrEnum):
+    """Why nothing of a pod is counted yet although nothing is wrong with its samples: the next read makes up for it."""
+
+    FIRST_SEEN = "seen for the first time, and it served before that"
+    GAP = "not read for more than two ticks before this one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +111,12 @@ class Baselines:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One row of the table, applied: what to believe, what was counted, and since when (None: nothing was)."""
+    """One row of the table, applied: what to believe, what was counted and since when, or why nothing was."""
 
     baseline: PodBaseline
     deltas: Mapping[Series, float] = field(default_factory=dict)
     since: float | None = None
-    doubt: Doubt | None = None
+    why: Doubt | Wait | None = None
 
 
 def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> tuple[Baselines, SideCounts, float]:
@@ -118,13 +140,13 @@ def advance(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> t
     }
     new = Baselines(reading.read_at, kept | {name: step.baseline for name, step in steps.items()})
     since = min((step.since for step in steps.values() if step.since is not None), default=reading.read_at)
-    return new, _side_counts(step.deltas for step in steps.values()), max(0.0, reading.read_at - since)
+    return new, _side_counts(dict(sorted(steps.items()))), max(0.0, reading.read_at - since)
 
 
 def doubts(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> dict[str, Doubt]:
     """Return the pods of which `advance` would count nothing because their samples cannot be right, and why."""
     steps = _steps(baselines, reading, max_gap_seconds)
-    return {name: step.doubt for name, step in sorted(steps.items()) if step.doubt is not None}
+    return {name: step.why for name, step in sorted(steps.items()) if isinstance(step.why, Doubt)}
 
 
 def _steps(baselines: Baselines, reading: Reading, max_gap_seconds: float) -> dict[str, _Step]:
@@ -146,28 +168,28 @@ def _step(last_read_at: float | None, before: PodBaseline | None, now: PodBaseli
         return _first_step(last_read_at, now)
     pod = now.reading
     if pod.sampled_at < before.reading.sampled_at:
-        return _Step(before, doubt=Doubt.OLDER)
-    fell = _fell(before.reading, pod)
-    if pod.started_at is not None and _began_since(before.reading, pod.started_at, fell=fell):
+        return _Step(before, why=Doubt.OLDER)
+    fell = _fallen(before.reading, pod)
+    if pod.started_at is not None and _began_since(before.reading, pod.started_at, fell=fell is not None):
         return _Step(now, pod.counters, max(pod.started_at, before.read_at))
     gap_seconds = now.read_at - before.read_at
     if _has_requests(before.reading) and not _has_requests(pod) and gap_seconds <= FORGET_AFTER_SECONDS:
-        return _Step(before, doubt=Doubt.VANISHED)
-    if fell and gap_seconds <= max_gap_seconds:
-        return _Step(before, doubt=Doubt.FELL)
-    counted = gap_seconds <= max_gap_seconds
-    return _Step(now, _differences(before.reading, pod), before.read_at) if counted else _Step(now)
+        return _Step(before, why=Doubt.VANISHED)
+    if gap_seconds <= max_gap_seconds:
+        differences = _Step(now, _differences(before.reading, pod), before.read_at)
+        return differences if fell is None else _Step(before, why=fell)
+    return _Step(now, why=Wait.GAP)
 
 
 def _has_requests(pod: PodReading) -> bool:
-    return any(series.edge_ms is None for series in pod.counters)
+    return any(series.answer is not None for series in pod.counters)
 
 
 def _first_step(last_read_at: float | None, now: PodBaseline) -> _Step:
     pod = now.reading
     if last_read_at is not None and pod.started_at is not None and pod.started_at > last_read_at:
         return _Step(now, pod.counters, pod.started_at)
-    return _Step(now)
+    return _Step(now, why=Wait.FIRST_SEEN)
 
 
 def _began_since(before: PodReading, started_at: float, *, fell: bool) -> bool:
@@ -178,12 +200,17 @@ def _began_since(before: PodReading, started_at: float, *, fell: bool) -> bool:
     return fell or before.started_at is None or started_at - before.started_at > START_JITTER_SECONDS
 
 
-def _fell(before: PodReading, now: PodReading) -> bool:
+def _fallen(before: PodReading, now: PodReading) -> Doubt | None:
     """Say whether any counter is lower than before; an edge that is no longer read at all has not fallen."""
     read = {series.edge_ms for series in now.counters} | {None}
-    return any(
-        value > now.counters.get(series, 0.0) for series, value in before.counters.items() if series.edge_ms in read
-    )
+    fallen = [
+        series
+        for series, value in before.counters.items()
+        if value > now.counters.get(series, 0.0) and series.edge_ms in read
+    ]
+    if not fallen:
+        return None
+    return Doubt.PAIR_FELL if all(series.pair for series in fallen) else Doubt.FELL
 
 
 def _differences(before: PodReading, now: PodReading) -> dict[Series, float]:
@@ -195,41 +222,75 @@ def _differences(before: PodReading, now: PodReading) -> dict[Series, float]:
     }
 
 
-def _side_counts(deltas_by_pod: Iterable[Mapping[Series, float]]) -> SideCounts:
-    by_subject: dict[str, Counts] = {}
-    for deltas in deltas_by_pod:
-        for subject, counts in _pod_counts(deltas).items():
-            # Added pod by pod: `Counts` drops an edge that only some of the pods could difference.
-            by_subject[subject] = by_subject[subject] + counts if subject in by_subject else counts
-    unknown = by_subject.pop(UNKNOWN, Counts())
-    return SideCounts(dict(sorted(by_subject.items())), unknown)
-
-
-def _pod_counts(deltas: Mapping[Series, float]) -> dict[str, Counts]:
-    requests: dict[str, float] = {}
-    bad: dict[str, float] = {}
-    buckets: dict[str, list[tuple[float, float]]] = {}
-    for series, delta in deltas.items():
-        if series.edge_ms is not None:
-            buckets.setdefault(series.subject, []).append((series.edge_ms, delta))
-        elif series.code != CLIENT_LEFT:
-            requests[series.subject] = requests.get(series.subject, 0.0) + delta
-            bad[series.subject] = bad.get(series.subject, 0.0) + (delta if is_server_error(series.code) else 0.0)
-    return {
-        subject: Counts(requests.get(subject, 0.0), bad.get(subject, 0.0), _cumulative(buckets.get(subject, [])))
-        for subject in requests.keys() | buckets.keys()
+def _side_counts(steps: Mapping[str, _Step]) -> SideCounts:
+    """Add up what was counted, in two halves of the pods that were; `steps` are sorted by pod."""
+    counted = [step.deltas for step in steps.values() if step.since is not None]
+    first, second = _by_subject(counted[::2]), _by_subject(counted[1::2])
+    nobody = Answers()
+    together = {
+        subject: first[subject] + second[subject]
+        if subject in first and subject in second
+        else first.get(subject) or second.get(subject, nobody)
+        for subject in sorted(first.keys() | second.keys())
     }
+    unknown = together.pop(UNKNOWN, nobody)
+    first.pop(UNKNOWN, None)
+    return SideCounts(
+        by_namespace=together,
+        unknown=unknown,
+        first_half=first if len(counted) > 1 else None,
+        dropped={name: str(step.why) for name, step in steps.items() if step.why is not None},
+        sampled_at=max((step.baseline.reading.sampled_at for step in steps.values()), default=None),
+    )
 
 
-def _cumulative(buckets: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Return the buckets sorted; none at all if nobody was measured or the total is not among them."""
-    ordered = tuple(sorted(buckets))
-    return ordered if ordered and ordered[-1][0] == INFINITY_MS and ordered[-1][1] > 0 else ()
+@dataclass(slots=True)
+class _Sum:
+    """What one subject adds up to while pods are still added; `buckets` is None until a pod measured anybody.
+
+    `quiet` is the histogram of a pod that measured nobody: Envoy merges histograms some seconds after it counted the
+    requests, so that with little traffic a tick has requests whose latency comes in the next. That is no silence.
+    """
+
+    by_answer: dict[Answer, float] = field(default_factory=dict)
+    buckets: dict[float, float] | None = None
+    quiet: dict[float, float] = field(default_factory=dict)
+    pairs: dict[str, list[float]] = field(default_factory=dict)
+
+    def add_buckets(self, of_pod: Mapping[float, float]) -> None:
+        """Add one pod's histogram: an edge that only some of the pods could difference is dropped."""
+        if INFINITY_MS not in of_pod:
+            return
+        if of_pod[INFINITY_MS] <= 0:
+            self.quiet = dict(of_pod)
+        elif self.buckets is None:
+            self.buckets = dict(of_pod)
+        else:
+            self.buckets = {edge: value + of_pod[edge] for edge, value in self.buckets.items() if edge in of_pod}
 
 
-def is_server_error(code: str) -> bool:
-    """Say whether a response code counts as bad: 500 to 599."""
-    return len(code) == len("5xx") and code.isdecimal() and code.startswith("5")
+def _by_subject(deltas_by_pod: Iterable[Mapping[Series, float]]) -> dict[str, Answers]:
+    sums: dict[str, _Sum] = {}
+    for deltas in deltas_by_pod:
+        buckets: dict[str, dict[float, float]] = {}
+        for series, delta in deltas.items():
+            so_far = sums.get(series.subject)
+            if so_far is None:
+                so_far = sums[series.subject] = _Sum()
+            if series.answer is not None:
+                so_far.by_answer[series.answer] = so_far.by_answer.get(series.answer, 0.0) + delta
+            elif series.edge_ms is not None:
+                buckets.setdefault(series.subject, {})[series.edge_ms] = delta
+            else:
+                so_far.pairs.setdefault(series.pair, [0.0, 0.0])[0 if series.part == BAD_PART else 1] += delta
+        for subject, of_pod in buckets.items():
+            sums[subject].add_buckets(of_pod)
+    return {subject: _answers(so_far) for subject, so_far in sums.items()}
+
+
+def _answers(so_far: _Sum) -> Answers:
+    buckets = tuple(sorted((so_far.buckets or so_far.quiet).items()))
+    return Answers(so_far.by_answer, buckets, {name: (bad, total) for name, (bad, total) in so_far.pairs.items()})
 
 
 def edges_around(limit_ms: float, known_edges_ms: Iterable[float]) -> tuple[float, ...]:

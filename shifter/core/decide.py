@@ -8,40 +8,44 @@ explanation and the tests' assertion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from shifter.core.analysis import Assessment, Situation, Verdict, assess
+from shifter.core.analysis import assess
 from shifter.core.apportion import MAX_ERROR_PERCENT
-from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, refused, write_share
-from shifter.core.evidence import Evidence
-from shifter.core.holds import RULES, Hold, HoldKind, Keeping, holds_of
-from shifter.core.journal import is_back, next_try
-from shifter.core.orders import REVISING_VERBS, Order, OrderAnswer, Promotion, Wish, obey, roll_back
+from shifter.core.basis import Evidence
+from shifter.core.decision import Decision, Kind, climb_to, hold_reason, refuse_wish, refused, write_share
+from shifter.core.holds import RULES, HoldKind, Keeping, holds_of
+from shifter.core.journal import next_try
+from shifter.core.orders import REVISING_VERBS, Order, OrderAnswer, Wish, obey
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
+from shifter.core.retreat import Trouble, acquitted, failed_by, go_back, is_too_high, lower, trouble_of
 from shifter.core.settling import observed_share, soaked_seconds
-from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, RouteView, Side, shown
+from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
+from shifter.core.verdicts import Assessment, Situation, Verdict
 from shifter.core.wishes import grant
 
 
 def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     """Return what to do about one shift. `state.policy` is the policy in force."""
     evidence = _whole(state, evidence)
-    ordered, answers, wish = _obey_all(state, evidence.orders, now)
+    ordered, answers, wish = _obey_all(acquitted(state, evidence, now), evidence.orders, now)
     assessment = _assess(ordered, evidence, now)
     holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
-    failure = _failure(ordered, evidence, assessment, wish)
+    trouble = trouble_of(ordered, evidence, assessment, wish)
     if ordered.paused is not None and ordered.paused.hands_off(now):
-        decided = _hands_off(decision, wish, failure)
+        decided = _hands_off(decision, wish, trouble)
     elif ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
-        decided = _go_back(decision, evidence, now)
-    elif failure:
-        failed = roll_back(ordered, failure, ordered.share, now)
-        decided = _go_back(replace(decision, state=failed, answers=refused(answers, wish, failure)), evidence, now)
+        decided = go_back(decision, evidence, now)
+    elif trouble is not None:
+        failed = failed_by(ordered, trouble, now)
+        decided = lower(replace(decision, state=failed, answers=refused(answers, wish, trouble.why)), evidence, now)
+    elif is_too_high(ordered, wish):
+        decided = lower(replace(decision, answers=refused(answers, wish, "it steps back")), evidence, now)
     elif ordered.intent is not None:
         decided = _await(decision, ordered.intent, wish)
     elif wish is not None:
@@ -80,89 +84,27 @@ def _obey_all(
 def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
     if evidence.signal_problem:
         return Assessment(Verdict.NO_SIGNAL, evidence.signal_problem)
-    share, ledger = state.share, evidence.ledger
-    if state.share == 0 and state.intent is not None and (exposed := _exposed(state, evidence)) > 0:
-        # The first step is in force before it is done. Only what came with it says anything about it: before, the
-        # ledger may still hold the end of an attempt that failed.
-        since = ledger.since(state.intent.created_at)
-        share, ledger = (exposed, replace(ledger, ticks=since)) if since else (share, ledger)
-    situation = Situation(share, state.verified_at, now, evidence.max_age)
-    return assess(state.policy.spec.analysis, ledger, situation)
-
-
-def _exposed(state: ShiftState, evidence: Evidence) -> float:
-    """Return the share that users may be at, percent: a write that is not done yet can be in force already."""
-    if state.intent is None or state.intent.direction is Direction.RETREAT:
-        return state.share
-    return max([state.share, *(view.share or 0.0 for view in (evidence.views or {}).values())])
-
-
-def _failure(state: ShiftState, evidence: Evidence, assessment: Assessment, wish: Wish | None) -> str:
-    """Return why a shift under way must go back; empty if it need not."""
-    # Who promotes with --override judges for themselves from then on, until a retry.
-    overriding = (
-        state.overridden
-        or (isinstance(wish, Promotion) and wish.override)
-        or (state.intent is not None and state.intent.override)
+    situation = Situation(
+        share=state.share,
+        verified_at=state.verified_at,
+        now=now,
+        max_age=evidence.max_age,
+        tick=evidence.tick,
+        attempt=state.attempt,
+        gate=state.gate(FULL_PERCENT),
+        ceiling=None if state.ceiling is None else state.ceiling.share,
+        split_by_request=all(view.split_by_request for view in (evidence.views or {}).values()),
+        written=0.0 if state.intent is None else state.intent.to_share,
+        lacking=evidence.lacking,
     )
-    if state.phase is not Phase.SHIFTING or overriding:
-        return ""
-    if evidence.target_unseen and _all_dead(evidence.views):
-        return "istio's gateway is gone: its metrics show no pod and the balancer finds all its members dead"
-    # At 0 % the target answers nothing, so nothing it does can be a failure.
-    exposed = _exposed(state, evidence) > 0
-    # What both meshes suffer from is no reason to go back to the other one.
-    if assessment.verdict is Verdict.FAIL and exposed and not assessment.incident:
-        return assessment.reason
-    return ""
+    return assess(state.policy.spec, evidence.standing, evidence.ledger, situation)
 
 
-def _all_dead(views: Mapping[str, RouteView] | None) -> bool:
-    """Return whether the balancer, too, finds every member of the target dead."""
-    members = [member for view in (views or {}).values() for member in view.members if member.side is Side.TARGET]
-    return bool(members) and all(member.health is Health.DEAD for member in members)
-
-
-def _go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
-    """Bring the share to 0, whatever holds there are, and say how far that has come."""
-    state = decision.state
-    why = state.failure.reason if state.failure is not None else "its last write failed"
-    back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
-    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share == 0:
-        return back
-    arrived = state.intent is None and all(is_back(view) for view in (evidence.views or {}).values())
-    unproven = arrived and evidence.provider_problem and state.phase is Phase.ROLLING_BACK
-    if evidence.views is None or unproven:
-        return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")
-    if arrived:
-        return _settled_back(back, evidence.views, why, now)
-    if not state.weights and state.phase is Phase.ROLLING_BACK and any(v.is_reversed for v in evidence.views.values()):
-        # Never written, and all traffic is on what the policy calls the target: the policy is in doubt, not the split.
-        settled = state.model_copy(update={"phase": after(state.phase, Event.SETTLE)})
-        return replace(back, state=settled, reason=f"rolled back without a write: {_hold_reason(decision.holds)}")
-    # After the rollback, only what shifter itself has written is shifter's to write again: a share raised by hand
-    # and a route it never wrote wait for a person, whose order would bring them back.
-    theirs = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.POLICY}
-    if state.phase is Phase.ROLLED_BACK and any(hold.kind in theirs for hold in decision.holds):
-        return replace(decision, reason=_hold_reason(decision.holds))
-    return write_share(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
-
-
-def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:
-    """Nothing is left to write: the share is 0, whoever brought it there, and that is what is verified now."""
-    if back.state.phase is Phase.ROLLED_BACK:
-        return replace(back, kind=Kind.HOLD, reason=f"rolled back: {why}; `shifter retry` starts over")
-    phase = after(back.state.phase, Event.SETTLE)
-    weights = {route: view.weights for route, view in views.items()}
-    state = back.state.model_copy(update={"phase": phase, "share": 0.0, "weights": weights, "verified_at": now})
-    return replace(back, state=state, reason=f"rolled back: {why}")
-
-
-def _hands_off(decision: Decision, wish: Wish | None, failure: str) -> Decision:
+def _hands_off(decision: Decision, wish: Wish | None, trouble: Trouble | None) -> Decision:
     """A person works on the routes: nothing is written, not even to go back; what would be done is said."""
-    told = f" (it would roll back: {failure})" if failure else ""
+    told = "" if trouble is None else f" (it would go back: {trouble.why})"
     answers = refused(decision.answers, wish, "hands off; resume it first")
-    reason = f"{_hold_reason(decision.holds)}{told}"
+    reason = f"{hold_reason(decision.holds)}{told}"
     return replace(decision, answers=answers, reason=reason, hands_off=True)
 
 
@@ -179,7 +121,7 @@ def _stay_or_climb(decision: Decision, evidence: Evidence, now: datetime) -> Dec
     if state.phase is Phase.COMPLETED:
         return replace(decision, reason=_watch_completed(decision, evidence))
     if holds:
-        return _keep_share(replace(decision, reason=_hold_reason(holds)), evidence, now)
+        return _keep_share(replace(decision, reason=hold_reason(holds)), evidence, now)
     kept = _keep_share(decision, evidence, now)
     if kept is not decision:
         return kept
@@ -198,10 +140,6 @@ def _watch_completed(decision: Decision, evidence: Evidence) -> str:
     if evidence.ledger.ticks and (left := evidence.ledger.ticks[-1].source.requests) > 0:
         return f"completed, but tcm still answered {left:.0f} requests in the last tick"
     return "completed: all traffic is on istio"
-
-
-def _hold_reason(holds: Sequence[Hold]) -> str:
-    return "holding: " + "; ".join(f"{hold.kind}: {hold.reason}" for hold in holds)
 
 
 def _waits_for(state: ShiftState, assessment: Assessment, evidence: Evidence, now: datetime) -> str:
@@ -233,10 +171,11 @@ def _shown_by_metrics(evidence: Evidence) -> str:
 
 def _climb(decision: Decision, evidence: Evidence) -> Decision:
     state = decision.state
-    step = state.next_step
+    step = decision.assessment.step or state.next_step
     if step is None:
         done = state.model_copy(update={"phase": after(state.phase, Event.FINISH)})
-        return replace(decision, kind=Kind.ADVANCE, state=done, reason="completed: 100 % soaked on istio")
+        said = f"completed: 100 % soaked on istio; {decision.assessment.reason}"
+        return replace(decision, kind=Kind.ADVANCE, state=done, reason=said)
     if first := _source_first(decision, evidence):
         return first
     why = decision.assessment.reason

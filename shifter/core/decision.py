@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shifter.core.analysis import Assessment
 from shifter.core.apportion import apportion
 from shifter.core.holds import Hold, HoldKind
 from shifter.core.orders import Answer, OrderAnswer, Promotion, Wish
 from shifter.core.phases import Event, after
 from shifter.core.splits import Member, RouteView, shown
 from shifter.core.state import Direction, ShiftState, Weights
+from shifter.core.verdicts import Assessment
 from shifter.errors import RefusedError
 
 
@@ -125,3 +125,8 @@ def _not_granted(wish: Wish) -> str:
 def _sided(members: Sequence[Member]) -> tuple[Member, ...]:
     """Members of neither side with weight 0 take no part; any other makes the provider's view a refusal."""
     return tuple(member for member in members if member.side is not None)
+
+
+def hold_reason(holds: Sequence[Hold]) -> str:
+    """Return why a shift holds, as people read it."""
+    return "holding: " + "; ".join(f"{hold.kind}: {hold.reason}" for hold in holds)

@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from shifter.core.learning import Lessons
 from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import API_VERSION, Duration, Metadata, StrictModel
+from shifter.core.schema import API_VERSION, Duration, Metadata, Name, StrictModel, second_of_its_kind
 
 _LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
@@ -23,6 +24,10 @@ _Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
 
 ISTIO_EDGES_MS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000)
 """The bucket edges of istio_request_duration_milliseconds that Istio and Envoy ship (Envoy's default histogram)."""
+
+
+MOST_CUSTOM_METRICS = 10
+"""Each costs two queries per side and tick, for everybody."""
 
 
 def _edges_climb(edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -50,12 +55,18 @@ def _outlives_a_day(retention: timedelta) -> timedelta:
 
 
 class LabelNames(StrictModel):
-    """What the user's Prometheus calls the labels shifter reads."""
+    """What the user's Prometheus calls the labels shifter reads.
+
+    Series without `flags` or `grpc` are read all the same: then a failed gRPC call, being HTTP 200, looks like any
+    other answer, and an answer's flags are nobody's rule.
+    """
 
     pod: _LabelName = "pod"
     service: _LabelName = "destination_service"
     namespace: _LabelName = "destination_service_namespace"
     code: _LabelName = "response_code"
+    flags: _LabelName = "response_flags"
+    grpc: _LabelName = "grpc_response_status"
 
 
 class MetricNames(StrictModel):
@@ -112,6 +123,40 @@ class Datasources(StrictModel):
         return target
 
 
+class CustomCounter(StrictModel):
+    """One raw counter of the gateway's pods. `matchers` come on top of the datasource's own, of either side."""
+
+    metric: _MetricName
+    matchers: dict[_LabelName, str] = Field(default_factory=dict)
+
+
+class CustomMetric(StrictModel):
+    """A pair of counters on both sides that policies may name: what is `bad`, as a part of what is counted in `total`.
+
+    Told apart by namespace as the requests are, so the metrics need Istio's destination labels.
+    """
+
+    name: Name
+    bad: CustomCounter
+    total: CustomCounter
+
+    @field_validator("total")
+    @classmethod
+    def _counts_more_than_bad(cls, total: CustomCounter, info: ValidationInfo) -> CustomCounter:
+        if total == info.data.get("bad"):
+            raise PydanticCustomError(
+                "custom", "bad and total are the same counter: all of it would be bad; give bad a matcher of its own"
+            )
+        return total
+
+
+def _names_differ(metrics: tuple[CustomMetric, ...]) -> tuple[CustomMetric, ...]:
+    if (twice := second_of_its_kind([metric.name for metric in metrics])) is not None:
+        said = "a custom metric of this name is defined already"
+        raise PydanticCustomError("twice", said, {"at": (twice, "name")})
+    return metrics
+
+
 class Tencent(StrictModel):
     """How to reach Tencent Cloud. Keys are in files (mounted secrets), re-read when they change."""
 
@@ -162,14 +207,66 @@ class Timing(StrictModel):
         return self
 
 
+class Learning(StrictModel):
+    """How history is learnt before the first step, from the source alone; see `learning.py`.
+
+    From the newest `historyTicks`, once there are `minTicks` with `minRequests`, or `historyTicks` with whatever
+    requests. `onePodDispersion`: how much more failures are taken to cluster than chance where the source's gateway
+    has no two pods to compare; 1 is not at all.
+    """
+
+    history_ticks: Annotated[int, Field(ge=8, le=720)] = 240
+    min_ticks: Annotated[int, Field(ge=2, le=720)] = 8
+    min_requests: Annotated[float, Field(ge=0)] = 100.0
+    one_pod_dispersion: Annotated[float, Field(ge=1, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def _can_be_learnt(self) -> Self:
+        if self.min_ticks > self.history_ticks:
+            said = "min_ticks" if "min_ticks" in self.model_fields_set else "history_ticks"
+            at = {"min_ticks": "minTicks", "history_ticks": "historyTicks"}[said]
+            raise PydanticCustomError("learning", "minTicks must be at most historyTicks", {"at": (at,)})
+        return self
+
+    def lessons(self) -> Lessons:
+        """Return the same as the core's value."""
+        return Lessons(self.min_ticks, self.min_requests, self.history_ticks, self.one_pod_dispersion)
+
+
 class FleetSpec(StrictModel):
-    """The body of a fleet file. `retention` is how long history and closed orders are kept."""
+    """The body of a fleet file. `retention` is how long history and closed orders are kept.
+
+    `customMetrics` are read in every tick whether or not a policy names them, with two queries each and side.
+    """
 
     mode: Literal["act", "observe"] = "act"
     datasources: Datasources
+    custom_metrics: Annotated[
+        tuple[CustomMetric, ...], Field(max_length=MOST_CUSTOM_METRICS), AfterValidator(_names_differ)
+    ] = ()
     provider: Provider
     timing: Timing = Timing()
+    learning: Learning = Learning()
     retention: Annotated[Duration, AfterValidator(_outlives_a_day)] = timedelta(days=180)
+
+    @field_validator("custom_metrics")
+    @classmethod
+    def _nothing_else_is_selected(
+        cls, metrics: tuple[CustomMetric, ...], info: ValidationInfo
+    ) -> tuple[CustomMetric, ...]:
+        sources = info.data.get("datasources")
+        if sources is None:
+            return metrics
+        for index, metric in enumerate(metrics):
+            for part, half in (("bad", metric.bad), ("total", metric.total)):
+                for label, value in half.matchers.items():
+                    if any(each.matchers.get(label, value) != value for each in (sources.source, sources.target)):
+                        raise PydanticCustomError(
+                            "custom",
+                            "{label} has another value in a datasource's matchers: both together select nothing",
+                            {"label": repr(label), "at": (index, part, "matchers", label)},
+                        )
+        return metrics
 
 
 class Fleet(StrictModel):
@@ -190,19 +287,49 @@ class Misfit:
 
 
 def misfits(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:
-    """Yield what a policy asks and the fleet cannot give; without a fleet, what no fleet of defaults could.
+    """Yield what a policy asks and the fleet cannot give; without a fleet, what no fleet of defaults could."""
+    yield from _unknown_metrics(policy, fleet)
+    yield from _unmeasured_latency(policy, fleet)
 
-    A latency beyond the last edge of a histogram is not measured: above it, one second over is as good as one hour.
-    """
+
+def _unknown_metrics(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:
+    """Custom metrics that the fleet does not define; without a fleet nobody knows what it would."""
+    if fleet is None:
+        return
+    defined = [metric.name for metric in fleet.spec.custom_metrics]
+    for index, wanted in enumerate(policy.spec.analysis.custom):
+        if wanted.name not in defined:
+            there = f"it has {', '.join(defined)}" if defined else "it has none"
+            reason = f"the fleet's customMetrics define no {wanted.name!r}: {there}"
+            yield Misfit(("spec", "analysis", "custom", index, "name"), reason)
+
+
+def common_edges_ms(fleet: Fleet) -> tuple[float, ...]:
+    """Return the bucket edges that both datasources have, ascending: latency is compared at these."""
+    sources = fleet.spec.datasources
+    return tuple(sorted({*sources.source.edges_ms} & {*sources.target.edges_ms}))
+
+
+def _unmeasured_latency(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:
+    """A limit beyond the last edge of a histogram: above that, one second over is as good as one hour."""
     latency = policy.spec.analysis.latency
-    if latency is None:
+    if not latency.enabled:
         return
     known: dict[str, Sequence[float]] = {"edgesMs": ISTIO_EDGES_MS}
     if fleet is not None:
+        if not common_edges_ms(fleet):
+            apart = "the fleet's two datasources have no bucket edge in common, so latency cannot be compared"
+            mend = "mend edgesMs there, or say `latency: {enabled: false}` here"
+            yield Misfit(("spec", "analysis", "latency"), f"{apart}: {mend}")
+            return
         sources = fleet.spec.datasources
-        known = {"the source's edgesMs": sources.source.edges_ms, "the target's edgesMs": sources.target.edges_ms}
+        known = {
+            "the source's edgesMs": sources.source.edges_ms,
+            "the target's edgesMs": sources.target.edges_ms,
+            "the edgesMs that both sides have": common_edges_ms(fleet),
+        }
     for whose, edges in known.items():
-        if latency.max_ms > edges[-1]:
+        if latency.max_ms is not None and latency.max_ms > edges[-1]:
             limits = f"{latency.max_ms:.12g} ms is beyond the last of {whose}, {edges[-1]:.12g} ms"
             yield Misfit(("spec", "analysis", "latency", "maxMs"), f"{limits}: nothing slower can be told apart")
             return

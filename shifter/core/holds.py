@@ -9,14 +9,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from shifter.core.analysis import NOT_YET, Assessment, Verdict
-from shifter.core.evidence import Evidence
+from shifter.core.basis import Evidence
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.core.text import some
+from shifter.core.verdicts import NOT_YET, Assessment, Verdict
 
 
 class HoldKind(StrEnum):
@@ -33,6 +33,8 @@ class HoldKind(StrEnum):
     PREFLIGHT = "preflight"
     HALF_APPLIED = "half-applied"
     COLD_SOURCE = "cold source"
+    STEPPED_BACK = "stepped back"
+    FAILING = "failing"
     PROVIDER = "provider"
     POLICY = "policy"
     LEASE = "lease"
@@ -77,6 +79,9 @@ RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
         # The signs of a source mesh that is dying.
         HoldKind.INCIDENT: HoldRule(overriding=True),
         HoldKind.COLD_SOURCE: HoldRule(overriding=True, keeping=Keeping.NOTHING, hinders_going_back=True),
+        # A person has to say that it may fail again; that it fails at all is no secret to who overrides.
+        HoldKind.STEPPED_BACK: HoldRule(overriding=True, restoring=True, keeping=Keeping.ANYTHING),
+        HoldKind.FAILING: HoldRule(overriding=True),
         HoldKind.DRIFT: HoldRule(restoring=True, keeping=Keeping.NOTHING, of_completed=True),
         HoldKind.PREFLIGHT: HoldRule(restoring=True, keeping=Keeping.NOTHING),
         HoldKind.HALF_APPLIED: HoldRule(keeping=Keeping.ANYTHING),
@@ -109,7 +114,7 @@ def forbids(holds: Sequence[Hold], intent: Intent, state: ShiftState) -> str:
         return (
             (rule.promoting and intent.promoted)
             or (rule.overriding and (state.overridden or intent.override))
-            or (kind is HoldKind.APPROVAL and intent.direction is Direction.KEEP)
+            or (rule.keeping is Keeping.ANYTHING and intent.direction is Direction.KEEP)
             or (kind is HoldKind.PAUSE and knew)
         )
 
@@ -146,6 +151,8 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         (HoldKind.RESTORED, _restored(evidence)),
         (HoldKind.APPROVAL, _unapproved(state)),
         (HoldKind.INCIDENT, assessment.incident),
+        (HoldKind.STEPPED_BACK, beyond_ceiling(state, state.next_step)),
+        (HoldKind.FAILING, _failing(state, assessment)),
         (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
         (HoldKind.POLICY, evidence.policy_problem),
         (HoldKind.BUG, evidence.bug and f"a bug of shifter struck ({evidence.bug}); restart it and report this"),
@@ -158,8 +165,9 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         found.extend(_route_holds(state, evidence.views, now))
     intent = state.intent
     if intent is not None and intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
-        # What a person had restored is no half of anything.
-        found += [Hold(HoldKind.HALF_APPLIED, intent.reason)] if intent.by == SERVICE else []
+        # What a person had restored is no half of anything, and neither is a step back.
+        is_repair = intent.by == SERVICE and intent.to_share >= state.share
+        found += [Hold(HoldKind.HALF_APPLIED, intent.reason)] if is_repair else []
     return tuple(found)
 
 
@@ -186,6 +194,25 @@ def _unapproved(state: ShiftState) -> str:
     if state.phase not in {Phase.WAITING, Phase.SHIFTING} or step is None or (gate := state.gate(step)) is None:
         return ""
     return f"the share may not reach {gate:g} % before somebody approves: `shifter approve {state.name}`"
+
+
+def beyond_ceiling(state: ShiftState, step: float | None) -> str:
+    """Return why the share may not go to `step` percent: it failed there, or below, and stepped back; empty if it may.
+
+    The ladder ends below the share that failed, until a person says that it may be tried again.
+    """
+    ceiling = state.ceiling
+    if ceiling is None or state.phase is not Phase.SHIFTING or step is None or step < ceiling.share:
+        return ""
+    return f"it failed at {ceiling.share:g} % ({ceiling.reason}); `shifter retry {state.name}` lets it go there again"
+
+
+def _failing(state: ShiftState, assessment: Assessment) -> str:
+    """A policy may say that nothing goes back by itself; then nothing goes up either, and somebody must know."""
+    stays = state.policy.spec.on_failure == "hold" and not state.overridden
+    if not stays or state.phase is not Phase.SHIFTING or assessment.verdict is not Verdict.FAIL:
+        return ""
+    return f"{assessment.reason}; onFailure is hold: `shifter rollback {state.name}` goes back"
 
 
 def _paused(state: ShiftState, now: datetime) -> str:

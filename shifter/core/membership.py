@@ -38,6 +38,7 @@ def view(
     settle_seconds: float = 0.0,
     warnings: Sequence[str] = (),
     refusals: Sequence[str] = (),
+    split_by_request: bool = True,
 ) -> RouteView:
     """Return the route as seen now, with every server's side, and with a refusal if it must not be written.
 
@@ -47,12 +48,13 @@ def view(
         settle_seconds: how long the balancer may lag behind new weights, from 0.
         warnings: what a person should know besides.
         refusals: what already speaks against writing; all reasons are named, not only the first.
+        split_by_request: each request goes by the weights, whichever client sends it.
     """
     members = tuple(Member(server.key, _side(route, server), server.weight, server.health) for server in servers)
     reasons = [*refusals, *_refusals(route, servers)]
     idle = sorted(server.key for server in servers if server.weight == 0 and not _claims(route, server))
     told = [*warnings, *([f"no selector matches {', '.join(idle)} (weight 0)"] if idle else [])]
-    return RouteView(route, members, settle_seconds, tuple(told), "; ".join(reasons) or None)
+    return RouteView(route, members, settle_seconds, tuple(told), "; ".join(reasons) or None, split_by_request)
 
 
 def refuse_bad_weights(route_id: str, weights: Mapping[str, int]) -> None:

@@ -280,8 +280,8 @@ def _promote(state: ShiftState, order: Order, _: datetime) -> Obeyed:
         return Obeyed(state, Answer.REFUSED, "it is completed: there is nothing to promote")
     if state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
         return Obeyed(state, Answer.REFUSED, "it was rolled back: retry it first")
-    if share is not None and share != FULL_PERCENT and share not in state.policy.spec.steps:
-        steps = ", ".join(f"{step:g}" for step in state.policy.spec.steps)
+    if share is not None and share != FULL_PERCENT and share not in state.policy.spec.ladder:
+        steps = ", ".join(f"{step:g}" for step in state.policy.spec.ladder)
         return Obeyed(state, Answer.REFUSED, f"{share:g} is not a step of its policy: {steps}")
     said = "promoted to the next step" if share is None else f"promoted to {share:g} %"
     wish = Promotion(order.id, asked.by, asked.reason, share, asked.override)
@@ -327,6 +327,13 @@ def roll_back(state: ShiftState, reason: str, share: float, now: datetime, *, or
 
 
 def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
+    """Let it fail once more: from 0 % after a rollback, else where it is. Who overrode shifter hands judgement back."""
+    if state.phase is Phase.SHIFTING and state.ceiling is not None:
+        lifted = state.model_copy(update={"ceiling": None, "overridden": False})
+        return Obeyed(lifted, Answer.ACCEPTED, f"it may reach {state.ceiling.share:g} % again, from {state.share:g} %")
+    if state.phase is Phase.SHIFTING and state.policy.spec.on_failure == "hold":
+        again = state.model_copy(update={"attempt": state.attempt + 1, "overridden": False})
+        return Obeyed(again, Answer.ACCEPTED, f"attempt {again.attempt} begins at {state.share:g} %: evidence anew")
     if state.phase is not Phase.ROLLED_BACK:
         said = f"there is nothing to retry: it is {state.phase}, not {Phase.ROLLED_BACK}"
         return Obeyed(state, Answer.REFUSED, said)
@@ -335,6 +342,7 @@ def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
         "since": now,
         "attempt": state.attempt + 1,
         "failure": None,
+        "ceiling": None,
         "approved": (),
         "overridden": False,
     }

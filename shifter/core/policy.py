@@ -9,16 +9,25 @@ positions and carets belong to `shifter/files`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from ipaddress import ip_address
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from shifter.core.criteria import Analysis, BlastRadius
 from shifter.core.overlaps import common_members
 from shifter.core.schema import (
     API_VERSION,
@@ -28,7 +37,7 @@ from shifter.core.schema import (
     Percent,
     StrictModel,
     Unsupported,
-    refuse_later_values,
+    distinct,
 )
 from shifter.core.splits import Route, Selector
 
@@ -36,22 +45,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")]
 _Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9*~^][A-Za-z0-9.*~^$|()\[\]_-]{0,119}$")]
 _Path = Annotated[str, Field(pattern=r"^[/~^][ -~]{0,199}$")]
-
-
-def _second_of_its_kind(values: Sequence[object]) -> int | None:
-    """Return the position of the first value that was there before, None if there is none."""
-    return next((index for index, value in enumerate(values) if value in values[:index]), None)
-
-
-def _distinct(what: str) -> AfterValidator:
-    """Return a validator that refuses a list in which something stands twice."""
-
-    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if (twice := _second_of_its_kind(values)) is not None:
-            raise PydanticCustomError("twice", "{what} is listed twice", {"what": what, "at": (twice,)})
-        return values
-
-    return AfterValidator(check)
 
 
 def _climbs_to_the_top(steps: tuple[float, ...]) -> tuple[float, ...]:
@@ -75,12 +68,24 @@ def _address(text: str) -> str:
     return text
 
 
+def _auto_or_a_ladder(given: Any, ladder: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - a validator is handed whatever the file holds
+    if given in ("auto", ()):
+        return ()
+    # What a validator passes on counts as Python's, no longer as JSON's, and strict Python wants the tuple itself.
+    return ladder(tuple(given) if isinstance(given, list) else given)
+
+
 _Steps = Annotated[
     tuple[Annotated[Percent, Field(gt=0)], ...],
     Field(min_length=1, max_length=50),
-    refuse_later_values("auto"),
     AfterValidator(_climbs_to_the_top),
+    WrapValidator(_auto_or_a_ladder),
+    PlainSerializer(lambda steps: list(steps) or "auto"),
 ]
+"""The shares on the way up, growing to 100; none of them means `auto`."""
+
+AUTO_STEPS: Final = (1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 12.0, 18.0, 25.0, 35.0, 50.0, 75.0, 95.0, 100.0)
+"""The shares among which `steps: auto` chooses, percent."""
 
 
 class MemberSelector(StrictModel):
@@ -131,7 +136,7 @@ class ClbTraffic(StrictModel):
 
     region: Annotated[str, Field(pattern=r"^[a-z]{2}-[a-z0-9-]{2,30}$")]
     load_balancer: _Id
-    routes: Annotated[tuple[ClbRule, ...], Field(min_length=1, max_length=100), _distinct("a route")]
+    routes: Annotated[tuple[ClbRule, ...], Field(min_length=1, max_length=100), distinct("a route")]
     source: MemberSelector
     target: MemberSelector
 
@@ -149,35 +154,6 @@ class Traffic(StrictModel):
 
     clb: ClbTraffic
     dns: Unsupported
-
-
-class ErrorGuard(StrictModel):
-    """How many requests may fail. Percentages are of requests; `overSourcePercent` is in percentage points."""
-
-    max_percent: Annotated[Percent, Field(gt=0)] = 1.0
-    over_source_percent: Percent = 0.5
-
-
-class LatencyGuard(StrictModel):
-    """How slow the `quantile` of requests may be, absolutely and as a multiple of the source's."""
-
-    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    max_ms: Annotated[float, Field(gt=0, le=3_600_000)]
-    over_source_ratio: Annotated[float, Field(ge=1)] = 1.5
-
-
-class Analysis(StrictModel):
-    """The guards of this version: fixed limits, and the target against the source.
-
-    `window` is how far back a verdict looks (never across a change of the share); `minRequests` is how many
-    requests the target must have answered in it before a verdict can be pass or fail.
-    """
-
-    window: Duration = timedelta(minutes=1)
-    min_requests: Annotated[int, Field(ge=1)] = 100
-    errors: ErrorGuard = ErrorGuard()
-    latency: LatencyGuard | None = None
-    guards: Unsupported
 
 
 class ApprovalGate(StrictModel):
@@ -198,19 +174,24 @@ class PolicySpec(StrictModel):
     """The body of a policy; see the fields."""
 
     namespace: Name | None = None
-    namespaces: Annotated[tuple[Name, ...], Field(min_length=1), _distinct("a namespace")] | None = Field(
+    namespaces: Annotated[tuple[Name, ...], Field(min_length=1), distinct("a namespace")] | None = Field(
         default=None, validate_default=True
     )
     traffic: Traffic
     steps: _Steps
     soak: Duration
     analysis: Analysis = Analysis()
-    on_failure: Annotated[Literal["rollback"], refuse_later_values("stepBack", "hold")] = "rollback"
+    blast_radius: BlastRadius = BlastRadius()
+    on_failure: Literal["rollback", "stepBack", "hold"] = "rollback"
     approvals: Annotated[tuple[ApprovalGate, ...], Field(max_length=50), AfterValidator(_grow)] = ()
     windows: Unsupported
     depends_on: Unsupported
     retry: Unsupported
-    blast_radius: Unsupported
+
+    @property
+    def ladder(self) -> tuple[float, ...]:
+        """The shares on the way up, percent; those that `auto` chooses among."""
+        return self.steps or AUTO_STEPS
 
     @field_validator("namespaces")
     @classmethod
@@ -268,11 +249,6 @@ class ShiftPolicy(StrictModel):
         """A digest of what must not change under way: namespaces, routes, selectors."""
         parts = repr((sorted(self.namespaces), sorted(map(repr, self.routes))))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
-
-    @property
-    def edges_ms(self) -> tuple[float, ...]:
-        """The latency limit whose neighbourhood of histogram edges the analysis needs; empty without the guard."""
-        return () if self.spec.analysis.latency is None else (self.spec.analysis.latency.max_ms,)
 
 
 @dataclass(frozen=True, slots=True)

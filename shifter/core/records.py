@@ -22,6 +22,7 @@ class What(StrEnum):
     PHASE = "phase"
     HOLDS = "holds"
     POLICY = "policy"
+    CEILING = "ceiling"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ a person who wrote `approvals:` must not learn in production that nobody read it
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, NoReturn
 
@@ -84,21 +85,26 @@ def _not_yet(_: object) -> NoReturn:
     raise PydanticCustomError("unsupported", "not supported yet by this version of shifter; remove the key")
 
 
-def refuse_later_values(*later: str) -> BeforeValidator:
-    """Return a validator that refuses values of the format that this version does not enforce.
+def _no_longer(_: object) -> NoReturn:
+    raise PydanticCustomError(
+        "retired", "not used any more: evidence is weighed instead of held against a fixed window; remove the key"
+    )
 
-    Named refusals, because `steps: auto` is not a typing mistake: it is a promise nobody would keep.
-    """
 
-    def refuse(value: Any) -> Any:  # noqa: ANN401 - a validator is handed whatever the file holds
-        if isinstance(value, str) and value in later:
-            raise PydanticCustomError(
-                "unsupported", "{value} is not supported yet by this version of shifter", {"value": repr(value)}
-            )
-        # What a validator returns counts as Python's, no longer as JSON's, and strict Python wants the tuple itself.
-        return tuple(value) if isinstance(value, list) else value
+def second_of_its_kind(values: Sequence[object]) -> int | None:
+    """Return the position of the first value that was there before, None if there is none."""
+    return next((index for index, value in enumerate(values) if value in values[:index]), None)
 
-    return BeforeValidator(refuse)
+
+def distinct(what: str) -> AfterValidator:
+    """Return a validator that refuses a list in which something stands twice."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if (twice := second_of_its_kind(values)) is not None:
+            raise PydanticCustomError("twice", "{what} is listed twice", {"what": what, "at": (twice,)})
+        return values
+
+    return AfterValidator(check)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(show_duration, return_type=str)]
@@ -109,6 +115,9 @@ Name = Annotated[str, AfterValidator(_dns_label)]
 
 Unsupported = Annotated[None, BeforeValidator(_not_yet), Field(default=None, exclude=True)]
 """A key of the format that this version does not enforce: refused by name instead of ignored."""
+
+Retired = Annotated[None, BeforeValidator(_no_longer), Field(default=None, exclude=True)]
+"""A key that an earlier version used: refused with the reason, since who wrote it relied on it."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 """0..100."""

@@ -83,7 +83,8 @@ class RouteView:
     """One route as the provider shows it now.
 
     `settle_seconds` is how long the balancer itself may lag behind new weights (session persistence).
-    `refusal` says why shifter must not write here at all; `warnings` what a person should know.
+    `refusal` says why shifter must not write here at all; `warnings` what a person should know. `split_by_request`:
+    each request goes by the weights, whichever client sends it.
     """
 
     route: Route
@@ -91,6 +92,7 @@ class RouteView:
     settle_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
+    split_by_request: bool = True
 
     @property
     def share(self) -> float | None:

@@ -1,8 +1,8 @@
 """What is remembered of a shift between ticks and across restarts, and what is told about it.
 
 `ShiftState` is the place that must never be lost: it is saved by compare-and-swap and read back after a
-crash. `Report` is the explanation people read; losing one costs nothing but a moment's blindness. Evidence
-is in neither (`evidence.Ledger`): after a restart it is gathered again.
+crash. `Report` is the explanation people read; losing one costs nothing but a moment's blindness. Single ticks
+(`evidence.Ledger`) are in neither; what they amounted to is saved from time to time (`standing`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
+from shifter.core.standing import Standing
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Grows when the saved form changes; a newer one than this is read but never written over."""
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -101,6 +102,18 @@ class Failure(_Saved):
     ordered: bool = False
 
 
+class Ceiling(_Saved):
+    """The share (percent) at which this shift failed and stepped back from, why, and when: it is not reached again.
+
+    `probe`: it did not fail by itself; it is to be seen whether an incident of both meshes ends below this share.
+    """
+
+    share: float
+    reason: str
+    at: datetime
+    probe: bool = False
+
+
 class Setback(_Saved):
     """A raising write that failed: why, when, and how many in a row. The next try waits longer each time."""
 
@@ -138,15 +151,17 @@ class ShiftState(_Saved):
 
     `policy` is the one in force: the last accepted file, so that a way back exists when the file is gone.
 
-    `sequence` counts intents, `attempt` counts tries from 0 % (1 is the first). `last_order` is the newest
+    `sequence` counts intents. `attempt` counts tries (1 is the first): a retry begins one, and so does a step back or
+    an edited analysis, whatever makes the evidence so far void. `last_order` is the newest
     order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
     `approved` are the gates of the policy that somebody let it pass, in this attempt.
+    `ceiling`: it stepped back from there. `standing` is what the evidence amounted to when it was last saved.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
     `abandoned` is the last intent that failed or was superseded: the cloud may still carry it out for a while.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     name: str
     policy: ShiftPolicy
     phase: Phase = Phase.WAITING
@@ -162,6 +177,8 @@ class ShiftState(_Saved):
     approved: tuple[Approval, ...] = ()
     overridden: bool = False
     failure: Failure | None = None
+    ceiling: Ceiling | None = None
+    standing: Standing | None = None
     setback: Setback | None = None
     abandoned: Intent | None = None
     holds: tuple[str, ...] = ()
@@ -176,7 +193,7 @@ class ShiftState(_Saved):
     @property
     def next_step(self) -> float | None:
         """The share after the verified one in the policy's steps, percent; None at the top."""
-        return next((step for step in self.policy.spec.steps if step > self.share), None)
+        return next((step for step in self.policy.spec.ladder if step > self.share), None)
 
     def gate(self, share: float) -> float | None:
         """Return the first gate of the policy between the verified share and `share` that nobody approved."""
@@ -184,9 +201,15 @@ class ShiftState(_Saved):
         return next((each for each in self.policy.gates if self.share < each <= share and each not in approved), None)
 
     @property
+    def step_below(self) -> float:
+        """The share (percent) to step back to: the rung below the verified share or the ceiling, 0 below the first."""
+        share = self.share if self.ceiling is None else min(self.share, self.ceiling.share)
+        return max((step for step in self.policy.spec.ladder if step < share), default=0.0)
+
+    @property
     def step(self) -> int:
         """How many of the policy's steps the wanted share has reached."""
-        return sum(1 for step in self.policy.spec.steps if step <= self.wanted)
+        return sum(1 for step in self.policy.spec.ladder if step <= self.wanted)
 
 
 class HoldReport(_Saved):
@@ -197,7 +220,7 @@ class HoldReport(_Saved):
 
 
 class FindingReport(_Saved):
-    """One guard's outcome: what was measured on both sides, against which limit."""
+    """One metric's or guard's outcome, see `verdicts.Finding`."""
 
     metric: str
     verdict: str
@@ -206,6 +229,10 @@ class FindingReport(_Saved):
     limit: float | None
     unit: str
     text: str
+    bound: float | None = None
+    dispersion: float | None = None
+    source_counts: tuple[float, float] | None = None
+    target_counts: tuple[float, float] | None = None
 
 
 class Report(_Saved):
@@ -215,7 +242,9 @@ class Report(_Saved):
     what the metrics show. Counts are requests since the share last changed. `page`: somebody should look. A report
     older than `silent_after_seconds` means that no service is running. `requests_per_second` is the rate of both
     sides together. It, the service's timing, and `settle_seconds` (how long the balancer may lag behind new weights)
-    are None where nobody knows, as in what an earlier version told.
+    are None where nobody knows, as in what an earlier version told. `said` is the verdict's sentence. `harm` are the
+    odds against the target, and at `harm_limit` it goes back; `proven`: no worse than the source is proven. `dropped`
+    says of which pods nothing was counted in the newest tick, and why.
     """
 
     name: str
@@ -233,6 +262,7 @@ class Report(_Saved):
     decision: str
     reason: str
     verdict: str
+    said: str = ""
     holds: tuple[HoldReport, ...] = ()
     findings: tuple[FindingReport, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -246,6 +276,10 @@ class Report(_Saved):
     epoch: int = 0
     sequence: int = 0
     failure: str = ""
+    harm: float | None = None
+    harm_limit: float | None = None
+    proven: bool = False
+    dropped: Mapping[str, str] = Field(default_factory=dict)
     page: bool = False
     silent_after_seconds: float = 90.0
     requests_per_second: float | None = None

@@ -11,16 +11,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 
-from shifter.core.analysis import Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
+from shifter.core.basis import Evidence
 from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, write_share
-from shifter.core.evidence import Evidence
-from shifter.core.holds import RULES, Hold, HoldKind, every_hold
+from shifter.core.holds import RULES, Hold, HoldKind, beyond_ceiling, every_hold
 from shifter.core.journal import matches
 from shifter.core.orders import Promotion, Reconciliation, Wish
 from shifter.core.phases import Event, Phase, after
 from shifter.core.splits import FULL_PERCENT, RouteView, shown
 from shifter.core.state import Direction
+from shifter.core.verdicts import Verdict
 
 
 def grant(decision: Decision, wish: Wish, evidence: Evidence, now: datetime) -> Decision:
@@ -38,13 +38,13 @@ def _promote(decision: Decision, wish: Promotion, evidence: Evidence) -> Decisio
     if step is None or step <= state.share:
         at = f"at {state.share:g} %" + ("; it completes when it has soaked" if state.share == FULL_PERCENT else "")
         return refuse_wish(decision, wish, f"already {at}")
-    # A pause ends with a promotion, and the gates are asked for below, all on its way.
-    passes = {HoldKind.PAUSE, HoldKind.APPROVAL} | {
+    # A pause ends with a promotion; gates and the share that failed are asked for below, all on its way.
+    passes = {HoldKind.PAUSE, HoldKind.APPROVAL, HoldKind.STEPPED_BACK} | {
         kind for kind, rule in RULES.items() if rule.promoting or (rule.overriding and wish.override)
     }
     in_the_way = _said(decision.holds, passes)
     if not wish.override:
-        in_the_way += _gate(decision, step) + _failing(decision)
+        in_the_way += _gate(decision, step) + _ceiling(decision, step) + _failing(decision)
     if in_the_way:
         return refuse_wish(decision, wish, "; ".join(in_the_way))
     why = f": {wish.reason}" if wish.reason else ""
@@ -72,6 +72,8 @@ def _adopt(decision: Decision, wish: Reconciliation, evidence: Evidence, now: da
         return refuse_wish(decision, wish, gate[0])
     weights = {route: view.weights for route, view in views.items()}
     changes: dict[str, object] = {"share": share, "weights": weights, "verified_at": now, "abandoned": None}
+    if state.ceiling is not None and share >= state.ceiling.share:
+        changes["ceiling"] = None  # they have seen it, and it is their word
     if state.phase is Phase.WAITING and share > 0:
         changes["phase"] = after(state.phase, Event.CLIMB)
     said = f"{shown(share)} was adopted by order of {wish.by}: it must settle and soak like any other share"
@@ -109,8 +111,14 @@ def _gate(decision: Decision, share: float) -> list[str]:
     return [] if gate is None else [f"{HoldKind.APPROVAL}: nobody has approved {gate:g} % yet"]
 
 
+def _ceiling(decision: Decision, share: float) -> list[str]:
+    failed = beyond_ceiling(decision.state, share)
+    return [f"{HoldKind.STEPPED_BACK}: {failed}"] if failed else []
+
+
 def _failing(decision: Decision) -> list[str]:
-    failing = decision.assessment.verdict is Verdict.FAIL
+    said = any(hold.kind is HoldKind.FAILING for hold in decision.holds)
+    failing = decision.assessment.verdict is Verdict.FAIL and not said
     return [f"{Verdict.FAIL}: {decision.assessment.reason}"] if failing else []
 
 

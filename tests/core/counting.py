@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shifter.core.answers import BadAnswers, counts_of
 from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import Counts, PodReading, Reading, Series, SideCounts
+from shifter.core.evidence import Answer, Answers, Counts, PodReading, Reading, Series, SideCounts
 
 GAP = 30.0
 NOON = 1_800_000_000.0
-OK = Series("shop", "200")
-BAD = Series("shop", "503")
+RULES = BadAnswers()
 LONG_AGO = NOON - 100_000
+
+
+def ended(code: str, subject: str = "shop", *, flags: str = "", grpc: str = "") -> Series:
+    return Series(subject, Answer(code, flags, grpc))
+
+
+OK = ended("200")
+BAD = ended("503")
 
 
 def bucket(edge_ms: float, subject: str = "shop") -> Series:
@@ -37,5 +45,14 @@ def run(*readings: Reading, gap: float = GAP) -> tuple[Baselines, list[SideCount
     return baselines, all_counts, spans
 
 
+def half(pair: str, part: str, subject: str = "shop") -> Series:
+    return Series(subject, pair=pair, part=part)
+
+
+def judged(answers: Answers) -> Counts:
+    """Return what the default rules say."""
+    return counts_of(answers, RULES)
+
+
 def shop(counts: SideCounts) -> Counts:
-    return counts.by_namespace.get("shop", Counts())
+    return judged(counts.of(["shop"]))

@@ -1,20 +1,27 @@
 """A shift in the middle of its way, and evidence in which everything is in order; each test changes what it is about.
 
-`a_policy` serves whatever needs a valid policy; the rest is one shift, `shop`, on two routes of one balancer.
+`a_policy` serves whatever needs a valid policy; the rest is one shift, `shop`, on two routes of one balancer. What is
+known of its target is no invention: every standing is gathered from a history of the source and the ticks of a ledger,
+as the service does it.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+from shifter.core.basis import Evidence
 from shifter.core.decision import Decision
-from shifter.core.evidence import Counts, Evidence, Ledger, Tick
+from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.gathering import Terms, gather
 from shifter.core.holds import HoldKind
+from shifter.core.learning import Lessons
 from shifter.core.orders import Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, RouteView, Side
+from shifter.core.standing import Standing
 from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -22,9 +29,15 @@ EARLIER = NOON - timedelta(minutes=10)
 
 
 def a_policy(
-    *listeners: str, steps: tuple[float, ...] = (5, 25, 100), approvals: tuple[float, ...] = ()
+    *listeners: str,
+    steps: tuple[float, ...] = (5, 25, 100),
+    approvals: tuple[float, ...] = (),
+    on_failure: str = "rollback",
 ) -> ShiftPolicy:
-    """One namespace, a route on each listener, a soak of one minute, everything else as when omitted."""
+    """One namespace, a route on each listener, a soak of one minute, no latency, everything else as when omitted.
+
+    No `steps` at all are `auto`. Without latency, so that counts need no histogram.
+    """
     clb = {
         "region": "ap-guangzhou",
         "loadBalancer": "lb-1",
@@ -33,7 +46,15 @@ def a_policy(
         "target": {"port": 31080},
     }
     gates = tuple({"before": share} for share in approvals)
-    spec = {"namespace": "shop", "traffic": {"clb": clb}, "steps": steps, "soak": "1m", "approvals": gates}
+    spec = {
+        "namespace": "shop",
+        "traffic": {"clb": clb},
+        "steps": steps,
+        "soak": "1m",
+        "analysis": {"latency": {"enabled": False}},
+        "onFailure": on_failure,
+        "approvals": gates,
+    }
     return ShiftPolicy.model_validate({"kind": "ShiftPolicy", "metadata": {"name": "shop"}, "spec": spec})
 
 
@@ -64,17 +85,59 @@ def weights(share: int) -> dict[str, dict[str, int]]:
     return {route.id: {"old": 100 - share, "new": share} for route in (A, B)}
 
 
+MANY = 2000
+"""Requests of one side in one tick of what is good or bad: enough to be sure of either within a minute."""
+
+
+def at_times(*counts: tuple[Counts, Counts], end: datetime = NOON) -> Ledger:
+    """Ticks of 5 s each, with what the source and the target counted; the newest one ends at `end`."""
+    ends = [end - timedelta(seconds=5 * before) for before in reversed(range(len(counts)))]
+    return Ledger(tuple(Tick(at, 5, source, target) for at, (source, target) in zip(ends, counts, strict=True)))
+
+
 def ticks(source: Counts, target: Counts, count: int = 12) -> Ledger:
-    """Ticks of 5 s each, the newest one now."""
-    ends = [NOON - timedelta(seconds=5 * before) for before in reversed(range(count))]
-    return Ledger(tuple(Tick(end, 5, source, target) for end in ends))
+    """The same in every tick of a minute, the newest one now."""
+    return at_times(*[(source, target)] * count)
 
 
-GOOD = ticks(Counts(100), Counts(100))
-BAD = ticks(Counts(100), Counts(100, 10))
-LITTLE = ticks(Counts(100), Counts(1))
-BOTH_BAD = ticks(Counts(100, 10), Counts(100, 10))
-ONLY_SOURCE_BAD = ticks(Counts(100, 10), Counts(100))
+def turning(source: Counts, target: Counts) -> Ledger:
+    """Half a minute in which all is well, long enough for no step to be blamed, and then half a minute of this."""
+    return at_times(*[(Counts(MANY), Counts(MANY))] * 6, *[(source, target)] * 6)
+
+
+GOOD = ticks(Counts(MANY), Counts(MANY))
+BAD = ticks(Counts(MANY), Counts(MANY, MANY / 10))
+LITTLE = ticks(Counts(3), Counts(1))
+BOTH_BAD = turning(Counts(MANY, MANY / 10), Counts(MANY, MANY / 10))
+ONLY_SOURCE_BAD = turning(Counts(MANY, MANY / 10), Counts(MANY))
+TERMS = Terms(Lessons(), edges_ms=())
+LEARNT_TICKS = 16
+
+
+@cache
+def gathered(ledger: Ledger, share: float = 25, attempt: int = 1) -> Standing:
+    """What the ticks of a ledger amount to at a share, after a while in which the source alone answered, and well."""
+    alone = at_times(*[(Counts(MANY), Counts())] * LEARNT_TICKS, end=NOON - timedelta(minutes=30))
+    before = a_shift(Phase.WAITING, 0, attempt=attempt)
+    standing, so_far = None, Ledger()
+    for tick in alone.ticks:
+        standing, so_far = _with(standing, before, so_far.add(tick)), so_far.add(tick)
+    state = a_shift(share=int(share), attempt=attempt) if share > 0 else before
+    so_far = Ledger() if share > 0 else so_far
+    for tick in ledger.ticks:
+        standing, so_far = _with(standing, state, so_far.add(tick)), so_far.add(tick)
+    assert standing is not None
+    return standing
+
+
+def _with(standing: Standing | None, state: ShiftState, ledger: Ledger) -> Standing | None:
+    found = gather(standing, state, ledger, whole=True, terms=TERMS)
+    return standing if found is None else found.standing
+
+
+def counted(ledger: Ledger, share: float = 25, attempt: int = 1) -> dict[str, object]:
+    """The fields of the evidence that follow from a ledger, for `replace`."""
+    return {"ledger": ledger, "standing": gathered(ledger, share, attempt)}
 
 
 def a_shift(phase: Phase = Phase.SHIFTING, share: int = 25, **changes: object) -> ShiftState:
@@ -98,6 +161,7 @@ def seen(share: int = 25, ledger: Ledger = GOOD, *orders: Order) -> Evidence:
     return Evidence(
         views=live(share),
         ledger=ledger,
+        standing=gathered(ledger, share),
         leader=True,
         max_age=timedelta(seconds=15),
         tick=timedelta(seconds=5),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shifter.core.counters import FORGET_AFTER_SECONDS, START_JITTER_SECONDS, Baselines, Doubt, advance, doubts
-from shifter.core.evidence import INFINITY_MS, Counts, PodReading, Series, SideCounts
+from shifter.core.evidence import INFINITY_MS, Answers, Counts, PodReading, Series
 from tests.core.counting import BAD, GAP, NOON, OK, bucket, pod, reading, run, shop
 
 
 def test_first_reading_of_a_side_is_only_a_baseline() -> None:
     _, (counts,), (span,) = run(reading(0, a=pod({OK: 100, BAD: 7})))
 
-    assert counts == SideCounts({}, Counts())
+    assert (counts.by_namespace, counts.unknown) == ({}, Answers())
     assert span == 0
 
 

@@ -9,11 +9,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Counts, PodReading, Reading, Series, SideCounts
-from tests.core.counting import NOON, OK, bucket, pod, reading, run, shop
+from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Answers, PodReading, Reading, Series, SideCounts
+from tests.core.counting import NOON, OK, bucket, ended, half, judged, pod, reading, run, shop
 
-SERIES = [Series(subject, code) for subject in ("shop", "pay", UNKNOWN) for code in ("200", "503", CLIENT_LEFT)] + [
-    bucket(edge) for edge in (5.0, 10.0, INFINITY_MS)
+SERIES = [
+    *(ended(code, subject) for subject in ("shop", "pay", UNKNOWN) for code in ("200", "503", CLIENT_LEFT)),
+    *(bucket(edge) for edge in (5.0, 10.0, INFINITY_MS)),
+    *(half("logins", part) for part in ("bad", "total")),
 ]
 VALUES = st.dictionaries(st.sampled_from(SERIES), st.integers(0, 50).map(float))
 READINGS = st.lists(
@@ -64,10 +66,16 @@ def growing_readings(growth: Sequence[Mapping[str, Mapping[Series, float]]]) -> 
 def total(counts: Sequence[SideCounts]) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
     spaces = sorted({name for each in counts for name in each.by_namespace})
     by_namespace = {
-        name: (sum(each.of([name]).requests for each in counts), sum(each.of([name]).bad for each in counts))
+        name: (
+            sum(judged(each.of([name])).requests for each in counts),
+            sum(judged(each.of([name])).bad for each in counts),
+        )
         for name in spaces
     }
-    unknown = (sum(each.unknown.requests for each in counts), sum(each.unknown.bad for each in counts))
+    unknown = (
+        sum(judged(each.unknown).requests for each in counts),
+        sum(judged(each.unknown).bad for each in counts),
+    )
     return {name: both for name, both in by_namespace.items() if any(both)}, unknown
 
 
@@ -79,7 +87,9 @@ def test_no_input_gives_a_negative_or_impossible_count(
 
     assert all(span >= 0 and math.isfinite(span) for span in spans)
     for counts in all_counts:
-        for each in (*counts.by_namespace.values(), counts.unknown):
+        for each in map(judged, (*counts.by_namespace.values(), counts.unknown)):
+            assert each.left >= 0
+            assert all(total >= bad >= 0 for _, bad, total in each.pairs)
             assert each.requests >= each.bad >= 0
             assert all(value >= 0 for _, value in each.buckets)
             assert all(low < high for (low, _), (high, _) in pairwise(each.buckets))
@@ -91,7 +101,32 @@ def test_nothing_is_counted_without_time_having_been_covered_before_it(
 ) -> None:
     _, all_counts, _ = run(*any_readings(script))
 
-    assert not all_counts or all_counts[0] == SideCounts({}, Counts())
+    assert not all_counts or (all_counts[0].by_namespace, all_counts[0].unknown) == ({}, Answers())
+
+
+@given(READINGS)
+def test_every_pod_that_answers_is_counted_or_said_to_be_dropped(
+    script: list[tuple[int, dict[str, tuple[int, int | None, dict[Series, float]]]]],
+) -> None:
+    readings = any_readings(script)
+    _, all_counts, _ = run(*readings)
+
+    for each, counts in zip(readings, all_counts, strict=True):
+        counted = len(each.pods) - len(counts.dropped)
+        assert counts.dropped.keys() <= each.pods.keys()
+        assert (counts.first_half is None) == (counted < 2)
+        assert counted or counts.by_namespace == {}
+
+
+@given(READINGS)
+def test_half_of_the_pods_never_count_more_than_all(
+    script: list[tuple[int, dict[str, tuple[int, int | None, dict[Series, float]]]]],
+) -> None:
+    _, all_counts, _ = run(*any_readings(script))
+
+    for counts in all_counts:
+        part, whole = counts.half_of(["shop"]), counts.of(["shop"])
+        assert part is None or all(number <= whole.by_answer[answer] for answer, number in part.by_answer.items())
 
 
 @given(READINGS, st.randoms(use_true_random=False))
@@ -116,10 +151,12 @@ def test_everything_counted_from_zero_is_exactly_the_final_counters(
     final = [counters for each in readings[-1].pods.values() for counters in each.counters.items()]
 
     by_namespace, unknown = total(all_counts)
-    answered = [(series, value) for series, value in final if series.edge_ms is None and series.code != CLIENT_LEFT]
+    answered = [
+        (series.answer.code, value) for series, value in final if series.answer and series.answer.code != CLIENT_LEFT
+    ]
     assert sum(requests for requests, _ in (*by_namespace.values(), unknown)) == sum(value for _, value in answered)
     assert sum(bad for _, bad in (*by_namespace.values(), unknown)) == sum(
-        value for series, value in answered if series.code == "503"
+        value for code, value in answered if code == "503"
     )
 
 

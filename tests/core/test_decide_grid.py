@@ -8,16 +8,18 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.basis import Evidence
 from shifter.core.decide import decide
-from shifter.core.evidence import Evidence, Ledger
+from shifter.core.evidence import Ledger
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
-from shifter.core.state import Direction, Freeze, ShiftState
+from shifter.core.state import Ceiling, Direction, Freeze, ShiftState
 from tests.core.shifts import (
     BAD,
     BOTH_BAD,
     DEAD,
+    EARLIER,
     GOOD,
     LITTLE,
     NOON,
@@ -26,6 +28,7 @@ from tests.core.shifts import (
     a_policy,
     a_shift,
     an_intent,
+    counted,
     kinds,
     live,
     new,
@@ -51,6 +54,8 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        stepped back | climb | climb | climb  | hold
+        failing      | climb | climb | climb  | hold
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
@@ -70,6 +75,8 @@ GRID = {
         preflight    | hold  | back  | hold   | hold
         half-applied | hold  | back  | hold   | hold
         cold source  | hold  | stuck | hold   | hold
+        stepped back | hold  | back  | hold   | hold
+        failing      | climb | hold  | hold   | hold
         provider     | hold  | stuck | hold   | hold
         policy       | hold  | back  | hold   | hold
         lease        | hold  | back  | hold   | hold
@@ -89,6 +96,8 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        stepped back | hold  | hold  | hold   | hold
+        failing      | hold  | hold  | hold   | hold
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
@@ -108,6 +117,8 @@ GRID = {
         preflight    | back  | back  | back   | back
         half-applied | back  | back  | back   | back
         cold source  | stuck | stuck | stuck  | stuck
+        stepped back | back  | back  | back   | back
+        failing      | back  | back  | back   | back
         provider     | stuck | stuck | stuck  | stuck
         policy       | back  | back  | back   | back
         lease        | back  | back  | back   | back
@@ -127,6 +138,8 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        stepped back | hold  | hold  | hold   | hold
+        failing      | hold  | hold  | hold   | hold
         provider     | hold  | hold  | hold   | hold
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
@@ -157,7 +170,8 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
     """Return the same situation with one more reason not to climb."""
     share = int(state.share)
     views = evidence.views or {}
-    retreat = an_intent(Direction.RETREAT, 25, 5 if state.phase in {Phase.SHIFTING, Phase.ROLLING_BACK} else 0)
+    repairs = {Phase.SHIFTING: (100, 25), Phase.ROLLING_BACK: (25, 5)}
+    retreat = an_intent(Direction.RETREAT, *repairs.get(state.phase, (25, 0)))
     cold = live((old(100 - share, DEAD), new(share)))
     refused = {route: replace(view, refusal="a stranger has weight") for route, view in views.items()}
     states: Mapping[str, Mapping[str, object]] = {
@@ -165,12 +179,14 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.HANDS_OFF: {"paused": PAUSED.model_copy(update={"hands_off_until": NOON + timedelta(minutes=1)})},
         HoldKind.APPROVAL: {"policy": a_policy("a", "b", approvals=(5, 100))},
         HoldKind.HALF_APPLIED: {"intent": retreat},
+        HoldKind.STEPPED_BACK: {"ceiling": Ceiling(share=100, reason="it broke", at=EARLIER)},
+        HoldKind.FAILING: {"policy": a_policy("a", "b", on_failure="hold")},
     }
     changes: Mapping[str, Mapping[str, object]] = {
         HoldKind.FREEZE: {"freezes": (Freeze(by="ann", reason="Singles' Day", at=NOON),)},
         HoldKind.RESTORED: {"freezes": (Freeze(by=SERVICE, reason="put back from a backup", at=NOON),)},
         HoldKind.NO_SIGNAL: {"signal_problem": "istio: Prometheus does not answer"},
-        HoldKind.INCIDENT: {"ledger": BOTH_BAD if evidence.ledger is BAD else ONLY_SOURCE_BAD},
+        HoldKind.INCIDENT: counted(BOTH_BAD if evidence.ledger is BAD else ONLY_SOURCE_BAD, share),
         HoldKind.DRIFT: {"views": live(50)},
         HoldKind.PREFLIGHT: {"views": refused},
         HoldKind.COLD_SOURCE: {"views": cold},
@@ -203,7 +219,7 @@ def test_each_cell_of_the_grid_allows_what_it_says(cell: Cell) -> None:
     assert decision.reason
 
 
-@pytest.mark.parametrize("hold", [hold for hold in HoldKind if hold is not HoldKind.INCIDENT])
+@pytest.mark.parametrize("hold", [hold for hold in HoldKind if hold not in {HoldKind.INCIDENT, HoldKind.FAILING}])
 def test_each_hold_is_told_by_its_kind(hold: HoldKind) -> None:
     state, evidence = with_hold(a_shift(), seen(), hold)
     decision = decide(state, evidence, NOON)
@@ -217,6 +233,17 @@ def test_an_incident_is_told_by_its_kind() -> None:
 
     assert kinds(decision) == {HoldKind.INCIDENT}
     assert decision.reason.startswith("holding: incident: both meshes fail")
+
+
+def test_a_failing_target_that_its_policy_lets_stay_is_told_by_its_kind() -> None:
+    state, evidence = with_hold(a_shift(), seen(25, BAD), HoldKind.FAILING)
+    decision = decide(state, evidence, NOON)
+
+    assert kinds(decision) == {HoldKind.FAILING}
+    assert decision.reason == (
+        "holding: failing: istio fails 10 % against tcm 0 %: evidence over 1,000,000:1, limit 100:1; onFailure is hold:"
+        " `shifter rollback shop` goes back"
+    )
 
 
 def test_a_kind_of_hold_is_remembered_once_however_many_routes_have_it() -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
+from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision
-from shifter.core.evidence import Counts, Evidence, Ledger, Tick
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
-from tests.core.shifts import EARLIER, NOON, a_policy, written
+from tests.core.shifts import BAD, EARLIER, GOOD, NOON, a_policy, gathered, written
 
 TICK = timedelta(seconds=5)
 POLICY = a_policy("a")
@@ -59,10 +58,10 @@ def decided(phase: Phase, share: int, live: int, abandoned: Intent | None, **cha
         Member("old", Side.SOURCE, 100 - live, Health.ALIVE),
         Member("new", Side.TARGET, live, Health.ALIVE),
     )
-    good = Tick(NOON, 5, Counts(1000), Counts(1000))
     evidence = Evidence(
         views={ROUTE.id: RouteView(ROUTE, members)},
-        ledger=Ledger((replace(good, span_seconds=600.0),)),
+        ledger=GOOD,
+        standing=gathered(GOOD, share),
         leader=True,
         max_age=timedelta(seconds=15),
         tick=TICK,
@@ -110,7 +109,6 @@ def test_a_late_retreat_is_brought_back_up_only_when_the_last_write_has_cooled_d
 
 
 def test_a_completed_shift_says_when_its_target_fails_and_does_nothing_by_itself() -> None:
-    bad = Tick(NOON, 600.0, Counts(), Counts(1000, 500))
     state = ShiftState(
         name="shop",
         policy=POLICY,
@@ -123,7 +121,8 @@ def test_a_completed_shift_says_when_its_target_fails_and_does_nothing_by_itself
     members = (Member("old", Side.SOURCE, 0, Health.ALIVE), Member("new", Side.TARGET, 100, Health.ALIVE))
     evidence = Evidence(
         views={ROUTE.id: RouteView(ROUTE, members)},
-        ledger=Ledger((bad,)),
+        ledger=BAD,
+        standing=gathered(BAD, 100),
         leader=True,
         max_age=timedelta(seconds=15),
         tick=TICK,
@@ -132,4 +131,4 @@ def test_a_completed_shift_says_when_its_target_fails_and_does_nothing_by_itself
     decision = decide(state, evidence, NOON)
 
     assert decision.write is None
-    assert decision.reason.startswith("completed, but istio failed 500 of 1000 requests")
+    assert decision.reason.startswith("completed, but istio fails 10 %")

@@ -21,6 +21,7 @@ from tests.core.shifts import (
     A,
     B,
     a_shift,
+    counted,
     kinds,
     live,
     new,
@@ -81,7 +82,7 @@ def test_a_share_that_rose_is_brought_down_whatever_else_holds(barrier: str) -> 
     evidence = replace(seen(), views=live(MORE_TARGET, 25), settled_at=None)
     changes: dict[str, dict[str, object]] = {
         "no signal": {"signal_problem": "no answer"},
-        "incident": {"ledger": BOTH_BAD},
+        "incident": counted(BOTH_BAD),
         "policy": {"policy_problem": "gone"},
     }
     held = replace(evidence, **changes.get(barrier, {}))  # type: ignore[arg-type]

@@ -11,18 +11,21 @@ from shifter.core.decision import Decision
 from shifter.core.evidence import Ledger
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.state import Direction, Pause, Setback
+from shifter.core.state import Ceiling, Direction, Pause, Setback
 from tests.core.shifts import (
     BAD,
     BOTH_BAD,
     DEAD,
+    EARLIER,
     GOOD,
     LITTLE,
     NOON,
     PAUSED,
+    a_policy,
     a_shift,
     an_intent,
     an_order,
+    counted,
     live,
     new,
     old,
@@ -81,7 +84,7 @@ def test_promote_full_goes_to_100_at_once() -> None:
 
 
 BARRED: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-    "incident": ({}, {"ledger": BOTH_BAD}),
+    "incident": ({}, counted(BOTH_BAD)),
     "drift": ({}, {"views": live(50)}),
     "preflight": ({}, {"views": {key: replace(view, refusal="no") for key, view in live(25).items()}}),
     "cold source": ({}, {"views": live((old(75, DEAD), new(25)))}),
@@ -132,7 +135,7 @@ def test_a_failing_target_rolls_back_and_refuses_the_promotion() -> None:
 
     assert written(decision) == (Direction.RETREAT, 0)
     assert answered(decision)[0] is Answer.REFUSED
-    assert answered(decision)[1].startswith("not promoted: istio failed 120 of 1200 requests")
+    assert answered(decision)[1].startswith("not promoted: istio fails 10 % against tcm 0 %")
 
 
 def test_override_passes_a_failing_verdict() -> None:
@@ -147,7 +150,7 @@ def test_a_promotion_without_override_does_not_pass_a_failing_verdict_of_an_over
     decision = decide(a_shift(overridden=True), seen(25, BAD, an_order(Verb.PROMOTE)), NOON)
 
     assert written(decision) is None
-    assert answered(decision)[1].startswith("not promoted: fail: istio failed")
+    assert answered(decision)[1].startswith("not promoted: fail: istio fails")
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["failing", "gone"])
@@ -163,6 +166,67 @@ def test_an_overridden_shift_stays_overridden_when_promoted_without() -> None:
     decision = decide(a_shift(overridden=True), seen(25, GOOD, an_order(Verb.PROMOTE)), NOON)
 
     assert decision.state.overridden
+
+
+CEILING = Ceiling(share=100, reason="istio fails 3 %", at=EARLIER)
+STEEP = a_policy("a", "b", steps=(5, 25, 50, 100))
+
+
+@pytest.mark.parametrize("share", [5, 50], ids=["far below", "right below"])
+def test_promote_does_not_go_to_the_share_that_failed(share: int) -> None:
+    order = an_order(Verb.PROMOTE, **FULL)
+    decision = decide(a_shift(share=share, policy=STEEP, ceiling=CEILING), seen(share, GOOD, order), NOON)
+
+    assert written(decision) is None
+    assert answered(decision) == (
+        Answer.REFUSED,
+        "not promoted: stepped back: it failed at 100 % (istio fails 3 %); `shifter retry shop` lets it go there again",
+    )
+
+
+def test_promote_goes_to_a_step_below_the_share_that_failed() -> None:
+    decision = decide(a_shift(share=5, policy=STEEP, ceiling=CEILING), seen(5, LITTLE, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 25)
+
+
+def test_override_goes_to_the_share_that_failed() -> None:
+    order = an_order(Verb.PROMOTE, **FULL, **OVERRIDE)
+    decision = decide(a_shift(ceiling=CEILING), seen(25, GOOD, order), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+
+
+def test_a_retry_and_a_promotion_in_one_tick_go_to_the_share_that_failed() -> None:
+    orders = (an_order(Verb.RETRY, 1), an_order(Verb.PROMOTE, 2))
+    decision = decide(a_shift(ceiling=CEILING), seen(25, GOOD, *orders), NOON)
+
+    assert (decision.state.ceiling, written(decision)) == (None, (Direction.CLIMB, 100))
+
+
+def test_promote_is_refused_beside_a_failing_target_that_its_policy_lets_stay_and_says_so_once() -> None:
+    stays = a_policy("a", "b", on_failure="hold")
+    decision = decide(a_shift(policy=stays), seen(25, BAD, an_order(Verb.PROMOTE)), NOON)
+
+    answer, text = answered(decision)
+    assert (written(decision), answer) == (None, Answer.REFUSED)
+    assert text.startswith("not promoted: failing: istio fails 10 %")
+    assert text.count("istio fails") == 1
+
+
+def test_override_passes_a_failing_target_that_its_policy_lets_stay() -> None:
+    stays = a_policy("a", "b", on_failure="hold")
+    decision = decide(a_shift(policy=stays), seen(25, BAD, an_order(Verb.PROMOTE, **OVERRIDE)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
+
+
+def test_promote_is_refused_while_a_step_back_is_owed() -> None:
+    owed = a_shift(share=100, policy=STEEP, ceiling=CEILING)
+    decision = decide(owed, seen(100, GOOD, an_order(Verb.PROMOTE)), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 50)
+    assert answered(decision) == (Answer.REFUSED, "not promoted: it steps back")
 
 
 @pytest.mark.parametrize("flags", [{}, FULL])

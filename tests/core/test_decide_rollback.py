@@ -8,21 +8,25 @@ import pytest
 
 from shifter.core.decide import decide
 from shifter.core.decision import Kind
-from shifter.core.evidence import Ledger
+from shifter.core.evidence import Counts, Ledger
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Member
-from shifter.core.state import Direction
+from shifter.core.state import Ceiling, Direction, Setback
 from tests.core.shifts import (
     BAD,
     BOTH_BAD,
     DEAD,
     EARLIER,
     GOOD,
+    MANY,
     NOON,
+    POLICY,
     A,
     B,
+    a_policy,
     a_shift,
     an_intent,
     an_order,
@@ -31,6 +35,7 @@ from tests.core.shifts import (
     new,
     old,
     seen,
+    ticks,
     written,
 )
 
@@ -43,6 +48,137 @@ def test_a_failing_target_rolls_back_at_once_and_says_why() -> None:
     assert decision.state.failure is not None
     assert decision.state.failure.share == 25
     assert decision.reason == f"rolling back: {decision.state.failure.reason}"
+
+
+STEPS_BACK = a_policy("a", "b", on_failure="stepBack")
+
+
+def test_a_failing_target_whose_policy_says_step_back_goes_one_step_back_and_stays_on_its_way() -> None:
+    decision = decide(a_shift(policy=STEPS_BACK), seen(25, BAD), NOON)
+
+    assert (written(decision), decision.kind) == ((Direction.RETREAT, 5), Kind.ROLLBACK)
+    assert (decision.state.phase, decision.state.attempt) == (Phase.SHIFTING, 2)
+    assert decision.state.ceiling is not None
+    assert (decision.state.ceiling.share, decision.state.failure) == (25, None)
+    assert decision.reason.startswith("stepping back to 5 %: istio fails 10 %")
+
+
+def test_a_failing_target_at_the_first_step_goes_all_the_way_back() -> None:
+    decision = decide(a_shift(share=5, policy=STEPS_BACK), seen(5, BAD), NOON)
+
+    assert (written(decision), decision.state.phase) == ((Direction.RETREAT, 0), Phase.ROLLING_BACK)
+
+
+OWED = Ceiling(share=25, reason="errors", at=EARLIER)
+
+
+def test_a_step_back_that_was_refused_or_lost_is_written_again() -> None:
+    setback = Setback(reason="busy", at=NOON, count=6)
+    decision = decide(a_shift(policy=STEPS_BACK, ceiling=OWED, setback=setback), seen(), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 5)
+
+
+def test_a_step_back_under_way_is_not_written_twice_and_takes_the_place_of_a_repair() -> None:
+    repair = an_intent(Direction.RETREAT, 100, 25)
+    under_way = an_intent(Direction.RETREAT, 25, 5)
+
+    assert written(decide(a_shift(ceiling=OWED, intent=under_way), seen(), NOON)) is None
+    assert written(decide(a_shift(ceiling=OWED, intent=repair), seen(), NOON)) == (Direction.RETREAT, 5)
+
+
+def test_a_step_back_that_somebody_did_by_hand_is_over_and_what_is_live_is_verified() -> None:
+    decision = decide(a_shift(ceiling=OWED), replace(seen(), views=live(5, 3)), NOON)
+
+    assert (written(decision), decision.kind) == (None, Kind.ROLLBACK)
+    assert (decision.state.share, decision.state.verified_at) == (3, NOON)
+    assert decision.state.weights == {A.id: {"old": 95, "new": 5}, B.id: {"old": 97, "new": 3}}
+    assert (decision.state.phase, decision.state.ceiling) == (Phase.SHIFTING, OWED)
+    after = decide(decision.state, replace(seen(3), views=live(5, 3)), NOON)
+    assert (written(after), after.holds) == ((Direction.KEEP, 3), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"provider_problem": "lb-1: throttled"}, "lb-1: throttled"),
+        ({"views": None}, "no answer yet"),
+        ({"views": None, "provider_problem": "lb-1: busy"}, "lb-1: busy"),
+    ],
+)
+def test_a_step_back_is_not_believed_to_be_over_while_the_provider_does_not_answer(
+    changes: dict[str, object], said: str
+) -> None:
+    evidence = replace(seen(5), **changes)  # type: ignore[arg-type]
+    decision = decide(a_shift(ceiling=OWED), evidence, NOON)
+
+    assert (written(decision), decision.state.share) == (None, 25)
+    assert decision.reason == f"stepping back to 5 %: errors (waiting: {said})"
+
+
+def test_a_step_back_is_not_over_while_a_climb_may_still_land() -> None:
+    climb = an_intent(Direction.CLIMB, 25, 100)
+    decision = decide(a_shift(ceiling=OWED, intent=climb), replace(seen(5), settled_at=None), NOON)
+
+    assert (written(decision), decision.state.share) == (None, 25)
+    assert decision.reason == "stepping back to 5 %: errors (waiting: an earlier write is under way)"
+
+
+SICK = Counts(MANY, MANY / 10)
+
+
+@pytest.mark.parametrize("on_failure", ["rollback", "stepBack"])
+def test_an_incident_of_both_meshes_that_began_right_after_a_step_is_probed_by_one_step_back(on_failure: str) -> None:
+    state = a_shift(policy=a_policy("a", "b", on_failure=on_failure))
+    decision = decide(state, seen(25, ticks(SICK, SICK, 3)), NOON)
+
+    assert (written(decision), kinds(decision)) == ((Direction.RETREAT, 5), {HoldKind.INCIDENT})
+    assert decision.state.ceiling is not None
+    assert (decision.state.ceiling.share, decision.state.ceiling.probe) == (25, True)
+    assert "it began right after the step to 25 %" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("ledger", "policy"),
+    [
+        (BOTH_BAD, POLICY),
+        (ticks(SICK, Counts(MANY), 3), POLICY),
+        (ticks(SICK, SICK, 3), a_policy("a", "b", on_failure="hold")),
+    ],
+    ids=["it began later", "only the source", "the policy says hold"],
+)
+def test_an_incident_that_is_not_the_steps_doing_holds(ledger: Ledger, policy: ShiftPolicy) -> None:
+    decision = decide(a_shift(policy=policy), seen(25, ledger), NOON)
+
+    assert (written(decision), kinds(decision)) == (None, {HoldKind.INCIDENT})
+    assert (decision.state.phase, decision.state.ceiling) == (Phase.SHIFTING, None)
+
+
+PROBE = Ceiling(share=25, reason="both meshes fail", at=EARLIER, probe=True)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "ceiling", "lifted"),
+    [(BOTH_BAD, PROBE, True), (GOOD, PROBE, False), (BOTH_BAD, OWED, False)],
+    ids=["it goes on", "it ended", "the target failed by itself"],
+)
+def test_an_incident_that_goes_on_below_the_step_acquits_it(ledger: Ledger, ceiling: Ceiling, *, lifted: bool) -> None:
+    decision = decide(a_shift(share=5, ceiling=ceiling), seen(5, ledger), NOON)
+
+    assert (decision.state.ceiling is None) is lifted
+    assert written(decision) is None
+    assert (HoldKind.INCIDENT in kinds(decision), HoldKind.STEPPED_BACK in kinds(decision)) == (
+        ledger is BOTH_BAD,
+        not lifted,
+    )
+
+
+def test_nothing_is_acquitted_right_after_the_step_back_or_unseen() -> None:
+    just_now = a_shift(share=5, ceiling=PROBE, verified_at=NOON)
+    unseen = replace(seen(5, BOTH_BAD), signal_problem="tcm: no answer")
+
+    assert decide(just_now, seen(5, BOTH_BAD), NOON).state.ceiling == PROBE
+    assert decide(a_shift(share=5, ceiling=PROBE), unseen, NOON).state.ceiling == PROBE
 
 
 def test_a_failing_verdict_at_0_percent_is_not_the_targets() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Kind
-from shifter.core.evidence import Evidence
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Member
-from shifter.core.state import Approval, Direction, Freeze, Pause, ShiftState
+from shifter.core.state import Approval, Ceiling, Direction, Freeze, Pause, ShiftState
 from tests.core.shifts import (
     BAD,
     EARLIER,
@@ -28,6 +28,7 @@ from tests.core.shifts import (
     a_shift,
     an_intent,
     an_order,
+    counted,
     kinds,
     live,
     new,
@@ -108,6 +109,30 @@ def test_a_share_beyond_a_gate_is_adopted_only_once_the_gate_is_approved() -> No
         "not reconciled: approval: nobody has approved 100 % yet",
     )
     assert reconciled(gated.model_copy(update={"approved": (approved,)}), seen(100), ADOPT).state.share == 100
+
+
+@pytest.mark.parametrize(("share", "lifted"), [(50, True), (10, False)], ids=["at the ceiling", "below"])
+def test_adopting_a_share_that_failed_lifts_the_ceiling_since_it_is_a_persons_word(share: int, *, lifted: bool) -> None:
+    ceiling = Ceiling(share=50, reason="errors", at=EARLIER)
+    decision = reconciled(a_shift(ceiling=ceiling), seen(share), ADOPT)
+
+    assert (decision.state.share, decision.state.ceiling is None) == (share, lifted)
+
+
+@pytest.mark.parametrize("order", [ADOPT, RESTORE], ids=["adopt", "restore"])
+def test_nobody_decides_about_drift_while_a_step_back_is_owed(order: Any) -> None:  # noqa: ANN401
+    ceiling = Ceiling(share=25, reason="errors", at=EARLIER)
+    decision = reconciled(a_shift(ceiling=ceiling), seen(50), order)
+
+    assert written(decision) == (Direction.RETREAT, 5)
+    assert answer_of(decision) == (Answer.REFUSED, "not reconciled: it steps back")
+
+
+def test_restoring_a_share_below_the_one_that_failed_is_granted() -> None:
+    ceiling = Ceiling(share=100, reason="errors", at=EARLIER)
+    decision = reconciled(a_shift(ceiling=ceiling), seen(5))
+
+    assert written(decision) == (Direction.KEEP, 25)
 
 
 @pytest.mark.parametrize("order", [ADOPT, RESTORE], ids=["adopt", "restore"])
@@ -201,7 +226,7 @@ def test_restoring_a_share_that_fell_raises_it_in_the_persons_name(phase: Phase)
         ({"leader": False}, "lease"),
         ({"freezes": (FREEZE,)}, "freeze: all shifts are frozen by ann: Singles' Day"),
         ({"bug": "KeyError"}, "bug"),
-        ({"ledger": BAD}, "fail: istio failed"),
+        (counted(BAD), "fail: istio fails"),
     ],
     ids=["lease", "freeze", "bug", "fail"],
 )
@@ -221,7 +246,7 @@ def test_a_failing_target_goes_back_instead_of_being_restored() -> None:
     decision = reconciled(a_shift(), seen(50, BAD))
 
     assert written(decision) == (Direction.RETREAT, 0)
-    assert answer_of(decision)[1].startswith("not reconciled: istio failed")
+    assert answer_of(decision)[1].startswith("not reconciled: istio fails")
 
 
 @pytest.mark.parametrize("members", [(new(50),), (old(95),)], ids=["nobody to go back to", "nobody to raise"])
@@ -305,7 +330,7 @@ def test_hands_off_says_what_it_would_do() -> None:
         "until 2026-03-04 12:05:00 UTC nothing is written, not even to go back, by order of ann: vendor;"
         " `shifter resume shop` ends it" in decision.reason
     )
-    assert "(it would roll back: istio failed 120 of 1200 requests" in decision.reason
+    assert "(it would go back: istio fails 10 % against tcm 0 %" in decision.reason
 
 
 def test_hands_off_refuses_what_would_write() -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from shifter.core.evidence import (
     INFINITY_MS,
     MAX_TICKS,
+    Answer,
+    Answers,
     Counts,
     Ledger,
     PodReading,
@@ -104,11 +106,40 @@ def test_quantile_of_buckets_that_make_no_sense_is_an_answer_and_not_a_crash(
     assert answer is None or answer >= 0
 
 
-def test_counts_of_several_namespaces_are_their_sum_and_an_unseen_one_is_zero() -> None:
-    side = SideCounts({"shop": Counts(3, 1), "pay": Counts(4, 2)}, Counts(9, 9))
+def test_kinds_pairs_and_clients_that_left_add_up_by_name() -> None:
+    first = Counts(kinds=(("3xx", 1), ("404", 2)), pairs=(("logins", 1, 10),), left=3)
+    second = Counts(kinds=(("401", 5), ("404", 4)), pairs=(("cards", 2, 9), ("logins", 1, 20)), left=4)
 
-    assert side.of(["shop", "pay", "nobody"]) == Counts(7, 3)
-    assert side.of([]) == Counts()
+    assert first + second == second + first
+    assert first + second == Counts(
+        kinds=(("3xx", 1), ("401", 5), ("404", 6)), pairs=(("cards", 2, 9), ("logins", 2, 30)), left=7
+    )
+    assert first + Counts() == Counts() + first == first
+
+
+def test_answers_add_up_by_how_requests_ended() -> None:
+    cut = Answer("200", "DC")
+    first = Answers({Answer("200"): 5, cut: 1}, BUCKETS, {"logins": (1, 10)})
+    second = Answers({Answer("200"): 2}, ((20.0, 1.0), (INFINITY_MS, 2.0)), {"cards": (2, 9), "logins": (1, 20)})
+
+    assert first + second == Answers(
+        {Answer("200"): 7, cut: 1},
+        ((20.0, 91.0), (INFINITY_MS, 102.0)),
+        {"logins": (2, 30), "cards": (2, 9)},
+    )
+
+
+def test_answers_of_several_namespaces_are_their_sum_and_an_unseen_one_is_nothing() -> None:
+    shop, pay = Answers({Answer("200"): 3}), Answers({Answer("503"): 4})
+    side = SideCounts({"shop": shop, "pay": pay}, Answers({Answer("404"): 9}), {"shop": Answers({Answer("200"): 2})})
+
+    assert side.of(["shop", "pay", "nobody"]) == Answers({Answer("200"): 3, Answer("503"): 4})
+    assert side.half_of(["shop", "pay", "nobody"]) == Answers({Answer("200"): 2})
+    assert side.of([]) == side.half_of([]) == Answers()
+
+
+def test_side_without_two_counted_pods_has_no_half() -> None:
+    assert SideCounts({"shop": Answers({Answer("200"): 3})}, Answers()).half_of(["shop"]) is None
 
 
 # --- the ledger
@@ -145,7 +176,7 @@ def test_new_share_without_measured_time_keeps_the_rate_known_before() -> None:
 
 
 def test_pod_claimed_by_both_sides_is_found() -> None:
-    same = {Series("shop", "200"): 5.0}
+    same = {Series("shop", Answer("200")): 5.0}
     source = Reading(0, {"a": pod(same), "b": pod(same), "c": pod(same)})
     target = Reading(0, {"b": pod(same, sampled_at=101.0), "c": pod(same)})
 
@@ -155,14 +186,14 @@ def test_pod_claimed_by_both_sides_is_found() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        pod({Series("shop", "200"): 6.0}),
-        pod({Series("pay", "200"): 5.0}),
-        pod({Series("shop", "200"): 5.0}, started_at=6.0),
+        pod({Series("shop", Answer("200")): 6.0}),
+        pod({Series("pay", Answer("200")): 5.0}),
+        pod({Series("shop", Answer("200")): 5.0}, started_at=6.0),
         pod({}),
     ],
 )
 def test_pods_of_one_name_that_differ_are_two_pods(other: PodReading) -> None:
-    ours = pod({Series("shop", "200"): 5.0})
+    ours = pod({Series("shop", Answer("200")): 5.0})
 
     assert shared_pods(Reading(0, {"a": ours}), Reading(0, {"a": other})) == ()
 

@@ -6,13 +6,31 @@ from dataclasses import replace
 
 import pytest
 
-from shifter.core.analysis import NOT_YET, Assessment, Verdict
+from shifter.core.basis import Evidence
 from shifter.core.decide import decide
-from shifter.core.evidence import Evidence, Ledger
+from shifter.core.evidence import Ledger
 from shifter.core.holds import Hold, HoldKind, forbids, pages
+from shifter.core.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.state import Direction, Failure
-from tests.core.shifts import BAD, DEAD, NOON, PAUSED, a_shift, an_intent, kinds, live, new, old, seen
+from shifter.core.state import Ceiling, Direction, Failure
+from shifter.core.verdicts import NOT_YET, Assessment, Verdict
+from tests.core.shifts import (
+    BAD,
+    DEAD,
+    EARLIER,
+    NOON,
+    PAUSED,
+    a_policy,
+    a_shift,
+    an_intent,
+    an_order,
+    kinds,
+    live,
+    new,
+    old,
+    seen,
+    written,
+)
 
 GOOD = Assessment(Verdict.PASS, "fine")
 FAILING = Assessment(Verdict.FAIL, "bad")
@@ -36,10 +54,11 @@ def test_a_promotion_is_sent_without_evidence_and_an_override_beside_a_dying_sou
     assert forbids([Hold(HoldKind.DRIFT, "drift")], intent, a_shift(overridden=True)) == "drift"
 
 
-def test_keeping_the_share_needs_no_approval() -> None:
+@pytest.mark.parametrize("kind", [HoldKind.APPROVAL, HoldKind.STEPPED_BACK, HoldKind.HALF_APPLIED])
+def test_keeping_the_share_needs_no_leave_to_raise_it(kind: HoldKind) -> None:
     keep = an_intent(Direction.KEEP, 25, 25)
 
-    assert forbids([Hold(HoldKind.APPROVAL, "gate")], keep, a_shift()) == ""
+    assert forbids([Hold(kind, "why")], keep, a_shift()) == ""
     assert forbids([Hold(HoldKind.FREEZE, "frozen")], keep, a_shift()) == "frozen"
 
 
@@ -94,7 +113,7 @@ def test_a_completed_shift_calls_for_drift_a_failing_target_and_traffic_left_on_
 def test_every_hold_calls_somebody_but_what_somebody_wanted(kind: HoldKind) -> None:
     quiet = {"pause", "freeze", "approval"}
     loud = {"hands off", "restored", "no signal", "incident", "drift", "preflight", "half-applied", "cold source"}
-    loud |= {"provider", "policy", "lease", "bug"}
+    loud |= {"stepped back", "failing", "provider", "policy", "lease", "bug"}
 
     assert (kind in quiet) != (kind in loud), "whether this hold calls somebody is not written down"
     assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in loud)
@@ -118,9 +137,92 @@ def test_a_failing_target_that_nothing_sends_back_calls_somebody_and_says_so() -
     decision = decide(a_shift(overridden=True), seen(25, BAD), NOON)
 
     assert pages(decision.state, decision.holds, decision.assessment, 0)
-    assert decision.reason.startswith("failing at tcm 75 · istio 25: istio failed 120 of 1200 requests")
+    assert decision.reason.startswith("failing at tcm 75 · istio 25: istio fails 10 % against tcm 0 %")
     assert decision.reason.endswith("nothing goes back by itself after --override, `shifter rollback shop` does")
     assert not pages(a_shift(share=0), [], FAILING, 0)
+
+
+@pytest.mark.parametrize(("override", "sent"), [(False, False), (True, True)])
+@pytest.mark.parametrize("kind", [HoldKind.STEPPED_BACK, HoldKind.FAILING])
+def test_only_an_override_is_sent_to_a_share_that_failed_or_beside_a_failing_target(
+    kind: HoldKind, *, override: bool, sent: bool
+) -> None:
+    intent = an_intent(Direction.CLIMB, 5, 25).model_copy(update={"promoted": True, "override": override})
+
+    assert (forbids([Hold(kind, "why")], intent, a_shift()) == "") is sent
+
+
+def test_a_share_that_was_stepped_back_from_is_not_gone_to_again_and_somebody_is_called() -> None:
+    ceiling = Ceiling(share=100, reason="istio fails 3 %", at=EARLIER)
+    decision = decide(a_shift(ceiling=ceiling), seen(), NOON)
+
+    assert (decision.write, kinds(decision)) == (None, {HoldKind.STEPPED_BACK})
+    assert decision.reason == (
+        "holding: stepped back: it failed at 100 % (istio fails 3 %); `shifter retry shop` lets it go there again"
+    )
+    assert pages(decision.state, decision.holds, decision.assessment, 0)
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.SHIFTING])
+def test_a_ceiling_holds_only_a_shift_on_its_way(phase: Phase) -> None:
+    ceiling = Ceiling(share=5, reason="errors", at=EARLIER)
+    decision = decide(a_shift(phase, 0, ceiling=ceiling), seen(0), NOON)
+
+    assert HoldKind.STEPPED_BACK not in kinds(decision)
+
+
+def test_steps_below_the_ceiling_are_taken() -> None:
+    ceiling = Ceiling(share=100, reason="errors", at=EARLIER)
+    decision = decide(a_shift(share=5, ceiling=ceiling), seen(5), NOON)
+
+    assert (decision.holds, written(decision)) == ((), (Direction.CLIMB, 25))
+
+
+STAYS = a_policy("a", "b", on_failure="hold")
+
+
+def test_a_failing_target_whose_policy_says_hold_stays_and_calls_somebody() -> None:
+    decision = decide(a_shift(policy=STAYS), seen(25, BAD), NOON)
+
+    assert (decision.write, kinds(decision)) == (None, {HoldKind.FAILING})
+    assert decision.state.phase is Phase.SHIFTING
+    assert decision.reason.endswith("onFailure is hold: `shifter rollback shop` goes back")
+    assert pages(decision.state, decision.holds, decision.assessment, 0)
+
+
+def test_a_target_that_is_gone_stays_as_well_where_the_policy_says_hold() -> None:
+    gone = replace(seen(), target_unseen=True, views=live((old(75), new(25, DEAD))), signal_problem="istio: no pod")
+    decision = decide(a_shift(policy=STAYS), gone, NOON)
+
+    assert (decision.write, decision.state.phase) == (None, Phase.SHIFTING)
+    assert pages(decision.state, decision.holds, decision.assessment, 0)
+
+
+def test_an_order_to_go_back_is_obeyed_where_the_policy_says_hold() -> None:
+    decision = decide(a_shift(policy=STAYS), seen(25, BAD, an_order(Verb.ROLLBACK)), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 0)
+
+
+def test_a_target_that_does_not_fail_is_not_held_where_the_policy_says_hold() -> None:
+    assert decide(a_shift(policy=STAYS), seen(), NOON).holds == ()
+
+
+def test_an_overridden_shift_says_that_nothing_goes_back_whatever_its_policy_says() -> None:
+    decision = decide(a_shift(policy=STAYS, overridden=True), seen(25, BAD), NOON)
+
+    assert decision.holds == ()
+    assert decision.reason.startswith("failing at tcm 75 · istio 25")
+
+
+@pytest.mark.parametrize(
+    ("to_share", "by", "is_repair"), [(25, "shifter", True), (50, "shifter", True), (5, "shifter", False)]
+)
+def test_a_step_back_is_no_half_of_a_climb_and_a_repair_is(to_share: int, by: str, *, is_repair: bool) -> None:
+    under_way = an_intent(Direction.RETREAT, 100, to_share).model_copy(update={"by": by})
+    decision = decide(a_shift(intent=under_way), seen(), NOON)
+
+    assert (HoldKind.HALF_APPLIED in kinds(decision)) is is_repair
 
 
 def test_the_moment_before_the_first_count_calls_nobody() -> None:

@@ -27,15 +27,17 @@ from shifter.core.orders import (
     words_of,
 )
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.state import Approval, Direction, Failure, FleetState, Freeze, Intent, Pause, ShiftState
+from shifter.core.policy import AUTO_STEPS, ShiftPolicy
+from shifter.core.state import Approval, Ceiling, Direction, Failure, FleetState, Freeze, Intent, Pause, ShiftState
 from tests.core.shifts import NOON, a_policy
 
 LATER = NOON + timedelta(minutes=1)
 PAUSED = Pause(by="ann", reason="lunch", at=NOON)
 FAILED = Failure(reason="errors", share=25, at=NOON)
+CEILING = Ceiling(share=50, reason="errors", at=NOON)
 POLICY = a_policy("lbl-1", steps=(5, 100))
 GATED = a_policy("lbl-1", steps=(5, 50, 100), approvals=(50, 100))
+STAYING = a_policy("lbl-1", steps=(5, 100), on_failure="hold")
 APPROVED = Approval(before=50, by="bob", reason="because", at=LATER)
 
 
@@ -214,13 +216,40 @@ def test_rollback_after_a_rollback_goes_back_again_and_keeps_the_first_failure()
     assert answer.answer is Answer.ACCEPTED
 
 
-def test_retry_begins_a_new_attempt_and_forgets_the_failure_the_override_and_the_approvals() -> None:
-    before = a_shift(Phase.ROLLED_BACK, share=0.0, failure=FAILED, overridden=True, approved=(APPROVED,))
+def test_retry_begins_a_new_attempt_and_forgets_the_failure_the_ceiling_the_override_and_the_approvals() -> None:
+    forgotten = {"failure": FAILED, "ceiling": CEILING, "overridden": True, "approved": (APPROVED,)}
+    before = a_shift(Phase.ROLLED_BACK, share=0.0, **forgotten)
     state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
 
     assert (state.phase, state.since, state.attempt) == (Phase.WAITING, LATER, 2)
-    assert (state.failure, state.overridden, state.approved) == (None, False, ())
+    assert (state.failure, state.ceiling, state.overridden, state.approved) == (None, None, False, ())
     assert (answer.answer, answer.text) == (Answer.ACCEPTED, "attempt 2 begins at 0 %")
+
+
+def test_retry_after_a_step_back_lets_the_share_go_where_it_failed_and_leaves_the_rest_as_it_is() -> None:
+    before = a_shift(ceiling=CEILING, attempt=2, overridden=True, policy=GATED, approved=(APPROVED,), paused=PAUSED)
+    state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
+
+    assert state == before.model_copy(update={"ceiling": None, "overridden": False, "last_order": 7})
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "it may reach 50 % again, from 5 %")
+
+
+def test_retry_begins_a_new_attempt_where_a_failing_target_stays_in_place() -> None:
+    before = a_shift(policy=STAYING, overridden=True)
+    state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
+
+    assert state == before.model_copy(update={"attempt": 2, "overridden": False, "last_order": 7})
+    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "attempt 2 begins at 5 %: evidence anew")
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in {Phase.SHIFTING, Phase.ROLLED_BACK}])
+@pytest.mark.parametrize("changes", [{"policy": STAYING}, {"ceiling": CEILING}], ids=["stays", "stepped back"])
+def test_retry_in_place_is_only_for_a_shift_on_its_way(phase: Phase, changes: dict[str, object]) -> None:
+    before = a_shift(phase, **changes)
+    state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
+
+    assert answer.answer is Answer.REFUSED
+    assert state == before.model_copy(update={"last_order": 7})
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ROLLED_BACK])
@@ -432,6 +461,16 @@ def test_approve_is_refused_after_a_rollback_since_it_is_for_one_attempt(phase: 
 
 
 # Promotions to a step, reconciliations
+
+
+@pytest.mark.parametrize("share", [AUTO_STEPS[0], AUTO_STEPS[-2]])
+def test_promote_to_a_step_of_auto_names_one_of_its_rungs(share: float) -> None:
+    automatic = a_policy("lbl-1", steps=())
+
+    assert obeyed(a_shift(policy=automatic), an_order(Verb.PROMOTE, share=share), LATER)[1].answer is Answer.ACCEPTED
+    assert obeyed(a_shift(policy=automatic), an_order(Verb.PROMOTE, share=51.0), LATER)[1].text == (
+        f"51 is not a step of its policy: {', '.join(f'{step:g}' for step in AUTO_STEPS)}"
+    )
 
 
 def test_promote_to_a_step_names_it_and_anything_else_is_refused() -> None:

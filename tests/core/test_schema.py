@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
 
 import pytest
 from hypothesis import given
@@ -15,10 +14,10 @@ from shifter.core.schema import (
     Duration,
     Metadata,
     Name,
+    Retired,
     StrictModel,
     Unsupported,
     parse_duration,
-    refuse_later_values,
     show_duration,
 )
 
@@ -29,8 +28,7 @@ class _Sample(StrictModel):
     count: int = 1
     ratio: float = 1.0
     later: Unsupported
-    mode: Annotated[str, refuse_later_values("auto")] = "plain"
-    sizes: Annotated[tuple[int, ...], refuse_later_values("auto")] = ()
+    earlier: Retired
 
 
 def _kinds(json: str) -> list[str]:
@@ -136,7 +134,12 @@ def test_a_key_that_is_not_enforced_may_be_absent_and_is_never_dumped() -> None:
     assert "later" not in _Sample().model_dump()
 
 
-def test_a_value_that_is_not_enforced_is_refused_and_others_pass() -> None:
-    assert _kinds('{"mode": "auto"}') == ["unsupported"]
-    assert _kinds('{"sizes": "auto"}') == ["unsupported"]
-    assert _Sample.model_validate_json('{"mode": "plain", "sizes": [1, 2]}').sizes == (1, 2)
+@pytest.mark.parametrize("value", ["null", "1", '"1m"', "{}"])
+def test_a_key_of_an_earlier_version_is_refused_whatever_its_value_and_the_reason_is_given(value: str) -> None:
+    assert _kinds(f'{{"earlier": {value}}}') == ["retired"]
+    with pytest.raises(ValidationError, match="not used any more: evidence is weighed"):
+        _Sample.model_validate_json(f'{{"earlier": {value}}}')
+
+
+def test_a_key_of_an_earlier_version_may_be_absent_and_is_never_dumped() -> None:
+    assert "earlier" not in _Sample().model_dump()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shifter.core.phases import Phase
-from shifter.core.state import Direction
-from tests.core.shifts import a_shift, an_intent
+from shifter.core.policy import AUTO_STEPS
+from shifter.core.state import Ceiling, Direction
+from tests.core.shifts import EARLIER, a_policy, a_shift, an_intent
 
 
 @pytest.mark.parametrize(("share", "step"), [(0, 0), (5, 1), (25, 2), (100, 3)])
@@ -26,3 +27,24 @@ def test_a_shift_on_its_way_back_wants_0_whatever_is_under_way() -> None:
     state = a_shift(Phase.ROLLING_BACK, intent=an_intent(Direction.CLIMB, 25, 100))
 
     assert (state.wanted, state.step) == (0, 0)
+
+
+@pytest.mark.parametrize(("share", "step", "next_step"), [(0, 0, AUTO_STEPS[0]), (100, len(AUTO_STEPS), None)])
+def test_the_steps_of_a_shift_with_auto_steps_are_the_rungs_it_chooses_among(
+    share: int, step: int, next_step: float | None
+) -> None:
+    state = a_shift(share=share, policy=a_policy("a", "b", steps=()))
+
+    assert (state.step, state.next_step) == (step, next_step)
+
+
+@pytest.mark.parametrize(
+    ("share", "ceiling", "below"),
+    [(25, None, 5), (5, None, 0), (100, 100, 25), (100, 25, 5), (25, 100, 5), (5, 5, 0)],
+)
+def test_a_step_back_leads_to_the_rung_below_the_share_and_below_the_ceiling(
+    share: int, ceiling: float | None, below: float
+) -> None:
+    failed = None if ceiling is None else Ceiling(share=ceiling, reason="errors", at=EARLIER)
+
+    assert a_shift(share=share, ceiling=failed).step_below == below

@@ -1,0 +1,374 @@
+"""Evidence that may be looked at after every tick: betting against "the target is no worse", and against "it is".
+
+One formula carries everything. In a tick the target answered `n_c` requests of which `y_c` were bad, the source `n_b`
+and `y_b`; let r = n_c / n_b. A margin (ratio rho, rate eps) states a hypothesis about the unknown rates of bad
+requests, p_c = rho * p_b + eps at its edge. For a bet u, chosen before this tick's bad requests are known,
+
+    log e = y_c * log(1 + u) + y_b * log(1 - rho * r * u) - n_c * eps * u,      -1 < u <= 1 / (rho * r)        (1)
+
+is what a stake of 1 becomes (in nats). Why that is fair: each request is bad by itself, so that
+E[(1 + u)^y_c] = (1 + p_c * u)^n_c <= exp(n_c * p_c * u), and likewise the second factor is at most
+exp(-n_b * p_b * rho * r * u) = exp(-n_c * rho * p_b * u). Together E[e] <= exp(n_c * u * (p_c - rho * p_b - eps)):
+
+* u > 0: E[e] <= 1 for *every* p_b as long as p_c <= rho * p_b + eps. Growing wealth is evidence of **harm**.
+* u < 0: E[e] <= 1 as long as p_c >= rho * p_b + eps. Growing wealth is evidence of **safety**.
+
+p_b has dropped out, so it may wander from tick to tick: an incident of both meshes, day and night, a new share. The
+product over ticks is a nonnegative supermartingale; by Ville's inequality it ever reaches 1 / alpha with probability
+alpha at most. So every tick may be looked at, and any rule that knows only the past may stop, climb or skip.
+With rho = 0 the source drops out: a test of the target against a fixed rate, used with what its history promised.
+
+Averages of such products, with weights that were fixed before, are again such products whatever their dependence; so
+metrics, alternatives and start times share one error probability by averaging, and nothing is divided among tests.
+
+If failures come in clusters, one cluster looks like many independent ones. With dispersion phi, log e / phi is used
+instead: exact where clusters have at most phi requests (convexity: a^(S/s) <= 1 + (S/s) * (a - 1)).
+
+Sources: Ville 1939; Lindon & Malek, Anytime-Valid Inference for Multinomial Count Data (NeurIPS 2022, arXiv:2011.03567)
+for the conditional case eps = 0; Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting
+(arXiv:2010.09686) for bets and mixtures; Shin, Ramdas & Rinaldo, E-detectors (arXiv:2203.03532) for start times.
+Pure arithmetic on floats: no IO, no clock, no library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+HARM_PRIOR: Final = (0.25, 0.30, 0.25, 0.20)
+"""How likely each of the four alternatives of a comparison is taken to be."""
+
+WORSE: Final = (1.6, 3.0, 10.0)
+"""The target's rate of bad requests as a multiple of the source's, in the first three alternatives."""
+
+HISTORY_WORSE: Final = (2.0, 5.0, math.inf)
+"""The same against the history's limit; the last one is `MOST_HISTORY` itself."""
+
+MOST_HISTORY: Final = 0.8
+CAP_NATS: Final = 3.5
+"""The most one tick may add to a product: an odd scrape alone can never reach ln 100 = 4.6. Capping only takes away."""
+
+INCIDENT_RATIO: Final = 2.0
+"""While the source itself is in an incident, the target is not blamed for less than twice its rate."""
+
+FORGETTING: Final = 0.97
+"""What a tick leaves of the weight of everything before it, in the smoothed rate of the source."""
+
+BETA: Final = 0.05
+"""The probability with which a bound U may ever be wrong."""
+
+GRID: Final[tuple[float, ...]] = (*(2.5e-4 * 160 ** (i / 14) for i in range(15)), 0.07, 0.12, 0.2, 0.35, 0.6, 0.95)
+"""The excesses of which safety is proven, one product each; 1 stands for "nothing is known"."""
+
+SAFE: Final = (1.0, 1.4)
+"""What the target is taken to be, as a multiple of the source's rate, while safety is proven."""
+
+REOPEN_BELOW: Final = math.exp(-2)
+_DEEPEST_BET: Final = -0.98
+_LARGEST_EXPONENT: Final = 60.0
+_JUST_BELOW_ONE: Final = 1 - 1e-12
+_DIGITS: Final = 9
+"""Logarithms are kept in so many decimals: what two machines' libraries differ in is gone before it adds up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """The edge of a hypothesis: the target's rate is `ratio` times the source's plus `rate` (0..1)."""
+
+    ratio: float
+    rate: float
+
+    def of(self, source_rate: float) -> float:
+        """Return the target's rate at the edge."""
+        return self.ratio * source_rate + self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """How one metric is judged.
+
+    `tolerance`: up to here the target is not blamed. `safety`: up to `safety.rate` beyond `safety.ratio` times the
+    source it counts as no worse. `pair_weight` and `history_weight` are its parts of all stakes, which add up to 1 over
+    all metrics. `history_rate` is the source's rate of bad requests before the first step, over `history_requests`;
+    `limit_rate` what the target may have whatever the source has. `dispersion` is at least 1.
+    """
+
+    tolerance: Margin
+    safety: Margin
+    pair_weight: float
+    history_weight: float
+    history_rate: float
+    history_requests: float
+    limit_rate: float
+    dispersion: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one metric counted in one tick, and by how much the target's requests outnumber the source's.
+
+    `ratio` is r of formula (1), None where a comparison says nothing: no source (a share of 100 %) or no request.
+    `vouched`: the source looks like its history, so that the target may be held against that as well.
+    """
+
+    target: float
+    target_bad: float
+    source: float
+    source_bad: float
+    ratio: float | None
+    vouched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MetricWealth:
+    """One metric's products, as logarithms: four comparisons and three with history in `start` and in `latest`.
+
+    `start` runs since the beginning, `latest` since the last new start. `safety` has two per excess of `GRID`, and two
+    for the metric's own margin, which lies between two of them.
+    `source_rate` is the source's smoothed rate and `source_weight` the requests that it rests on, both of the past.
+    """
+
+    start: tuple[float, ...]
+    latest: tuple[float, ...]
+    safety: tuple[float, ...]
+    source_rate: float
+    source_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wealth:
+    """All products of one attempt. `frozen` is what closed ones left, weighted; `opened` how many starts there were."""
+
+    metrics: tuple[MetricWealth, ...]
+    frozen: float = 0.0
+    opened: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """How the stakes are spread over the times at which the target may have turned bad.
+
+    `beginning` is for "from the start". `weight(j)` is for the j-th product opened on the way, `left(j)` what is still
+    in hand after it; together they are 1. `reopen_below` closes a product whose wealth fell below it, and opens a fresh
+    one: clean traffic costs every product a little, so that after an hour of it one that had to run on would need
+    minutes to recover. The rule looks at the past only, so that nothing is lost but the new one's smaller weight.
+    """
+
+    beginning: float
+    weight: Callable[[int], float]
+    left: Callable[[int], float]
+    reopen_below: float | None
+    most: int | None = None
+
+
+STARTS: Final = Starts(
+    beginning=0.5, weight=lambda j: 0.5 / (j * (j + 1)), left=lambda j: 0.5 / (j + 1), reopen_below=REOPEN_BELOW
+)
+
+
+def best_bet(source_rate: float, target_rate: float, margin: Margin, ratio: float) -> float:
+    """Return the bet u under which wealth grows fastest if these were the rates; its sign is that of the excess.
+
+    The derivative of the expectation of (1) is zero at A u^2 - B u + C = 0; this is its smaller root, which lies in
+    (-1, 1 / (rho r)], written so that nothing cancels. It is 0 where there is nothing to tell apart: no failure is
+    expected of either side, and none is tolerated.
+
+    Args:
+        source_rate: p_b (0..1).
+        target_rate: p_c (0..1).
+        margin: the hypothesis bet against.
+        ratio: r > 0.
+    """
+    weighted = margin.ratio * ratio
+    a = margin.rate * weighted
+    b = target_rate * weighted + margin.ratio * source_rate + margin.rate * (1 - weighted)
+    c = target_rate - margin.of(source_rate)
+    root = math.sqrt(max(0.0, b * b - 4 * a * c))
+    if b < 0:
+        return (b - root) / (2 * a)  # the same root; a > 0, since b < 0 takes a rate and a ratio
+    return 2 * c / (b + root) if b + root > 0 else 0.0
+
+
+def log_growth(bet: float, margin: Margin, cell: Cell) -> float:
+    """Return log e of formula (1), in nats, before dispersion. `cell.ratio` must be known."""
+    assert cell.ratio is not None  # noqa: S101 - the caller looked
+    lost = math.log1p(-min(margin.ratio * cell.ratio * bet, _JUST_BELOW_ONE))
+    return cell.target_bad * math.log1p(bet) + cell.source_bad * lost - cell.target * margin.rate * bet
+
+
+def alternatives(test: Test, source_rate: float, *, incident: bool) -> tuple[Margin, tuple[float, ...]]:
+    """Return the tolerated edge, and the four rates of a bad target that are bet on, all beyond that edge."""
+    tolerated = test.tolerance
+    if incident:
+        tolerated = Margin(max(INCIDENT_RATIO, tolerated.ratio), tolerated.rate)
+    edge = 1.05 * tolerated.of(source_rate)
+    multiples = (min(0.9, worse * (source_rate + tolerated.rate)) for worse in WORSE)
+    return tolerated, tuple(max(rate, edge) for rate in (*multiples, max(0.5, min(0.95, 4 * source_rate))))
+
+
+def open_wealth(tests: Sequence[Test]) -> Wealth:
+    """Return the stakes before the first tick: every product is 1."""
+    fresh = (0.0,) * (len(HARM_PRIOR) + len(HISTORY_WORSE))
+    unproven = (0.0,) * (len(SAFE) * (len(GRID) + 1))
+    return Wealth(tuple(MetricWealth(fresh, fresh, unproven, t.history_rate, t.history_requests) for t in tests))
+
+
+def add(
+    wealth: Wealth,
+    tests: Sequence[Test],
+    cells: Sequence[Cell | None],
+    *,
+    incident: bool,
+    foreseen: bool | None = None,
+) -> Wealth:
+    """Return the wealth after one tick.
+
+    What is tolerated during an incident is another hypothesis, and which of the two is bet against must not depend on
+    this tick's bad requests, not even on the source's: E[e] would exceed 1. So where this tick changes the answer, the
+    smaller of the two growths is taken, which is never more than that of the bet which the past alone would have made.
+
+    Args:
+        wealth: before it.
+        tests: one per metric.
+        cells: what each metric counted; None where it could not be measured, which bets nothing.
+        incident: the source is in an incident, as its own requests show, this tick's among them.
+        foreseen: the same without this tick's; None if it is the same.
+    """
+    incidents = frozenset({incident, incident if foreseen is None else foreseen})
+    added = tuple(
+        metric if cell is None else _add(metric, test, cell, incidents)
+        for metric, test, cell in zip(wealth.metrics, tests, cells, strict=True)
+    )
+    return Wealth(added, wealth.frozen, wealth.opened)
+
+
+def _add(metric: MetricWealth, test: Test, cell: Cell, incidents: Collection[bool]) -> MetricWealth:
+    """Return one metric's wealth after the tick. `incidents`: both answers, if the tick changed it."""
+    pairs = (_pair_growth(metric, test, cell, incident=incident) for incident in incidents)
+    grown = (
+        *(min(each) for each in zip(*pairs, strict=True)),
+        *_history_growth(test, cell, incident=any(incidents)),
+    )
+    safety = metric.safety if cell.ratio is None else _safety(metric, test, cell)
+    weight = FORGETTING * metric.source_weight
+    rate = (weight * metric.source_rate + cell.source_bad) / max(weight + cell.source, 1.0)
+    return MetricWealth(
+        start=tuple(round(before + by, _DIGITS) for before, by in zip(metric.start, grown, strict=True)),
+        latest=tuple(round(before + by, _DIGITS) for before, by in zip(metric.latest, grown, strict=True)),
+        safety=safety,
+        source_rate=round(rate, 12),
+        source_weight=round(weight + cell.source, 6),
+    )
+
+
+def _pair_growth(metric: MetricWealth, test: Test, cell: Cell, *, incident: bool) -> tuple[float, ...]:
+    """Return what the tick adds to the four comparisons with the source."""
+    if cell.ratio is None:
+        return (0.0,) * len(HARM_PRIOR)
+    tolerated, rates = alternatives(test, metric.source_rate, incident=incident)
+    bets = (best_bet(metric.source_rate, rate, tolerated, cell.ratio) for rate in rates)
+    return tuple(min(CAP_NATS, log_growth(bet, tolerated, cell) / test.dispersion) for bet in bets)
+
+
+def history_bets(limit_rate: float) -> tuple[float, ...]:
+    """Return the bets against "the target's rate is at most `limit_rate`": formula (1) with rho = 0."""
+    return tuple(max(min(MOST_HISTORY, worse * limit_rate) / limit_rate - 1, 0.0) for worse in HISTORY_WORSE)
+
+
+def _history_growth(test: Test, cell: Cell, *, incident: bool) -> tuple[float, ...]:
+    """Return what the tick adds to the three comparisons with the limit; a source that is unwell vouches for none."""
+    if incident or not cell.vouched or cell.target <= 0:
+        return (0.0,) * len(HISTORY_WORSE)
+    spent = cell.target * test.limit_rate
+    bets = history_bets(test.limit_rate)
+    return tuple(min(CAP_NATS, (cell.target_bad * math.log1p(u) - spent * u) / test.dispersion) for u in bets)
+
+
+def _safety(metric: MetricWealth, test: Test, cell: Cell) -> tuple[float, ...]:
+    """Return the safety products after the tick: `best_bet` and `log_growth`, written out flat.
+
+    44 bets for each metric in each tick are most of what the analysis costs; calls would double it. All bets are
+    negative, so that the source's factor is above 1 and needs no cap.
+    """
+    assert cell.ratio is not None  # noqa: S101 - the caller looked
+    sqrt, log1p = math.sqrt, math.log1p
+    bad, tolerated, phi = cell.target_bad, test.safety.ratio * metric.source_rate, test.dispersion
+    weighted = test.safety.ratio * cell.ratio
+    rates = tuple(safe * metric.source_rate + 1e-5 for safe in SAFE)
+    after = []
+    wealth = iter(metric.safety)
+    for excess in (*GRID, test.safety.rate):
+        edge = tolerated + excess
+        most, a, shared = 0.999 * edge, 4 * excess * weighted, tolerated + excess * (1 - weighted)
+        for rate in rates:
+            target_rate = min(most, rate)
+            b, c = target_rate * weighted + shared, target_rate - edge
+            root = sqrt(max(0.0, b * b - a * c))
+            bet = max(2 * c / (b + root) if b >= 0 else 2 * (b - root) / a, _DEEPEST_BET)
+            growth = bad * log1p(bet) + cell.source_bad * log1p(-weighted * bet) - cell.target * excess * bet
+            after.append(round(next(wealth) + growth / phi, _DIGITS))
+    return tuple(after)
+
+
+def new_start(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> Wealth:
+    """Return the wealth with the latest products closed and fresh ones opened: the share has changed.
+
+    "It turned bad when the share rose" is the likeliest story of all, so each share begins with stakes of its own.
+    """
+    if starts.most is not None and wealth.opened >= starts.most:
+        return wealth
+    fresh = (0.0,) * (len(HARM_PRIOR) + len(HISTORY_WORSE))
+    frozen = wealth.frozen + starts.weight(wealth.opened) * _block(wealth, tests, latest=True)
+    metrics = tuple(MetricWealth(m.start, fresh, m.safety, m.source_rate, m.source_weight) for m in wealth.metrics)
+    return Wealth(metrics, round(frozen, 12), wealth.opened + 1)
+
+
+def reopened(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> Wealth:
+    """Return the wealth with a new start if clean traffic has used up the latest products."""
+    if starts.reopen_below is None or _block(wealth, tests, latest=True) >= starts.reopen_below:
+        return wealth
+    return new_start(wealth, tests, starts)
+
+
+def harm(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> float:
+    """Return M, the evidence of harm as odds against a target that is within tolerance; 1 says nothing.
+
+    P(M ever reaches 1 / alpha) <= alpha while the target stays within tolerance on all metrics.
+    """
+    return (
+        starts.beginning * _block(wealth, tests, latest=False)
+        + starts.weight(wealth.opened) * _block(wealth, tests, latest=True)
+        + wealth.frozen
+        + starts.left(wealth.opened)
+    )
+
+
+def _block(wealth: Wealth, tests: Sequence[Test], *, latest: bool) -> float:
+    """Return the mean of one start's products over metrics and alternatives, by their weights."""
+    total = 0.0
+    for metric, test in zip(wealth.metrics, tests, strict=True):
+        logs = metric.latest if latest else metric.start
+        pairs, history = logs[: len(HARM_PRIOR)], logs[len(HARM_PRIOR) :]
+        total += test.pair_weight * sum(w * _exp(log) for w, log in zip(HARM_PRIOR, pairs, strict=True))
+        total += test.history_weight * sum(_exp(log) for log in history) / len(HISTORY_WORSE)
+    return total
+
+
+def bound(metric: MetricWealth, margin: float = 1.0) -> float:
+    """Return U: with 95 % anytime confidence the target's rate is at most `safety.ratio` times the source's plus U.
+
+    The smallest excess whose product reached 1 / `BETA`; 1 if none has. `margin` is the metric's `safety.rate`.
+    """
+    proven = next((excess for index, excess in enumerate(GRID) if _is_proven(metric, index)), 1.0)
+    return margin if margin < proven and _is_proven(metric, len(GRID)) else proven
+
+
+def _is_proven(metric: MetricWealth, index: int) -> bool:
+    first, second = metric.safety[2 * index], metric.safety[2 * index + 1]
+    return (_exp(first) + _exp(second)) / len(SAFE) >= 1 / BETA
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(log, _LARGEST_EXPONENT))
