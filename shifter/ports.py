@@ -6,9 +6,9 @@ remembers. Each port has one contract suite in `tests/contract/`, run against ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -85,6 +85,14 @@ class TrafficProvider(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What `MeshMetrics.past` has where `read` would have refused: no reading, and no sign that a gateway is gone."""
+
+    read_at: float
+    reason: str
+
+
 class MeshMetrics(Protocol):
     """The raw counters of one mesh's ingress gateway, for all namespaces at once."""
 
@@ -97,6 +105,24 @@ class MeshMetrics(Protocol):
 
         Raises:
             MetricsUnavailableError: no answer, an error, partial data, or data that cannot be right.
+        """
+
+    def past(
+        self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]
+    ) -> Iterable[Reading | Unread]:
+        """Return the readings that `read` would have returned at `start`, `start` + `step` and so on, oldest first.
+
+        As far back as the datasource remembers; an instant that it has nothing of is an empty reading, and one that
+        `read` would have refused is an `Unread`.
+
+        Args:
+            start: the first instant.
+            end: the last instant, at most.
+            step: between two instants.
+            edges_ms: as for `read`.
+
+        Raises:
+            MetricsUnavailableError: as `read`; perhaps only while the readings are gone through.
         """
 
 

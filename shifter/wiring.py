@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shifter.core.fleet import Fleet
-    from shifter.ports import Store
+    from shifter.core.splits import Side
+    from shifter.ports import MeshMetrics, Store
     from shifter.service.checkup.examination import Outside, Surroundings
 
 
@@ -113,13 +116,27 @@ def _outside(fleet: Fleet) -> Outside:
             key=side,
             settings=source,
             # A scrape may lie between the questions of one read; old samples are to be seen, to be told.
-            metrics=PrometheusMetrics(source, 2 * STALENESS_SECONDS, MESH[side]),
+            metrics=PrometheusMetrics(source, 2 * STALENESS_SECONDS, MESH[side], custom=fleet.spec.custom_metrics),
             probe=PrometheusProbe(source, MESH[side]),
         )
         for side, source in sources.items()
     )
     tencent = fleet.spec.provider.tencent
     return Outside(meshes, ClbProvider(ClbApi(tencent)), TencentClock(tencent), permission_for(WRITE_ACTION))
+
+
+def recorded_metrics(fleet: Fleet) -> Mapping[Side, MeshMetrics]:
+    """Return both datasources of a fleet, for what they recorded; nobody is asked before they are read."""
+    from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415 - as in `serve`
+    from shifter.core.splits import Side  # noqa: PLC0415 - as in `serve`
+    from shifter.service.observe import MESH  # noqa: PLC0415 - as in `serve`
+
+    max_age = fleet.spec.timing.sample_max_age.total_seconds()
+    sources = {Side.SOURCE: fleet.spec.datasources.source, Side.TARGET: fleet.spec.datasources.target}
+    return {
+        side: PrometheusMetrics(source, max_age, MESH[side], custom=fleet.spec.custom_metrics)
+        for side, source in sources.items()
+    }
 
 
 def serve(options: ServeOptions) -> None:
@@ -174,7 +191,10 @@ def _serve(options: ServeOptions) -> None:
         store=store,
         leadership=lease,
         provider=ClbProvider(ClbApi(fleet.spec.provider.tencent)),
-        metrics={side: PrometheusMetrics(source, max_age, MESH[side]) for side, source in sources.items()},
+        metrics={
+            side: PrometheusMetrics(source, max_age, MESH[side], custom=fleet.spec.custom_metrics)
+            for side, source in sources.items()
+        },
         lanes=Lanes(),
         telemetry=told,
         stopwatch=time.monotonic,

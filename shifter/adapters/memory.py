@@ -96,6 +96,7 @@ class Rule:
     settle_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
+    split_by_request: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +355,14 @@ class MemoryProvider:
         if rule is None:
             return RouteView(route, (), refusal=f"there is no rule {route.id}")
         refusals = [] if rule.refusal is None else [rule.refusal]
-        return view(route, rule.servers, settle_seconds=rule.settle_seconds, warnings=rule.warnings, refusals=refusals)
+        return view(
+            route,
+            rule.servers,
+            settle_seconds=rule.settle_seconds,
+            warnings=rule.warnings,
+            refusals=refusals,
+            split_by_request=rule.split_by_request,
+        )
 
     def _rule(self, route: Route) -> Rule:
         rule = self._rules.get(_place(route))

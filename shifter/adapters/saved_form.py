@@ -9,10 +9,11 @@ reason to stop, not something to drop.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -207,8 +208,8 @@ def _read(kind: type[Value], text: str, what: str) -> Value:
                 f"{what} has schema version {version}, written by a later shifter; this one knows {known}:"
                 " run the later version again"
             ) from error
-        if kind is ShiftState and version == 1:
-            return _read(kind, _from_version_1(text), what)
+        if kind is ShiftState and version in _EARLIER:
+            return _read(kind, _EARLIER[version](text), what)
         raise RefusedError(
             f"{what} is not understood and will not be written over: {_first_line(error)}; if it is damaged, restore a"
             " backup of the store"
@@ -223,6 +224,34 @@ def _from_version_1(text: str) -> str:
     state = json.loads(text)
     state.pop("promotion", None)
     return json.dumps(state | {"schema_version": 2})
+
+
+def _from_version_2(text: str) -> str:
+    """Return a state of version 2 as one of version 3: evidence is weighed, and what fixed windows need is gone.
+
+    A limit that was in force stays one: `maxPercent`, and the quantile of the latency with its `maxMs`. Latency that
+    was not read is not read. What is no policy at all is left as it is, for whoever reads it to refuse.
+    """
+    state = json.loads(text)
+    spec = _part(_part(state, "policy"), "spec")
+    analysis = _part(spec, "analysis")
+    if analysis.get("latency") is None:
+        analysis["latency"] = {"enabled": False}
+    for retired in ("window", "minRequests"):
+        analysis.pop(retired, None)
+    _part(analysis, "errors").pop("overSourcePercent", None)
+    _part(analysis, "latency").pop("overSourceRatio", None)
+    return json.dumps(state | {"schema_version": 3})
+
+
+def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return one part of a document, begun empty if it is absent; one that is no object is nobody's to change."""
+    part = whole.setdefault(key, {})
+    return part if isinstance(part, dict) else {}
+
+
+_EARLIER: Final[Mapping[int, Callable[[str], str]]] = MappingProxyType({1: _from_version_1, 2: _from_version_2})
+"""How a state becomes one of the next version; read again as that, so that steps add up."""
 
 
 def _known_version(kind: type[BaseModel]) -> int:

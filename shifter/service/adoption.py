@@ -17,6 +17,7 @@ from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import ConfigError, Problem
 from shifter.service.act import Place
+from shifter.service.gathering import Gathering
 from shifter.service.policy_files import PolicyFolder, PolicySet
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Shift
@@ -100,9 +101,17 @@ def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:
             shift.policy_problem = "namespaces, routes or selectors were edited: the edit waits for 0 %"
             return
         # New routes were never written: what they look like now is checked before the first step.
-        place.state = state.model_copy(update={"policy": policy, "weights": {}, "verified_at": None})
-    else:
+        place.state = state.model_copy(update={"policy": policy, "weights": {}, "verified_at": None, "standing": None})
+        shift.seen = Gathering()
+    elif policy.spec.analysis == state.policy.spec.analysis:
         place.state = state.model_copy(update={"policy": policy})
+    elif state.share > 0 or state.intent is not None:
+        # What the target was held against is another thing now, so that the evidence is void; the odds are not.
+        place.state = state.model_copy(update={"policy": policy, "attempt": state.attempt + 1})
+    else:
+        # What was learnt of the source was counted by the old rules.
+        place.state = state.model_copy(update={"policy": policy, "standing": None})
+        shift.seen = Gathering()
     if place.version > 0:
         place.records.append(NewRecord(now, state.name, What.POLICY, SERVICE, "an edited policy is in force"))
 

@@ -15,11 +15,10 @@ from datetime import datetime
 from functools import partial
 from typing import cast
 
-from shifter.core.counters import Absence, Baselines, Doubt, advance, doubts, edges_around
-from shifter.core.evidence import Reading, SideCounts, shared_pods
+from shifter.core.counters import Absence, Baselines, Doubt, PodBaseline, advance, doubts
+from shifter.core.evidence import PodReading, Reading, SideCounts, shared_pods
 from shifter.core.fleet import Fleet
 from shifter.core.journal import Call
-from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView, Side
 from shifter.core.text import plain, some
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
@@ -63,6 +62,9 @@ class Counted:
 
     `span_seconds` is 0 when a side has nothing to difference yet: then the counts say nothing at all.
     `target_unseen`: the target's datasource answers and shows no pod while the source's shows some.
+    `apart_seconds` is by how much the target's newest sample is later than the source's, each by its own Prometheus'
+    clock and corrected by nothing: scrapes that are not aligned make up to one scrape interval, clocks that differ
+    the rest. `dropped` says, by mesh and pod, why nothing was counted of a pod although it answered.
     """
 
     at: datetime
@@ -71,6 +73,8 @@ class Counted:
     target: SideCounts | None = None
     problem: str = ""
     target_unseen: bool = False
+    apart_seconds: float = 0.0
+    dropped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class RouteObserver:
@@ -129,59 +133,25 @@ def _reader(provider: TrafficProvider, routes: tuple[Route, ...]) -> Callable[[]
     return lambda: provider.observe(routes)
 
 
-class MeshObserver:
-    """Reads both meshes' counters and differences them against the previous reading."""
+class MeshCounter:
+    """Differences both meshes' readings against the previous ones. Pure but for what it remembers: no clock, no calls.
 
-    def __init__(self, metrics: Mapping[Side, MeshMetrics], fleet: Fleet, lanes: CallLanes) -> None:
-        self._metrics = metrics
-        self._lanes = lanes
+    Apart from the observer, so that what is recorded is counted as what is live.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
         self._timing = fleet.spec.timing
         self._requests = {
             Side.SOURCE: fleet.spec.datasources.source.metrics.requests,
             Side.TARGET: fleet.spec.datasources.target.metrics.requests,
         }
-        self._edges = {
-            Side.SOURCE: fleet.spec.datasources.source.edges_ms,
-            Side.TARGET: fleet.spec.datasources.target.edges_ms,
-        }
         self._baselines = {side: Baselines() for side in Side}
-        self._looked_at: datetime | None = None
-        self._asked: dict[Side, Future[Reading]] = {}
-        self._late: set[Side] = set()
 
-    def ask(self, policies: Sequence[ShiftPolicy], now: datetime) -> list[Future[object]]:
-        """Ask both datasources, and return what is worth waiting for: one that is late already is not."""
-        if self._looked_at is not None and now < self._looked_at:
-            # The clock was set back. Samples would look older than those believed until it has caught up.
-            self._baselines = {side: Baselines() for side in Side}
-        self._looked_at = now
-        limits = sorted({edge for policy in policies for edge in policy.edges_ms})
-        new = []
-        self._late = {side for side, pending in self._asked.items() if not pending.done()}
-        for side, metrics in self._metrics.items():
-            if side in self._late:
-                continue
-            edges = sorted({edge for limit in limits for edge in edges_around(limit, self._edges[side])})
-            self._asked[side] = self._lanes.run(f"metrics/{side}", Priority.READ, partial(metrics.read, now, edges))
-            new.append(cast("Future[object]", self._asked[side]))
-        return new
+    def forget(self) -> None:
+        """Begin anew: the next readings are the first."""
+        self._baselines = {side: Baselines() for side in Side}
 
-    def answer(self, now: datetime) -> Counted:
-        """Return what both sides counted since the previous look, or the problem with one of them; never waits."""
-        readings = {side: self._answer(side) for side in Side}
-        return self._count(readings, now)
-
-    def _answer(self, side: Side) -> Reading | str:
-        if side in self._late or not self._asked[side].done():
-            return f"{MESH[side]}: Prometheus has not answered in time"
-        try:
-            return self._asked[side].result()
-        except ShifterError as error:
-            return plain(str(error))
-        except Exception as error:  # noqa: BLE001 - a bug in reading is no evidence, and no reason to stop going back
-            return plain(f"{MESH[side]} cannot be read: {type(error).__name__}: {error}")
-
-    def _count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
+    def count(self, readings: Mapping[Side, Reading | str], now: datetime) -> Counted:
         """Difference what was read. A side that answered moves its baseline even if the other did not."""
         gap = GAP_TICKS * self._timing.tick.total_seconds()
         before = dict(self._baselines)
@@ -190,22 +160,28 @@ class MeshObserver:
             if isinstance(reading, Reading):
                 self._baselines[side], counted, span = advance(before[side], reading, gap)
                 counts[side] = counted, span
+        dropped = {MESH[side]: counted.dropped for side, (counted, _) in counts.items() if counted.dropped}
         problems = [reading for reading in readings.values() if isinstance(reading, str)]
         if problems:
-            return Counted(now, problem="; ".join(problems))
+            return Counted(now, problem="; ".join(problems), dropped=dropped)
         sides = {side: reading for side, reading in readings.items() if isinstance(reading, Reading)}
         source, target = sides[Side.SOURCE], sides[Side.TARGET]
         if missing := [_absence(side, reading, before[side]) for side, reading in sides.items() if not reading.pods]:
             unseen = bool(source.pods) and not target.pods
-            return Counted(now, problem="; ".join(missing), target_unseen=unseen)
+            return Counted(now, problem="; ".join(missing), target_unseen=unseen, dropped=dropped)
+        if any(_is_waiting(reading, before[side], gap) for side, reading in sides.items()):
+            self._baselines = before
+            return Counted(now)
         uncounted = [side for side, (_, span) in counts.items() if span == 0]
         doubted = {MESH[side]: found for side in uncounted if (found := doubts(before[side], sides[side], gap))}
+        apart = _apart_seconds(counts[Side.SOURCE][0], counts[Side.TARGET][0])
         if problem := _twins(source, target) or _doubted(doubted) or self._silence(sides):
-            return Counted(now, problem=problem)
+            return Counted(now, problem=problem, apart_seconds=apart, dropped=dropped)
         spans = counts[Side.SOURCE][1], counts[Side.TARGET][1]
         # The longer span, so that a tick never seems to begin after a change of the share that it includes.
         span = max(spans) if min(spans) > 0 else 0.0
-        return Counted(now, span, counts[Side.SOURCE][0], counts[Side.TARGET][0])
+        sides_counted = counts[Side.SOURCE][0], counts[Side.TARGET][0]
+        return Counted(now, span, *sides_counted, apart_seconds=apart, dropped=dropped)
 
     def _silence(self, sides: Mapping[Side, Reading]) -> str:
         """Say that nobody ever asked either gateway for anything; one side may well be without traffic, not both."""
@@ -218,12 +194,81 @@ class MeshObserver:
         )
 
 
+class MeshObserver:
+    """Reads both meshes' counters and differences them against the previous reading."""
+
+    def __init__(self, metrics: Mapping[Side, MeshMetrics], fleet: Fleet, lanes: CallLanes) -> None:
+        self._metrics = metrics
+        self._lanes = lanes
+        self._counter = MeshCounter(fleet)
+        self._looked_at: datetime | None = None
+        self._asked: dict[Side, Future[Reading]] = {}
+        self._late: set[Side] = set()
+
+    def ask(self, edges_ms: Sequence[float], now: datetime) -> list[Future[object]]:
+        """Ask both datasources, and return what is worth waiting for: one that is late already is not.
+
+        Args:
+            edges_ms: the latency edges that anybody wants, on either side; a side is asked for those that it has.
+            now: as of when.
+        """
+        if self._looked_at is not None and now < self._looked_at:
+            # The clock was set back. Samples would look older than those believed until it has caught up.
+            self._counter.forget()
+        self._looked_at = now
+        edges = sorted(set(edges_ms))
+        new = []
+        self._late = {side for side, pending in self._asked.items() if not pending.done()}
+        for side, metrics in self._metrics.items():
+            if side in self._late:
+                continue
+            self._asked[side] = self._lanes.run(f"metrics/{side}", Priority.READ, partial(metrics.read, now, edges))
+            new.append(cast("Future[object]", self._asked[side]))
+        return new
+
+    def answer(self, now: datetime) -> Counted:
+        """Return what both sides counted since the previous look, or the problem with one of them; never waits."""
+        readings = {side: self._answer(side) for side in Side}
+        return self._counter.count(readings, now)
+
+    def _answer(self, side: Side) -> Reading | str:
+        if side in self._late or not self._asked[side].done():
+            return f"{MESH[side]}: Prometheus has not answered in time"
+        try:
+            return self._asked[side].result()
+        except ShifterError as error:
+            return plain(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in reading is no evidence, and no reason to stop going back
+            return plain(f"{MESH[side]} cannot be read: {type(error).__name__}: {error}")
+
+
+def _is_waiting(reading: Reading, before: Baselines, gap_seconds: float) -> bool:
+    """Return whether no pod of a side was scraped since the last look; the next sample makes up for it.
+
+    Counted as it is, that side had no request for a tick and those of two in the next one. So neither side is counted
+    until it was scraped again: what both did in the same span is compared.
+    """
+    recent = before.read_at is not None and 0 < reading.read_at - before.read_at <= gap_seconds
+    return recent and all(_is_old(pod, before.pods.get(name)) for name, pod in reading.pods.items())
+
+
+def _is_old(pod: PodReading, before: PodBaseline | None) -> bool:
+    return before is not None and pod.sampled_at == before.reading.sampled_at
+
+
 def _absence(side: Side, reading: Reading, before: Baselines) -> str:
     """Say why a side shows no pod; that it showed some before tells a settings' fault from a gateway that is gone."""
     why = reading.reason if isinstance(reading, Absence) else f"{MESH[side]}: Prometheus shows no gateway pod"
     if not before.pods:
         return why
     return f"{why} (within the last hour it showed {_pods(sorted(before.pods))})"
+
+
+def _apart_seconds(source: SideCounts, target: SideCounts) -> float:
+    """Return by how much the target's newest sample is later; 0 if a side has none."""
+    if source.sampled_at is None or target.sampled_at is None:
+        return 0.0
+    return target.sampled_at - source.sampled_at
 
 
 def _twins(source: Reading, target: Reading) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
+from shifter.core.basis import Evidence
 from shifter.core.decision import Decision
-from shifter.core.evidence import Counts, Evidence, Ledger
+from shifter.core.evidence import Ledger
 from shifter.core.fleet import Timing
 from shifter.core.holds import pages
 from shifter.core.orders import Order, OrderAnswer, words_of
+from shifter.core.overdue import overdue
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
+from shifter.core.replay import Trail, as_json
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import Health, RouteView, Side
 from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftState
@@ -28,11 +32,11 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
     ledger, views = evidence.ledger, evidence.views
     state = decision.state
     spec = state.policy.spec
-    source = sum((tick.source for tick in ledger.ticks), Counts())
-    target = sum((tick.target for tick in ledger.ticks), Counts())
+    source, source_bad, target, target_bad = ledger.requests()
     fresh = bool(ledger.ticks) and now - ledger.ticks[-1].at <= evidence.max_age
     seen = observed_share(ledger.ticks) if fresh else None
     left = ledger.ticks[-1].source.requests if ledger.ticks else 0.0
+    late = overdue(state, evidence, decision.holds, decision.assessment, now)
     return Report(
         name=state.name,
         at=now,
@@ -41,28 +45,32 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
         phase=state.phase,
         since=state.since,
         step=state.step,
-        steps=spec.steps,
+        steps=spec.ladder,
         wanted=state.wanted,
         written=_written(views),
         observed=None if seen is None else round(seen.share, _DIGITS),
         attempt=state.attempt,
         decision=decision.kind,
-        reason=decision.reason,
+        reason=f"{decision.reason}; {late}" if late else decision.reason,
         verdict=decision.assessment.verdict,
+        said=decision.assessment.reason,
         holds=tuple(HoldReport(kind=hold.kind, reason=hold.reason) for hold in decision.holds),
         findings=_findings(decision),
         warnings=_warnings(state, views),
-        source_requests=_finite(source.requests),
-        source_bad=_finite(source.bad),
-        target_requests=_finite(target.requests),
-        target_bad=_finite(target.bad),
+        source_requests=_finite(source),
+        source_bad=_finite(source_bad),
+        target_requests=_finite(target),
+        target_bad=_finite(target_bad),
         members=_members(views),
         soaked_seconds=_soaked(state, ledger, evidence.settled_at),
         soak_seconds=spec.soak.total_seconds(),
         epoch=0 if state.intent is None else state.intent.epoch,
         sequence=state.sequence,
         failure="" if state.failure is None else state.failure.reason,
-        page=pages(state, decision.holds, decision.assessment, left),
+        harm=_odds(decision.assessment.harm),
+        harm_limit=_odds(decision.assessment.limit),
+        proven=decision.assessment.proven,
+        page=bool(late) or pages(state, decision.holds, decision.assessment, left),
         silent_after_seconds=(SILENT_REPORTS * timing.report_every).total_seconds(),
         requests_per_second=_per_second(ledger),
         tick_seconds=timing.tick.total_seconds(),
@@ -73,17 +81,38 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
     )
 
 
-def evidence_of(decision: Decision, ledger: Ledger) -> dict[str, object]:
-    """Return the numbers a decision rested on, as JSON values, for the history."""
-    source = sum((tick.source for tick in ledger.ticks), Counts())
-    target = sum((tick.target for tick in ledger.ticks), Counts())
+def evidence_of(decision: Decision, ledger: Ledger, trail: Trail | None) -> dict[str, object]:
+    """Return what a decision rested on, as JSON values, for the history.
+
+    With the trail and the policy's criteria the decision can be computed again from its record alone.
+    """
+    source, source_bad, target, target_bad = ledger.requests()
     return {
         "verdict": str(decision.assessment.verdict),
         "said": decision.assessment.reason,
         "findings": [finding.model_dump(mode="json") for finding in _findings(decision)],
-        "requests": {"tcm": _finite(source.requests), "istio": _finite(target.requests)},
-        "bad": {"tcm": _finite(source.bad), "istio": _finite(target.bad)},
+        "requests": {"tcm": _finite(source), "istio": _finite(target)},
+        "bad": {"tcm": _finite(source_bad), "istio": _finite(target_bad)},
+        "harm": _odds(decision.assessment.harm),
+        "limit": _odds(decision.assessment.limit),
+        # Where nothing was judged there is nothing to compute again.
+        **({} if trail is None or decision.assessment.harm is None else {"replay": _replay(decision.state, trail)}),
     }
+
+
+def _replay(state: ShiftState, trail: Trail) -> dict[str, object]:
+    spec = state.policy.spec
+    return {
+        "analysis": spec.analysis.model_dump(mode="json", by_alias=True),
+        # Not the state's: a step back ends the attempt that it follows from.
+        "attempt": trail.base.attempt,
+        "trail": as_json(trail),
+    }
+
+
+def _odds(value: float | None) -> float | None:
+    """Return odds in six digits that count: more is noise, and infinity is no number in JSON."""
+    return None if value is None else float(f"{min(value, 1e300):.6g}")
 
 
 def records_of_orders(decision: Decision, orders: Mapping[int, Order]) -> list[NewRecord]:
@@ -98,15 +127,30 @@ def record_of_order(shift: str, order: Order, answer: OrderAnswer) -> NewRecord:
     return NewRecord(answer.at, shift, What.ORDER, order.request.by, said, evidence=told)
 
 
-def records_of_change(before: ShiftState, decision: Decision, now: datetime) -> list[NewRecord]:
-    """Return records of a phase or of holds that changed."""
+def records_of_change(
+    before: ShiftState, decision: Decision, now: datetime, evidence: Mapping[str, object]
+) -> list[NewRecord]:
+    """Return records of a phase, a ceiling or holds that changed; `evidence` is what the decision rested on."""
     state, found = decision.state, []
     if before.phase is not state.phase:
-        found.append(record_of_phase(before.phase, state, decision.reason, now))
+        phase = record_of_phase(before.phase, state, decision.reason, now)
+        found.append(replace(phase, evidence={**phase.evidence, **evidence}))
+    if before.ceiling != state.ceiling:
+        found.append(_record_of_ceiling(before, state, now, evidence))
     if before.holds != state.holds:
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
     return found
+
+
+def _record_of_ceiling(
+    before: ShiftState, state: ShiftState, now: datetime, evidence: Mapping[str, object]
+) -> NewRecord:
+    if state.ceiling is None:
+        share = 0.0 if before.ceiling is None else before.ceiling.share
+        return NewRecord(now, state.name, What.CEILING, SERVICE, f"it may reach {share:g} % again", evidence=evidence)
+    said = f"it failed at {state.ceiling.share:g} % and stays below: {state.ceiling.reason}"
+    return NewRecord(now, state.name, What.CEILING, SERVICE, said, evidence={"share": state.ceiling.share, **evidence})
 
 
 def record_of_adoption(state: ShiftState, reason: str, by: str, now: datetime) -> NewRecord:
@@ -180,6 +224,10 @@ def _findings(decision: Decision) -> tuple[FindingReport, ...]:
             limit=_rounded(finding.limit),
             unit=finding.unit,
             text=finding.text,
+            bound=_rounded(finding.bound),
+            dispersion=_rounded(finding.dispersion),
+            source_counts=finding.source_counts,
+            target_counts=finding.target_counts,
         )
         for finding in decision.assessment.findings
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from datetime import timedelta
 from typing import TextIO
@@ -12,8 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shifter import __version__
 from shifter.core.holds import HoldKind
+from shifter.core.measures import ERRORS
 from shifter.core.phases import Phase
 from shifter.core.state import Report
+from shifter.service.observe import MESH
 
 _QUIET_LOGGERS = ("tencentcloud_sdk_common", "urllib3", "uvicorn")
 _SILENT_LOGGERS = ("apscheduler",)
@@ -48,9 +51,18 @@ class Telemetry:
         self._log = structlog.get_logger("shifter")
         self._talk_every_seconds = talk_every.total_seconds()
         self._said_at: dict[str, float] = {}
+        self._bounded: dict[str, set[str]] = {}
         self._share = Gauge("shifter_share_percent", "Share of istio, percent", ["shift", "kind"], registry=registry)
         self._phase = Gauge("shifter_phase", "1 for the phase a shift is in", ["shift", "phase"], registry=registry)
         self._hold = Gauge("shifter_hold", "1 for every hold in force", ["shift", "hold"], registry=registry)
+        self._odds = Gauge("shifter_harm_odds", "Odds against istio", ["shift"], registry=registry)
+        self._limit = Gauge("shifter_harm_limit", "Odds at which a shift goes back", ["shift"], registry=registry)
+        self._bound = Gauge(
+            "shifter_bound_percent", "Excess of istio over tcm, at most (95 %)", ["shift", "metric"], registry=registry
+        )
+        self._dropped = Gauge(
+            "shifter_pods_dropped", "Pods of which nothing was counted", ["shift", "mesh"], registry=registry
+        )
         self._page = Gauge("shifter_page", "1 if somebody should look at the shift", ["shift"], registry=registry)
         self._decisions = Counter("shifter_decisions", "Decisions by kind", ["kind"], registry=registry)
         self._writes = Counter("shifter_writes", "Journalled writes", ["direction", "outcome"], registry=registry)
@@ -64,15 +76,31 @@ class Telemetry:
         """Tell one turn of one shift: a wide line on change and every few minutes, at debug level otherwise."""
         name = report.name
         for kind, share in (("wanted", report.wanted), ("written", report.written), ("observed", report.observed)):
-            self._share.labels(name, kind).set(float("nan") if share is None else share)
+            self._share.labels(name, kind).set(_number(share))
         for phase in Phase:
             self._phase.labels(name, phase).set(phase is report.phase)
         kinds = {hold.kind for hold in report.holds}
         for hold in HoldKind:
             self._hold.labels(name, hold).set(hold in kinds)
         self._page.labels(name).set(report.page)
+        self._evidence(report)
         self._decisions.labels(report.decision).inc()
         self._line(report, changed=changed)
+
+    def _evidence(self, report: Report) -> None:
+        """Show the evidence; what is not known is no number, and a metric that a policy dropped has no series."""
+        name = report.name
+        self._odds.labels(name).set(_number(report.harm))
+        self._limit.labels(name).set(_number(report.harm_limit))
+        bounds = {each.metric: each.bound for each in report.findings if each.bound is not None}
+        for metric in self._bounded.get(name, set()) - bounds.keys():
+            self._bound.remove(name, metric)
+        for metric, bound in bounds.items():
+            self._bound.labels(name, metric).set(bound)
+        self._bounded[name] = set(bounds)
+        for mesh in MESH.values():
+            dropped = sum(pod.startswith(f"{mesh} ") for pod in report.dropped)
+            self._dropped.labels(name, mesh).set(dropped)
 
     def write(self, direction: str, outcome: str) -> None:
         """Count a journalled write that began, was done or failed."""
@@ -116,6 +144,16 @@ class Telemetry:
             holds=[hold.kind for hold in report.holds],
             requests={"tcm": report.source_requests, "istio": report.target_requests},
             bad={"tcm": report.source_bad, "istio": report.target_bad},
+            odds=report.harm,
+            odds_limit=report.harm_limit,
+            proven=report.proven,
+            bound_percent=next((each.bound for each in report.findings if each.metric == ERRORS), None),
+            pods_dropped=len(report.dropped),
             sequence=report.sequence,
             reason=report.reason,
         )
+
+
+def _number(value: float | None) -> float:
+    """Return a number for a gauge: what nobody knows is none."""
+    return math.nan if value is None else value

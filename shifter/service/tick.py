@@ -15,15 +15,18 @@ from shifter.core.fleet import Fleet
 from shifter.core.orders import FLEET, Order
 from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView, Side
+from shifter.core.standing import Standing
 from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
-from shifter.ports import Leadership, MeshMetrics, Store, TrafficProvider
+from shifter.ports import Leadership, MeshMetrics, Saved, Store, TrafficProvider
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.adoption import Adoption
 from shifter.service.freezing import Freezer
+from shifter.service.gathering import Gathering, wanted_edges_ms
 from shifter.service.lanes import CallLanes
 from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
 from shifter.service.policy_files import PolicyFolder
+from shifter.service.refill import Refill
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Outlook, Shift, Turner
 
@@ -64,6 +67,7 @@ class Ticker:
         )
         self._routes = RouteObserver(parts.provider, parts.lanes)
         self._meshes = MeshObserver(parts.metrics, parts.fleet, parts.lanes)
+        self._refill = Refill(parts.metrics, parts.fleet, parts.lanes)
         self._adoption = Adoption(parts.folder, parts.telemetry)
         self._freezer = Freezer(parts.store, parts.mode, parts.telemetry)
         self._shifts: dict[str, Shift] = {}
@@ -92,7 +96,7 @@ class Ticker:
         """
         self._freezer.load()
         for name, saved in self._parts.store.load().items():
-            self._shifts[name] = Shift(Place(saved.state, saved.version, saved=saved.state))
+            self._shifts[name] = _restored(saved)
         self._loaded = True
 
     def wake(self, now: datetime) -> bool:
@@ -170,12 +174,22 @@ class Ticker:
         routes, calls = self._routes_of(shifts)
         asked = self._routes.ask(routes, calls)
         if looking:
-            asked += self._meshes.ask([shift.place.state.policy for shift in self._shifts.values()], now)
+            self._part("refill", lambda: self._remember(now))
+            asked += self._meshes.ask(wanted_edges_ms(self._parts.fleet, self._standings()), now)
         wait(asked, timeout=self._timing.read_deadline.total_seconds())
         counted = self._meshes.answer(now) if looking else None
         if counted is not None:
             self._signal_problem = counted.problem
         return self._routes.answers(routes), counted
+
+    def _remember(self, now: datetime) -> None:
+        """Take up what the look before asked of the past, and ask for what new shifts lack."""
+        if problem := self._refill.take(self._shifts):
+            self._parts.telemetry.warn("refill.problem", reason=problem)
+        self._refill.ask(self._shifts, now)
+
+    def _standings(self) -> list[tuple[ShiftState, Standing | None]]:
+        return [(shift.place.state, shift.seen.standing) for shift in self._shifts.values()]
 
     def _routes_of(self, shifts: Mapping[str, Shift]) -> tuple[dict[str, list[Route]], dict[str, IntentCalls]]:
         """Return all routes of the shifts' lock domains, and what is known of the open intents' calls there."""
@@ -250,7 +264,7 @@ class Ticker:
             self._parts.telemetry.error(name, error, bug=False)
             return
         if saved is not None:
-            self._shifts[name] = Shift(Place(saved.state, saved.version, saved=saved.state))
+            self._shifts[name] = _restored(saved)
 
     def _tell(self, shift: Shift, report: Report, now: datetime) -> None:
         changed = shift.told is None or _gist(shift.told) != _gist(report)
@@ -267,6 +281,11 @@ class Ticker:
             shift.told = report
 
 
+def _restored(saved: Saved) -> Shift:
+    """Return a shift as it was saved: its place, and what its evidence amounted to by then."""
+    return Shift(Place(saved.state, saved.version, saved=saved.state), Gathering(standing=saved.state.standing))
+
+
 def _is_busy(shift: Shift) -> bool:
     """Whether a shift is looked after on every wake: a write is open, or it is on its way back."""
     return shift.place.state.intent is not None or shift.place.state.phase is Phase.ROLLING_BACK
@@ -274,5 +293,6 @@ def _is_busy(shift: Shift) -> bool:
 
 def _gist(report: Report) -> tuple[object, ...]:
     """What must change for a report to be news: not the numbers that move in every tick."""
-    holds = tuple(hold.kind for hold in report.holds)
-    return report.phase, report.wanted, report.written, report.decision, report.verdict, holds, report.attempt
+    holds, dropped = tuple(hold.kind for hold in report.holds), frozenset(report.dropped)
+    shares = report.wanted, report.written
+    return report.phase, *shares, report.decision, report.verdict, holds, dropped, report.attempt, report.page

@@ -6,25 +6,26 @@ anywhere leaves either the place before or the place after, never something else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shifter.core import journal
+from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Write
-from shifter.core.evidence import Evidence, Ledger, Tick
 from shifter.core.fleet import Fleet
+from shifter.core.gathering import no_histogram, still_lacking
 from shifter.core.holds import forbids
 from shifter.core.journal import Move, Step
 from shifter.core.orders import OBSERVING, Answer, Order, OrderAnswer
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.settling import is_lost, is_settled
 from shifter.core.splits import RouteView, shown
 from shifter.core.state import Direction, Freeze, Intent, Report
 from shifter.ports import Leadership
 from shifter.service.act import Courier, Place, StateWriter
+from shifter.service.gathering import Gathering, terms_of
 from shifter.service.observe import Counted, IntentCalls
 from shifter.service.reporting import (
     evidence_of,
@@ -40,18 +41,15 @@ from shifter.service.telemetry import Telemetry
 
 @dataclass(slots=True)
 class Shift:
-    """One shift as this process knows it: its place, and the evidence that lives in memory only.
+    """One shift as this process knows it: its place, and what it has seen.
 
-    `bug` says which one of ours struck in one of its turns; empty if none did. `drifted`: what is in force was not what
-    is verified when it was last seen.
+    `bug` says which one of ours struck in one of its turns; empty if none did.
     """
 
     place: Place
-    ledger: Ledger = field(default_factory=Ledger)
-    settled_at: datetime | None = None
+    seen: Gathering = field(default_factory=Gathering)
     policy_problem: str = ""
     bug: str = ""
-    drifted: bool = False
     told: Report | None = None
 
 
@@ -83,6 +81,7 @@ class Turner:
         writer: StateWriter,
         telemetry: Telemetry,
     ) -> None:
+        self._fleet = fleet
         self._timing = fleet.spec.timing
         self._mode = mode
         self._leadership = leadership
@@ -97,7 +96,8 @@ class Turner:
             ShifterError: nothing was changed, because it could not be saved.
             ConflictError: somebody else saved this shift; load it again.
         """
-        _add_evidence(shift, outlook, now)
+        terms = terms_of(self._fleet, outlook.views)
+        shift.seen.add(shift.place.state, outlook.counted, outlook.views, terms, now)
         observing = self._mode == "observe"
         evidence = self._evidence(shift, outlook, () if observing else orders)
         decision = decide(shift.place.state, evidence, now)
@@ -106,23 +106,31 @@ class Turner:
         else:
             news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
             decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
-            evidence = replace(evidence, ledger=shift.ledger, settled_at=shift.settled_at)
-        return report(decision, evidence, self._mode, self._timing, now)
+            evidence = replace(evidence, ledger=shift.seen.ledger, settled_at=shift.seen.settled_at)
+        told = report(decision, evidence, self._mode, self._timing, now)
+        gap = (shift.seen.gap,) if shift.seen.gap else ()
+        return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *gap)})
 
     def _evidence(self, shift: Shift, outlook: Outlook, orders: Sequence[Order]) -> Evidence:
         return Evidence(
             views=outlook.views,
-            ledger=shift.ledger,
+            ledger=shift.seen.ledger,
             leader=self._leadership.valid(),
             max_age=self._timing.sample_max_age,
             tick=self._timing.tick,
             provider_problem=outlook.provider_problem,
-            signal_problem=outlook.signal_problem,
+            signal_problem=outlook.signal_problem
+            or no_histogram(shift.seen.standing, shift.place.state, shift.seen.ledger),
             policy_problem=shift.policy_problem,
             bug=shift.bug,
             freezes=outlook.freezes,
             target_unseen=outlook.target_unseen,
-            settled_at=shift.settled_at,
+            standing=shift.seen.standing,
+            lacking=still_lacking(
+                shift.seen.standing, shift.place.state, shift.seen.ledger, terms_of(self._fleet, outlook.views)
+            ),
+            settled_at=shift.seen.settled_at,
+            settling_since=shift.seen.settling_since,
             orders=orders,
         )
 
@@ -136,24 +144,25 @@ class Turner:
     ) -> str:
         """Do what was decided; return what came of an open intent, if there is news."""
         place = shift.place
-        before = place.state, len(place.records), len(place.answers)
-        place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now)
+        before = place.state, len(place.records), len(place.answers), replace(shift.seen)
+        evidence = evidence_of(decision, shift.seen.ledger, shift.seen.replayable)
+        place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now, evidence)
         place.answers += decision.answers
-        place.state = decision.state
+        place.state = shift.seen.saved_with(decision.state)
         if decision.adopted_by:
             place.records.append(record_of_adoption(decision.state, decision.reason, decision.adopted_by, now))
-            _forget_evidence(shift)
+            shift.seen.forget_ticks()
         self._withhold(decision, now)
         try:
             if decision.write is not None:
-                self._begin(shift, decision, decision.write, now)
+                self._begin(shift, evidence, decision.write, now)
             elif place.state.intent is not None and outlook.calls is not None:
                 return self._follow(shift, outlook, decision, place.state.intent, now)
             else:
                 self._writer.save(place, may_wait=True)
         except Exception:
             # Nothing of what was decided is remembered, so that the next turn decides anew. A bug is no exception.
-            place.state = before[0]
+            place.state, shift.seen = before[0], before[3]
             del place.records[before[1] :], place.answers[before[2] :]
             raise
         return ""
@@ -172,9 +181,12 @@ class Turner:
         if why:
             self._courier.withhold(decision.state.name, intent, why)
 
-    def _begin(self, shift: Shift, decision: Decision, write: Write, now: datetime) -> None:
-        """Journal a new intent, then send it. An open one that it replaces is closed first."""
-        place, state = shift.place, decision.state
+    def _begin(self, shift: Shift, evidence: Mapping[str, object], write: Write, now: datetime) -> None:
+        """Journal a new intent, then send it. An open one that it replaces is closed first.
+
+        `evidence` is what the decision rested on: not what there is now, since a new attempt may have begun with it.
+        """
+        place, state = shift.place, shift.place.state
         if state.intent is not None:
             said = f"superseded: {write.reason}"
             place.records.append(record_of_intent(state.name, What.FAILED, state.intent, said, now))
@@ -195,7 +207,6 @@ class Turner:
             weights=write.weights,
         )
         place.state = state.model_copy(update={"intent": intent, "sequence": intent.sequence})
-        evidence = evidence_of(decision, shift.ledger)
         place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, evidence))
         self._save_and_send(place, intent)
 
@@ -255,8 +266,8 @@ class Turner:
         )
         if state.phase is not place.state.phase:
             place.records.append(record_of_phase(place.state.phase, state, intent.reason, now))
-        place.state = state
-        _forget_evidence(shift)
+        shift.seen.forget_ticks()
+        place.state = shift.seen.saved_with(state)
         self._telemetry.write(intent.direction, "done")
 
     def _fail(self, shift: Shift, intent: Intent, move: Move, now: datetime) -> None:
@@ -278,36 +289,3 @@ def _against(decision: Decision, intent: Intent) -> str:
     # Also while nothing can be written back, and of a shift whose holds somebody overrode.
     going_back = decision.reason if decision.state.phase is Phase.ROLLING_BACK else ""
     return forbids(decision.holds, intent, decision.state) or going_back
-
-
-def _add_evidence(shift: Shift, outlook: Outlook, now: datetime) -> None:
-    """Add this tick's counts to the ledger, and notice when the metrics first show the share in force."""
-    state, counted = shift.place.state, outlook.counted
-    if outlook.views is not None and state.intent is None and state.weights:
-        drifted = not journal.matches(state.weights, outlook.views)
-        if drifted is not shift.drifted:
-            # What is counted at other weights is judged, but is no soak of the verified ones, before or after.
-            shift.drifted = drifted
-            _forget_evidence(shift)
-    if counted is not None and counted.source is not None and counted.target is not None and counted.span_seconds > 0:
-        namespaces = state.policy.namespaces
-        tick = Tick(
-            at=counted.at,
-            span_seconds=counted.span_seconds,
-            source=counted.source.of(namespaces),
-            target=counted.target.of(namespaces),
-            target_unknown=counted.target.unknown,
-        )
-        if shift.ledger.ticks and tick.at < shift.ledger.ticks[-1].at:
-            # The clock was set back: what was gathered before would count as newer than what is seen now.
-            _forget_evidence(shift)
-        shift.ledger = shift.ledger.add(tick)
-    if shift.settled_at is not None and is_lost(state, shift.ledger, outlook.views):
-        shift.settled_at = None
-    if shift.settled_at is None and not shift.drifted and is_settled(state, shift.ledger, outlook.views, now):
-        shift.settled_at = now
-
-
-def _forget_evidence(shift: Shift) -> None:
-    """What was counted says nothing about what is in force from now on."""
-    shift.ledger, shift.settled_at = shift.ledger.new_share(), None

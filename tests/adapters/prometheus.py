@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.core.evidence import Reading
-from shifter.core.fleet import Datasource
+from shifter.core.fleet import CustomMetric, Datasource
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics
 from tests.http import Reply, send, serving
@@ -25,7 +26,10 @@ Row = tuple[Mapping[str, str], str]
 
 
 def kind_of(query: str) -> str:
-    """Say which of the six questions a query is, or the one about the clock that is asked only in trouble."""
+    """Say which of the six questions a query is, the one about the clock that is asked only in trouble, or the counter.
+
+    A half of a custom metric is known by the name of its counter.
+    """
     marks = {
         "max(max_over_time(": "newest",
         "timestamp(envoy_server_uptime": "seen",
@@ -34,6 +38,9 @@ def kind_of(query: str) -> str:
         "vector(time())": "clock",
     }
     found = [kind for mark, kind in marks.items() if query.startswith(mark)]
+    half = re.match(r"sum by \(pod, destination_service, destination_service_namespace\) \((\w+)", query)
+    if half:
+        return half[1]
     return found[0] if found else "buckets" if "_bucket{" in query else "requests"
 
 
@@ -73,6 +80,9 @@ class FakePrometheus:
     def count(self, pod: str, code: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
         self.rows.setdefault("requests", []).append(({"pod": pod, "response_code": code, **labels}, value))
 
+    def half(self, metric: str, pod: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
+        self.rows.setdefault(metric, []).append(({"pod": pod, **labels}, value))
+
     def bucket(self, pod: str, edge: str, value: str, labels: Mapping[str, str] = SHOP) -> None:
         self.rows.setdefault("buckets", []).append(({"pod": pod, "le": edge, **labels}, value))
 
@@ -95,12 +105,16 @@ def datasource(url: str, **more: object) -> Datasource:
     return Datasource.model_validate(settings)
 
 
-def read(fake: FakePrometheus, edges_ms: Sequence[float] = (), **more: object) -> Reading:
-    metrics: MeshMetrics = PrometheusMetrics(datasource(fake.url, **more), 45, "tcm")
+def read(
+    fake: FakePrometheus, edges_ms: Sequence[float] = (), custom: Sequence[CustomMetric] = (), **more: object
+) -> Reading:
+    metrics: MeshMetrics = PrometheusMetrics(datasource(fake.url, **more), 45, "tcm", custom=custom)
     return metrics.read(NOW, edges_ms)
 
 
-def refusal(fake: FakePrometheus, edges_ms: Sequence[float] = (5,), **more: object) -> str:
+def refusal(
+    fake: FakePrometheus, edges_ms: Sequence[float] = (5,), custom: Sequence[CustomMetric] = (), **more: object
+) -> str:
     with pytest.raises(MetricsUnavailableError) as caught:
-        read(fake, edges_ms, **more)
+        read(fake, edges_ms, custom, **more)
     return str(caught.value)

@@ -11,13 +11,21 @@ from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.prometheus.promql import edge_pattern, queries, spellings
 from shifter.adapters.prometheus.readings import subject_of
 from shifter.core.counters import Absence
-from shifter.core.evidence import INFINITY_MS, UNKNOWN, Series
+from shifter.core.evidence import INFINITY_MS, UNKNOWN, Answer, Series
+from shifter.core.fleet import CustomMetric
 from shifter.errors import MetricsUnavailableError
 from tests.adapters.prometheus import AT, NOW, SHOP, FakePrometheus, Row, datasource, kind_of, read, refusal, running
 from tests.http import replying
 
 NOWHERE = {"destination_service": "unknown", "destination_service_namespace": "unknown"}
 ANSWERED = {"pod": "a", "response_code": "200", **SHOP}
+LOGINS = CustomMetric.model_validate(
+    {
+        "name": "logins",
+        "bad": {"metric": "logins_total", "matchers": {"result": "failed"}},
+        "total": {"metric": "attempts_total", "matchers": {}},
+    }
+)
 
 
 @pytest.fixture
@@ -42,8 +50,8 @@ def test_reading_has_every_fresh_pods_counters_and_process_start(prometheus: Fak
     assert set(reading.pods) == {"a"}
     assert (reading.pods["a"].sampled_at, reading.pods["a"].started_at) == (AT - 5, AT - 1000)
     assert reading.pods["a"].counters == {
-        Series("shop", "200"): 100,
-        Series("shop", "503"): 3,
+        Series("shop", Answer("200")): 100,
+        Series("shop", Answer("503")): 3,
         Series("shop", edge_ms=5.0): 60,
         Series("shop", edge_ms=INFINITY_MS): 103,
     }
@@ -96,7 +104,105 @@ def test_services_of_one_namespace_are_added_up(prometheus: FakePrometheus) -> N
     prometheus.count("a", "200", "1")
     prometheus.count("a", "200", "2", {**SHOP, "destination_service": "api.shop.svc.cluster.local"})
 
-    assert read(prometheus).pods["a"].counters == {Series("shop", "200"): 3}
+    assert read(prometheus).pods["a"].counters == {Series("shop", Answer("200")): 3}
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ({}, Answer("200")),
+        ({"response_flags": "-"}, Answer("200")),
+        ({"response_flags": "unknown", "grpc_response_status": "unknown"}, Answer("200")),
+        ({"response_flags": "UF,URX"}, Answer("200", "UF,URX")),
+        ({"grpc_response_status": "14"}, Answer("200", grpc="14")),
+        ({"grpc_response_status": "-1"}, Answer("200", grpc="-1")),
+        ({"response_flags": "DC", "grpc_response_status": "0"}, Answer("200", "DC", "0")),
+    ],
+)
+def test_answer_is_read_with_its_flags_and_its_grpc_status_if_the_series_have_them(
+    prometheus: FakePrometheus, written: dict[str, str], answer: Answer
+) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "200", "3", {**SHOP, **written})
+
+    assert read(prometheus).pods["a"].counters == {Series("shop", answer): 3}
+
+
+def test_no_flag_is_the_same_however_it_is_written(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "200", "3", {**SHOP, "response_flags": "-"})
+    prometheus.count("a", "200", "4", SHOP)
+
+    assert read(prometheus).pods["a"].counters == {Series("shop", Answer("200")): 7}
+
+
+def test_missing_route_is_read_as_an_unknown_404_with_its_flag(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "404", "9", {**NOWHERE, "response_flags": "NR"})
+
+    assert read(prometheus).pods["a"].counters == {Series(UNKNOWN, Answer("404", "NR")): 9}
+
+
+def test_histogram_that_a_datasource_does_not_have_is_no_latency_and_nothing_else(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "200", "3")
+
+    assert read(prometheus, (5, 10)).pods["a"].counters == {Series("shop", Answer("200")): 3}
+
+
+def test_both_halves_of_a_custom_metric_are_read_by_pod_and_namespace(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    prometheus.add_pod("stale", age_seconds=100)
+    prometheus.half("logins_total", "a", "2")
+    prometheus.half("attempts_total", "a", "30")
+    prometheus.half("attempts_total", "a", "1", {**SHOP, "destination_service": "api.shop.svc.cluster.local"})
+    prometheus.half("attempts_total", "a", "5", NOWHERE)
+    prometheus.half("attempts_total", "stale", "900")
+
+    assert read(prometheus, custom=(LOGINS,)).pods["a"].counters == {
+        Series("shop", pair="logins", part="bad"): 2,
+        Series("shop", pair="logins", part="total"): 31,
+        Series(UNKNOWN, pair="logins", part="total"): 5,
+    }
+
+
+def test_custom_metric_that_a_datasource_does_not_have_is_not_counted_and_nothing_else(
+    prometheus: FakePrometheus,
+) -> None:
+    prometheus.add_pod("a")
+    prometheus.count("a", "200", "3")
+
+    assert read(prometheus, custom=(LOGINS,)).pods["a"].counters == {Series("shop", Answer("200")): 3}
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (
+            {"logins_total": [({"pod": "a", **SHOP}, "7")], "attempts_total": [({"pod": "a", **SHOP}, "5")]},
+            "custom metric 'logins' (total): 5 in total of pod 'a' for shop and 7 of them bad: total must count",
+        ),
+        (
+            {"logins_total": [({"pod": "a", **NOWHERE}, "1")]},
+            "custom metric 'logins' (total): 0 in total of pod 'a' for unknown and 1 of them bad",
+        ),
+        (
+            {"logins_total": [({"pod": "a"}, "1")]},
+            "custom metric 'logins' (bad): no series has the label 'destination_service' or",
+        ),
+        ({"attempts_total": [({**SHOP}, "1")]}, "custom metric 'logins' (total): a series has no label 'pod'"),
+        ({"attempts_total": [({"pod": "a", **SHOP}, "-1")]}, "answered -1.0 for the counter"),
+        ({"attempts_total": [({"pod": "a", **SHOP}, "1e16")]}, "attempts_total is at 1e+16, which no counter reaches"),
+        ({"attempts_total": [({"pod": "a", **SHOP}, "1")] * 2}, "same series twice"),
+    ],
+)
+def test_custom_metric_that_cannot_be_right_refuses_the_read(
+    prometheus: FakePrometheus, rows: dict[str, list[Row]], sentence: str
+) -> None:
+    prometheus.add_pod("a")
+    prometheus.rows |= rows
+
+    assert sentence in refusal(prometheus, custom=(LOGINS,))
 
 
 @pytest.mark.fault(
@@ -184,7 +290,7 @@ def test_series_that_name_nothing_are_read_as_unknown(prometheus: FakePrometheus
     prometheus.add_pod("a")
     prometheus.count("a", "404", "9", NOWHERE)
 
-    assert read(prometheus).pods["a"].counters == {Series(UNKNOWN, "404"): 9}
+    assert read(prometheus).pods["a"].counters == {Series(UNKNOWN, Answer("404")): 9}
 
 
 # --- what is asked
@@ -206,9 +312,28 @@ def test_every_query_names_its_time_and_its_timeout(prometheus: FakePrometheus) 
     assert all(1 <= int(asked["timeout"].removesuffix("ms")) <= 5000 for asked in prometheus.asked)
 
 
+def test_custom_metrics_are_asked_part_before_whole_and_before_the_requests(prometheus: FakePrometheus) -> None:
+    prometheus.add_pod("a")
+    read(prometheus, (5,), (LOGINS,))
+
+    asked = [kind_of(asked["query"]) for asked in prometheus.asked]
+    assert asked[-4:] == ["logins_total", "attempts_total", "buckets", "requests"]
+
+
+def test_custom_metric_is_asked_with_the_datasources_matchers_and_its_own() -> None:
+    asked = queries(datasource("http://127.0.0.1"), (), (LOGINS,))
+
+    by = "sum by (pod, destination_service, destination_service_namespace)"
+    gateway = 'reporter="source"'
+    assert [half.query for half in asked.halves] == [
+        f'{by} (logins_total{{{gateway},result="failed",source_workload="gateway"}})',
+        f'{by} (attempts_total{{{gateway},source_workload="gateway"}})',
+    ]
+
+
 def test_no_query_uses_rate_or_increase_and_all_isolate_the_gateway(prometheus: FakePrometheus) -> None:
     prometheus.add_pod("a")
-    read(prometheus, (5,))
+    read(prometheus, (5,), (LOGINS,))
 
     for asked in prometheus.asked:
         assert "rate(" not in asked["query"]
@@ -225,11 +350,12 @@ def test_no_edges_read_no_latency_and_unlisted_edges_are_left_out(prometheus: Fa
 
 def test_names_come_from_the_settings() -> None:
     labels = {"pod": "kubernetes_pod_name", "service": "svc", "namespace": "ns", "code": "status"}
+    labels |= {"flags": "envoy_flags", "grpc": "grpc_code"}
     asked = queries(
         datasource("http://127.0.0.1", labels=labels, metrics={"requests": "r:total", "latencyBuckets": "b"}), (5,)
     )
 
-    assert asked.requests.startswith("sum by (kubernetes_pod_name, svc, ns, status) (r:total{")
+    assert asked.requests.startswith("sum by (kubernetes_pod_name, svc, ns, status, envoy_flags, grpc_code) (r:total{")
     assert asked.buckets is not None
     assert asked.buckets.startswith("sum by (kubernetes_pod_name, svc, ns, le) (b{")
 
@@ -260,6 +386,11 @@ def test_edge_is_asked_for_in_every_spelling(edge: float, words: tuple[str, ...]
         ("requests", [(ANSWERED, "1"), (ANSWERED, "2")], "same series twice"),
         ("requests", [({"pod": "a", **SHOP}, "1")], "has no label 'response_code', so errors could not be told; say"),
         ("requests", [({**ANSWERED, "response_code": "5xx"}, "1")], "response code '5xx'; errors are told by whole"),
+        (
+            "requests",
+            [({**ANSWERED, "grpc_response_status": "UNAVAILABLE"}, "1")],
+            "the gRPC status 'UNAVAILABLE' in 'grpc_response_status'; failures are told by numbers such as 14",
+        ),
         (
             "requests",
             [({"pod": "a", "response_code": "200", "svc": "web.shop.svc.cluster.local"}, "1")],

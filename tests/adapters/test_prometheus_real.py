@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.prometheus.promql import queries, quoted, selector
+from shifter.core.answers import BadAnswers, counts_of
 from shifter.core.counters import Absence, Baselines, advance
-from shifter.core.evidence import INFINITY_MS, UNKNOWN, Counts, Reading, Series
-from shifter.core.fleet import Datasource
+from shifter.core.evidence import INFINITY_MS, UNKNOWN, Answer, Answers, Counts, Reading, Series
+from shifter.core.fleet import CustomMetric, Datasource
 from shifter.errors import MetricsUnavailableError
 from shifter.lab.free_ports import reserve_ports
 from shifter.lab.processes import ProcessSpec, Supervisor
@@ -36,6 +37,13 @@ from shifter.lab.tools import find_prometheus
 SCRAPE_SECONDS = 0.1
 DEADLINE_SECONDS = 10.0
 SHOP = {"destination_service": "web.shop.svc.cluster.local", "destination_service_namespace": "shop"}
+LOGINS = CustomMetric.model_validate(
+    {
+        "name": "logins",
+        "bad": {"metric": "logins_total", "matchers": {"result": "failed"}},
+        "total": {"metric": "logins_total"},
+    }
+)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -126,11 +134,15 @@ class Gateway:
         """Ask this Prometheus from now on."""
         matchers = {"reporter": "source", "source_workload": self.workload}
         settings = {"url": url, "matchers": matchers, "podMatchers": {"app": self.workload}}
-        self.metrics = PrometheusMetrics(Datasource.model_validate(settings), 45, "tcm")
+        self.metrics = PrometheusMetrics(Datasource.model_validate(settings), 45, "tcm", custom=(LOGINS,))
 
     def count(self, pod: str, code: str, value: float, age_seconds: float | None = None, **labels: str) -> None:
         mine = {"reporter": "source", "source_workload": self.workload, **SHOP, **labels}
         self.exporter.set("istio_requests_total", {"pod": pod, "response_code": code, **mine}, value, age_seconds)
+
+    def logins(self, pod: str, result: str, value: float) -> None:
+        mine = {"reporter": "source", "source_workload": self.workload, **SHOP}
+        self.exporter.set("logins_total", {"pod": pod, "result": result, **mine}, value)
 
     def bucket(self, pod: str, edge: str, value: float) -> None:
         mine = {"reporter": "source", "source_workload": self.workload, **SHOP, "response_code": "200"}
@@ -182,7 +194,11 @@ def test_gateways_counters_are_read_and_no_decoy_is(gateway: Gateway) -> None:
     reading = gateway.when(lambda reading: "gw-1" in reading.pods and bool(reading.pods["gw-1"].counters))
 
     assert set(reading.pods) == {"gw-1"}
-    assert reading.pods["gw-1"].counters == {Series("shop", "200"): 120, Series("shop", "503"): 3}
+    assert reading.pods["gw-1"].counters == {
+        Series("shop", Answer("200")): 100,
+        Series("shop", Answer("200", "URX")): 20,
+        Series("shop", Answer("503")): 3,
+    }
     assert reading.pods["gw-1"].started_at == pytest.approx(time.time() - 500, abs=5)
 
 
@@ -203,15 +219,52 @@ def test_first_errors_of_a_quiet_pod_count_from_zero(gateway: Gateway) -> None:
     quiet = gateway.when(lambda reading: "gw-1" in reading.pods)
     baselines, _, _ = advance(Baselines(), quiet, 30)
     gateway.count("gw-1", "503", 2)
-    gateway.count("gw-1", "404", 1, destination_service="unknown", destination_service_namespace="unknown")
+    nowhere = "unknown"
+    gateway.count(
+        "gw-1", "404", 1, destination_service=nowhere, destination_service_namespace=nowhere, response_flags="NR"
+    )
     after = gateway.when(lambda reading: bool(reading.pods["gw-1"].counters))
 
     _, counts, span = advance(baselines, after, 30)
 
     assert quiet.pods["gw-1"].counters == {}
-    assert counts.by_namespace == {"shop": Counts(2, 2)}
-    assert counts.unknown == Counts(1, 0)
+    assert counts.by_namespace == {"shop": Answers({Answer("503"): 2})}
+    assert counts.unknown == Answers({Answer("404", "NR"): 1})
     assert span > 0
+
+
+def test_first_failing_grpc_status_counts_from_zero_and_clients_that_left_do_not(gateway: Gateway) -> None:
+    gateway.up("gw-1", 500)
+    gateway.count("gw-1", "200", 100, response_flags="-", grpc_response_status="0")
+    before = gateway.when(lambda reading: bool(reading.pods) and bool(reading.pods["gw-1"].counters))
+    baselines, _, _ = advance(Baselines(), before, 30)
+    gateway.exporter.lines.clear()
+    gateway.up("gw-1", 505)
+    gateway.count("gw-1", "200", 110, response_flags="-", grpc_response_status="0")
+    gateway.count("gw-1", "200", 4, response_flags="-", grpc_response_status="14")
+    gateway.count("gw-1", "0", 2, response_flags="DC")
+    gateway.count("gw-1", "200", 1, response_flags="DC", grpc_response_status="")
+    after = gateway.when(lambda reading: len(reading.pods["gw-1"].counters) == 4)
+
+    _, counts, _ = advance(baselines, after, 30)
+
+    assert counts_of(counts.of(["shop"]), BadAnswers()) == Counts(14, 4, left=3)
+
+
+def test_both_halves_of_a_custom_metric_are_differenced(gateway: Gateway) -> None:
+    gateway.up("gw-1", 500)
+    gateway.logins("gw-1", "granted", 40)
+    before = gateway.when(lambda reading: bool(reading.pods) and bool(reading.pods["gw-1"].counters))
+    baselines, _, _ = advance(Baselines(), before, 30)
+    gateway.exporter.lines.clear()
+    gateway.up("gw-1", 505)
+    gateway.logins("gw-1", "granted", 47)
+    gateway.logins("gw-1", "failed", 3)
+    after = gateway.when(lambda reading: len(reading.pods["gw-1"].counters) == 2)
+
+    _, counts, _ = advance(baselines, after, 30)
+
+    assert counts.of(["shop"]).pairs == {"logins": (3, 10)}
 
 
 def test_restarted_process_is_seen_by_its_uptime(gateway: Gateway) -> None:
@@ -222,11 +275,11 @@ def test_restarted_process_is_seen_by_its_uptime(gateway: Gateway) -> None:
     gateway.exporter.lines[:] = []
     gateway.up("gw-1", 0)
     gateway.count("gw-1", "200", 7)
-    after = gateway.when(lambda reading: reading.pods["gw-1"].counters.get(Series("shop", "200")) == 7)
+    after = gateway.when(lambda reading: reading.pods["gw-1"].counters.get(Series("shop", Answer("200"))) == 7)
 
     _, counts, _ = advance(baselines, after, 30)
 
-    assert counts.by_namespace == {"shop": Counts(7, 0)}
+    assert counts.by_namespace == {"shop": Answers({Answer("200"): 7})}
 
 
 def test_both_spellings_of_edges_are_read_and_only_the_edges_asked(gateway: Gateway) -> None:
@@ -252,7 +305,7 @@ def test_series_of_no_namespace_are_read_per_gateway(gateway: Gateway) -> None:
 
     reading = gateway.when(lambda reading: "gw-1" in reading.pods)
 
-    assert reading.pods["gw-1"].counters == {Series(UNKNOWN, "503"): 4, Series("shop", "503"): 2}
+    assert reading.pods["gw-1"].counters == {Series(UNKNOWN, Answer("503")): 4, Series("shop", Answer("503")): 2}
 
 
 @pytest.mark.parametrize("ahead_seconds", [30, 120, 500])
@@ -321,7 +374,7 @@ def test_prometheus_without_its_history_loses_and_invents_nothing(gateway: Gatew
     assert isinstance(nothing, Absence)
     assert "shows no gateway pod, neither envoy_server_uptime{" in nothing.reason
     assert none.by_namespace == {}
-    assert counts.by_namespace == {"shop": Counts(5, 1)}
+    assert counts.by_namespace == {"shop": Answers({Answer("200"): 4, Answer("503"): 1})}
 
 
 def test_pods_that_two_jobs_scrape_are_refused_by_the_jobs_names(gateway: Gateway, tmp_path: Path) -> None:
@@ -390,8 +443,11 @@ def test_no_matcher_value_is_read_as_anything_but_that_value(exporter: Exporter,
 def test_every_query_differs_only_in_the_quoted_value(exporter: Exporter, value: str) -> None:
     def parsed(text: str) -> list[str]:
         settings = {"url": exporter.url, "matchers": {"a": text}, "podMatchers": {"b": text}}
-        made = queries(Datasource.model_validate(settings), (5, 500))
-        every = (made.newest, made.started, made.seen, made.sampled, made.buckets, made.requests)
+        half = {"metric": "logins_total", "matchers": {"result": text}}
+        custom = CustomMetric.model_validate({"name": "logins", "bad": half, "total": {"metric": "logins_total"}})
+        made = queries(Datasource.model_validate(settings), (5, 500), (custom,))
+        halves = [each.query for each in made.halves]
+        every = (made.newest, made.started, made.seen, made.sampled, *halves, made.buckets, made.requests)
         return [formatted(exporter.url, query) for query in every if query is not None]
 
     assert [skeleton(text) for text in parsed(value)] == [skeleton(text) for text in parsed("harmless")]

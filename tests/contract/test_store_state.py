@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shifter.core.learning import History, MetricHistory
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.sequential import MetricWealth, Wealth
+from shifter.core.standing import Failing, Sickness, Standing
 from shifter.core.state import (
     SCHEMA_VERSION,
     Approval,
+    Ceiling,
     Direction,
     Failure,
     Intent,
@@ -58,6 +64,26 @@ STATE_OF_VERSION_1 = """{"schema_version":1,"name":"shop","policy":{"apiVersion"
 "deadline":"2026-03-04T05:11:07Z","before":{"r1":{"a":95,"b":5}},"weights":{"r1":{"a":75,"b":25}},
 "operations":{"lb-1":"op-9"}},"paused":null,"promotion":{"order_id":2,"by":"ana","reason":"","full":false,"override":false},"overridden":false,
 "failure":null,"setback":{"reason":"throttled","at":"2026-03-04T05:06:07Z","count":2},"holds":["window"]}"""
+
+
+# Version 2 the same, with every key that it had: an attempt that was paused, approved, half done and given up once.
+STATE_OF_VERSION_2 = """{"schema_version":2,"name":"shop","policy":{"apiVersion":"shifter.io/v1alpha1",
+"kind":"ShiftPolicy","metadata":{"name":"shop"},"spec":{"namespace":"shop","namespaces":null,"traffic":{"clb":{
+"region":"ap-guangzhou","loadBalancer":"lb-1","routes":[{"listener":"lbl-1","domain":"shop.example.com","url":"/"}],
+"source":{"port":30080,"ids":[],"ips":[],"tag":null},"target":{"port":31080,"ids":[],"ips":[],"tag":null}}},
+"steps":[5.0,25.0,100.0],"soak":"5m","analysis":{"window":"1m","minRequests":100,"errors":{"maxPercent":1.0,
+"overSourcePercent":0.5},"latency":{"quantile":0.95,"maxMs":500.0,"overSourceRatio":1.5}},"onFailure":"rollback",
+"approvals":[{"before":25.0}]}},"phase":"Shifting","since":"2026-03-04T05:06:07Z","share":5.0,
+"weights":{"r1":{"a":95,"b":5}},"verified_at":"2026-03-04T05:06:07Z","sequence":4,"attempt":2,"last_order":2,
+"intent":{"sequence":4,"epoch":2,"direction":"climb","from_share":5.0,"to_share":25.0,"reason":"soaked",
+"by":"ana","promoted":true,"override":true,"created_at":"2026-03-04T05:06:07Z","deadline":"2026-03-04T05:11:07Z",
+"before":{"r1":{"a":95,"b":5}},"weights":{"r1":{"a":75,"b":25}},"operations":{"lb-1":"op-9"}},
+"paused":{"by":"ana","reason":"lunch","at":"2026-03-04T05:06:07Z","hands_off_until":"2026-03-04T05:36:07Z"},
+"approved":[{"before":25.0,"by":"bo","reason":"","at":"2026-03-04T05:06:07Z"}],"overridden":true,"failure":null,
+"setback":{"reason":"throttled","at":"2026-03-04T05:06:07Z","count":2},"abandoned":{"sequence":3,"epoch":1,
+"direction":"climb","from_share":5.0,"to_share":25.0,"reason":"soaked","by":"shifter","promoted":false,
+"override":false,"created_at":"2026-03-04T05:06:07Z","deadline":"2026-03-04T05:11:07Z","before":{"r1":{"a":95,"b":5}},
+"weights":{"r1":{"a":75,"b":25}},"operations":{}},"holds":["pause"]}"""
 
 
 def test_a_store_begins_empty(store: Store) -> None:
@@ -207,19 +233,67 @@ policies = st.builds(
     a_policy,
     namespace=st.none(),
     namespaces=st.sampled_from([["shop"], ["shop", "cart"]]),
-    steps=st.lists(st.floats(0, 100, exclude_min=True, exclude_max=True), max_size=5, unique=True).map(
+    steps=st.just("auto")
+    | st.lists(st.floats(0, 100, exclude_min=True, exclude_max=True), max_size=5, unique=True).map(
         lambda below: [*sorted(below), 100]
     ),
+    blastRadius=st.fixed_dictionaries({}, optional={"requests": st.just(5.5), "seconds": st.just(0.5)}),
+    onFailure=st.sampled_from(["rollback", "stepBack", "hold"]),
     soak=durations,
     analysis=st.fixed_dictionaries(
         {},
         optional={
-            "window": durations,
-            "minRequests": st.integers(1, 10**6),
-            "errors": st.just({"maxPercent": 0.1}),
-            "latency": st.none() | st.fixed_dictionaries({"maxMs": st.floats(0.1, 10**6), "quantile": st.just(0.5)}),
+            "falseRollbackPercent": st.sampled_from([0.1, 20]),
+            "hold": durations,
+            "errors": st.just({"maxPercent": 0.1, "codes": ["503"], "flags": ["UF"], "grpcStatuses": [14]}),
+            "answers": st.just({"codes": [], "margin": {"ratio": 2, "percent": 3}}),
+            "latency": st.just({"enabled": False})
+            | st.fixed_dictionaries({"maxMs": st.floats(0.1, 10**6), "quantile": st.just(0.5)}),
+            "custom": st.just([{"name": "logins", "maxPercent": 2}]),
         },
     ),
+)
+
+
+real = st.floats(allow_nan=False, allow_infinity=False)
+parts = st.floats(0, 1)
+logs = st.lists(real, max_size=3).map(tuple)
+four = st.tuples(real, real, real, real)
+standings = st.builds(
+    Standing,
+    attempt=counts,
+    share=shares,
+    history=st.builds(
+        History,
+        ticks=counts,
+        requests=real,
+        per_tick=real,
+        edges_ms=logs,
+        metrics=st.lists(
+            st.builds(MetricHistory, name=st.text(), rate=parts, requests=real, dispersion=real, halves=st.booleans()),
+            max_size=2,
+        ).map(tuple),
+    ),
+    wealth=st.builds(
+        Wealth,
+        metrics=st.lists(
+            st.builds(MetricWealth, start=logs, latest=logs, safety=logs, source_rate=parts, source_weight=real),
+            max_size=2,
+        ).map(tuple),
+        frozen=real,
+        opened=counts,
+    ),
+    totals=st.lists(four, max_size=2).map(tuple),
+    recent=st.lists(st.lists(st.tuples(real, real), max_size=2).map(tuple), max_size=2).map(tuple),
+    usual=real,
+    ticks=counts,
+    seconds=real,
+    sickness=st.none() | st.builds(Sickness, ticks=counts, well_ticks=counts, after_ticks=st.none() | counts),
+    failing=st.builds(Failing, ticks=counts, bad=real, requests=real, source_requests=real, apart_seconds=real),
+    lost=real,
+    pending=st.lists(st.none() | four, max_size=2).map(tuple),
+    unmeasured=st.lists(st.text(), max_size=2).map(tuple),
+    counted_until=real,
 )
 
 
@@ -242,6 +316,8 @@ states = st.builds(
         tuple
     ),
     failure=st.none() | st.builds(Failure, reason=st.text(), share=shares, at=moments),
+    ceiling=st.none() | st.builds(Ceiling, share=shares, reason=st.text(), at=moments, probe=st.booleans()),
+    standing=st.none() | standings,
     overridden=st.booleans(),
     setback=st.none() | st.builds(Setback, reason=st.text(), at=moments, count=counts),
     abandoned=st.none() | intents,
@@ -268,8 +344,101 @@ def test_a_state_saved_by_version_1_is_read_and_saved_over(subject: Subject) -> 
     assert saved.state.intent is not None
     assert saved.state.intent.operations == {"lb-1": "op-9"}
     assert (saved.state.schema_version, saved.state.approved) == (SCHEMA_VERSION, ())
+    assert saved.state.policy == policy_of_earlier("0.99")
     assert version == 2
     assert subject.store.load()["shop"].state == saved.state
+
+
+def policy_of_earlier(quantile: str, *gates: float) -> ShiftPolicy:
+    """The policy of the states above without what fixed limits needed; a limit that was in force stays one."""
+    limits = {"errors": {"maxPercent": 1.0}, "latency": {"quantile": float(quantile), "maxMs": 500.0}}
+    return a_policy(steps=[5, 25, 100], analysis=limits, approvals=[{"before": gate} for gate in gates])
+
+
+def test_a_state_saved_by_version_2_is_read_and_saved_over(subject: Subject) -> None:
+    subject.plant("shop", STATE_OF_VERSION_2)
+
+    saved = subject.store.load()["shop"]
+    version = subject.store.save(saved.state, saved.version)
+    state = saved.state
+
+    assert (state.schema_version, state.ceiling, state.standing) == (SCHEMA_VERSION, None, None)
+    assert (state.share, state.attempt, state.sequence, state.last_order) == (5, 2, 4, 2)
+    assert state.policy == policy_of_earlier("0.95", 25)
+    assert state.intent is not None
+    assert (state.intent.promoted, state.intent.override, state.intent.operations) == (True, True, {"lb-1": "op-9"})
+    assert state.abandoned is not None
+    assert (state.abandoned.sequence, state.abandoned.weights) == (3, {"r1": {"a": 75, "b": 25}})
+    assert state.paused is not None
+    assert state.paused.hands_off_until == datetime(2026, 3, 4, 5, 36, 7, tzinfo=UTC)
+    assert [approval.by for approval in state.approved] == ["bo"]
+    assert (state.overridden, state.holds) == (True, ("pause",))
+    assert version == 2
+    assert subject.store.load()["shop"].state == state
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"latency": None}, {"latency": {"enabled": False}}),
+        ({}, {"latency": {"enabled": False}}),
+        (None, {"latency": {"enabled": False}}),
+        ({"latency": {"maxMs": 300.0}}, {"latency": {"maxMs": 300.0}}),
+        (
+            {"latency": None, "errors": {"maxPercent": 2.0, "overSourcePercent": 0.0}},
+            {"latency": {"enabled": False}, "errors": {"maxPercent": 2.0}},
+        ),
+    ],
+    ids=["latency off", "latency never said", "nothing said", "latency without the source", "errors"],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_criteria_of_earlier_versions_are_read_as_what_is_left_of_them(
+    subject: Subject, version: int, before: dict[str, object] | None, after: dict[str, object]
+) -> None:
+    document = json.loads(STATE_OF_VERSION_1) | {"schema_version": version}
+    if version > 1:
+        del document["promotion"]
+    document["policy"]["spec"]["analysis"] = before
+    if before is None:
+        del document["policy"]["spec"]["analysis"]
+    subject.plant("shop", json.dumps(document))
+
+    assert subject.store.load()["shop"].state.policy == a_policy(steps=[5, 25, 100], analysis=after)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (None, "policy"),
+        ([], "policy"),
+        ({}, "policy.kind"),
+        ({"spec": "text"}, "policy.kind"),
+        ({"kind": "ShiftPolicy", "metadata": {"name": "shop"}, "spec": {"analysis": 7}}, "policy.spec"),
+        ({"kind": "ShiftPolicy", "metadata": {"name": "shop"}, "spec": {"analysis": {"errors": []}}}, "policy.spec"),
+    ],
+)
+def test_a_damaged_state_of_an_earlier_version_is_refused_and_not_written_over(
+    subject: Subject, version: int, policy: object, says: str
+) -> None:
+    document = json.loads(STATE_OF_VERSION_1) | {"schema_version": version, "policy": policy}
+    document.pop("promotion")
+    subject.plant("shop", json.dumps(document))
+
+    with pytest.raises(RefusedError, match=f"is not understood and will not be written over: {says}"):
+        subject.store.load()
+    with pytest.raises(RefusedError, match="is not understood"):
+        subject.store.save(a_state(), 1)
+
+
+def test_a_standing_is_not_read_with_keys_of_a_later_version(subject: Subject) -> None:
+    standing = Standing(1, 0.0, History(0, 0.0, 0.0, (), ()), Wealth(()), (), (), 0.0)
+    document = json.loads(a_state().model_copy(update={"standing": standing}).model_dump_json(by_alias=True))
+    document["standing"]["mood"] = "good"
+    subject.plant("shop", json.dumps(document))
+
+    with pytest.raises(RefusedError, match=r"standing\.mood"):
+        subject.store.load()
 
 
 @pytest.mark.fault(
@@ -282,8 +451,9 @@ def test_a_state_saved_by_version_1_is_read_and_saved_over(subject: Subject) -> 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema_version": 3, "mood": "good"}, "schema version 3, written by a later shifter; this one knows 2"),
+        ({"schema_version": 4, "mood": "good"}, "schema version 4, written by a later shifter; this one knows 3"),
         ({"schema_version": 2}, "promotion"),
+        ({"schema_version": 3}, r"policy\.spec\.analysis\..* not used any more"),
         ({"mood": 1}, "mood"),
         ({"share": "much"}, "share"),
     ],
@@ -303,7 +473,7 @@ def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
 
 
 def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject) -> None:
-    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 3}))
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 4}))
     store = subject.store
 
     store.save(a_state("other"), 0, [a_record()])

@@ -58,7 +58,7 @@ def test_time_that_nobody_watched_is_no_soak(make_stage: Stages) -> None:
     fault="is stopped (SIGSTOP) while the target goes bad",
     does="looks anew before it decides; goes back, never up",
     sees="`rolling back: istio failed ...`",
-    safe_within="2 ticks after it goes on + the time for minRequests",
+    safe_within="3 ticks after it goes on",
 )
 def test_nothing_rises_on_evidence_from_before_a_stop(make_stage: Stages) -> None:
     stage = soaking(make_stage)

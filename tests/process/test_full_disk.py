@@ -64,7 +64,7 @@ def test_nothing_rises_while_nothing_can_be_saved(stage: Stage) -> None:
     fault="the disk is full while the target goes bad",
     does="goes back all the same; saves what happened when there is room",
     sees="the way back in the history, afterwards",
-    safe_within="1 tick + the time for minRequests",
+    safe_within="3 ticks",
 )
 def test_what_must_go_back_goes_back_though_nothing_can_be_saved(stage: Stage) -> None:
     stage.start()

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.fleet import Fleet
+from shifter.core.fleet import Fleet, Learning
 from shifter.core.membership import Server
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
@@ -40,6 +40,13 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TICK = timedelta(seconds=10)
 REGION, BALANCER, LISTENER = "ap-guangzhou", "lb-front0001", "lbl-https443"
 OLD, OLDER, NEW, NEWER = "ins-old1:30080", "ins-old2:30080", "ins-new1:31080", "ins-new2:31080"
+
+
+NO_LATENCY: dict[str, Any] = {"latency": {"enabled": False}, "hold": "20s"}
+"""The criteria of most tests: the gateways have no histogram, and nobody waits for proof."""
+
+ANY_STEP = {"requests": 1e6}
+"""The blast radius of most tests, which are not about how large a step may be."""
 
 
 def _datasource(app: str) -> dict[str, Any]:
@@ -68,10 +75,13 @@ FLEET = Fleet.model_validate_json(
 )
 
 
-def fleet_with(**timing: timedelta) -> Fleet:
-    """The fleet with other timing."""
-    spec = FLEET.spec.model_copy(update={"timing": FLEET.spec.timing.model_copy(update=timing)})
-    return FLEET.model_copy(update={"spec": spec})
+def fleet_with(*, learning: Learning | None = None, **timing: timedelta) -> Fleet:
+    """The fleet with other timing, that learns the source from as few ticks as there can be if nothing else is said."""
+    told = {
+        "timing": FLEET.spec.timing.model_copy(update=timing),
+        "learning": learning or Learning.model_validate({"minTicks": 2}),
+    }
+    return FLEET.model_copy(update={"spec": FLEET.spec.model_copy(update=told)})
 
 
 class World:
@@ -91,7 +101,7 @@ class World:
     ) -> None:
         self.now = NOON
         self.lanes: CallLanes = MortalLanes()
-        self.fleet = FLEET
+        self.fleet = fleet_with()
         self.path = path
         self.mode = mode
         self._steps, self._soak = steps, soak
@@ -195,10 +205,9 @@ class World:
 
     def write_policy(self, name: str, **changes: Any) -> Path:  # noqa: ANN401 - whatever a person types
         file = self.path / f"{name}.yaml"
+        usual = {"steps": self._steps, "soak": self._soak, "analysis": NO_LATENCY, "blastRadius": ANY_STEP}
         # JSON is YAML, and nobody has to get indentation right.
-        file.write_text(
-            json.dumps(policy(name, self.balancers[name], **{"steps": self._steps, "soak": self._soak, **changes}))
-        )
+        file.write_text(json.dumps(policy(name, self.balancers[name], **{**usual, **changes})))
         return file
 
     def edit_weights(self, weights: Mapping[str, int], *, name: str = "shop") -> None:
@@ -285,7 +294,7 @@ def policy(name: str, balancer: str, **changes: Any) -> dict[str, Any]:  # noqa:
         "traffic": {"clb": clb},
         "steps": [50, 100],
         "soak": "1m",
-        "analysis": {"minRequests": 20, "window": "30s"},
+        "analysis": {},
     }
     for key, value in changes.items():
         (clb if key in clb else spec)[key] = value

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core.evidence import PodReading, Reading, Series
+from shifter.core.evidence import INFINITY_MS, Answer, PodReading, Reading, Series
+from shifter.core.fleet import ISTIO_EDGES_MS
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.splits import Route, RouteView
@@ -22,6 +23,9 @@ from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, 
 from shifter.service.lanes import InlineLanes, Priority
 
 T = TypeVar("T")
+
+SHOWN_SECONDS = 45.0
+"""How long what a gateway showed last stands for it, as the fleet's sampleMaxAge."""
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """When every gateway's process began."""
@@ -240,26 +244,83 @@ class HeldLanes(MortalLanes):
         self.let_run()
 
 
-class Gateway:
-    """One mesh's metrics. Percentages are of requests; `down` and `gone` are an outage and a scrape without pods."""
+def instants(start: datetime, end: datetime, step: timedelta) -> list[datetime]:
+    """Return start, start + step and so on, up to end."""
+    return [start + index * step for index in range((end - start) // step + 1)]
 
-    def __init__(self, pod: str) -> None:
+
+def nothing_recorded(start: datetime, end: datetime, step: timedelta) -> list[Reading]:
+    """Return what a Prometheus that has just been set up remembers: at no instant any pod."""
+    return [Reading(at.timestamp(), {}) for at in instants(start, end, step)]
+
+
+class Gateway:
+    """One mesh's metrics: a pod, or two that share the traffic evenly. What it was asked for is in `asked_edges_ms`.
+
+    Percentages are of requests, of which up to `capacity` at once never fail; `clustered` failures of one tick are all
+    at one of the pods, in turn. All requests take `latency_ms`; without it there is no histogram. `down` and `gone` are
+    an outage and a scrape without pods; while it is not `scraped` it shows old samples. It remembers what it showed,
+    unless it `forgets`.
+    """
+
+    def __init__(self, pod: str, second: str = "") -> None:
         self.pod = pod
+        self.second = second
         self.error_percent = 0.0
-        self.down = False
-        self.gone = False
-        self._counters: dict[Series, float] = {}
+        self.capacity = 0.0
+        self.clustered = False
+        self.latency_ms: float | None = None
+        self.down = self.gone = self.forgets = False
+        self.scraped = True
+        self.asked_edges_ms: list[tuple[float, ...]] = []
+        self._turn = 0
+        self._counters: tuple[dict[Series, float], ...] = ({}, {})
+        self._shown: list[Reading] = []
 
     def serve(self, namespace: str, requests: float) -> None:
-        bad = requests * self.error_percent / 100
-        for code, count in (("200", requests - bad), ("503", bad)):
-            series = Series(namespace, code)
-            self._counters[series] = self._counters.get(series, 0.0) + count
+        bad = requests * self.error_percent / 100 if requests > self.capacity else 0.0
+        self._turn += 1
+        pods = 2 if self.second else 1
+        for index in range(pods):
+            its_bad = bad / pods
+            if self.clustered:
+                its_bad = bad if self._turn % pods == index else 0.0
+            self._count(index, namespace, requests / pods, its_bad)
+
+    def _count(self, index: int, namespace: str, requests: float, bad: float) -> None:
+        counts = {Series(namespace, Answer("200")): requests - bad, Series(namespace, Answer("503")): bad}
+        if self.latency_ms is not None:
+            edges = (*ISTIO_EDGES_MS, INFINITY_MS)
+            counts |= {Series(namespace, edge_ms=edge): requests for edge in edges if edge >= self.latency_ms}
+            counts |= {Series(namespace, edge_ms=edge): 0.0 for edge in edges if edge < self.latency_ms}
+        for series, count in counts.items():
+            self._counters[index][series] = self._counters[index].get(series, 0.0) + count
 
     def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
-        assert not edges_ms, "no policy of this world reads latencies"
+        self.asked_edges_ms.append(tuple(edges_ms))
         if self.down:
             raise MetricsUnavailableError("connection refused")
         if self.gone:
             return Reading(at.timestamp(), {})
-        return Reading(at.timestamp(), {self.pod: PodReading(at.timestamp(), LONG_AGO, dict(self._counters))})
+        if not self.scraped and self._shown:
+            return Reading(at.timestamp(), self._shown[-1].pods)
+        names = (self.pod, self.second) if self.second else (self.pod,)
+        wanted = {None, INFINITY_MS, *edges_ms}
+        pods = {
+            name: PodReading(at.timestamp(), LONG_AGO, {s: n for s, n in counters.items() if s.edge_ms in wanted})
+            for name, counters in zip(names, self._counters, strict=False)
+        }
+        shown = Reading(at.timestamp(), pods)
+        self._shown.append(shown)
+        return shown
+
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]) -> list[Reading]:  # noqa: ARG002 - it has no histogram
+        """Return what was shown last before each instant, if that was not longer ago than a sample may be."""
+        if self.down:
+            raise MetricsUnavailableError("connection refused")
+        return [self._as_of(at.timestamp()) for at in instants(start, end, step)]
+
+    def _as_of(self, at: float) -> Reading:
+        fresh = [each for each in self._shown if not self.forgets and at - SHOWN_SECONDS <= each.read_at <= at]
+        newest = max(fresh, key=lambda each: each.read_at, default=None)
+        return Reading(at, {} if newest is None else newest.pods)

@@ -24,11 +24,12 @@ from shifter.core.splits import Side
 from shifter.service.observe import MESH
 from tests.http import Reply, send, serving
 from tests.service.conftest import FLEET, NOON, TICK, World
+from tests.service.outside import nothing_recorded
 
 Rows = list[tuple[dict[str, str], float | str]]
 Bend = Callable[[str, Rows], Rows]
 
-SOAK_SECONDS = 60
+SOAK_SECONDS = 80
 FAULT_TICKS = 9
 SCRAPED_AGO_SECONDS = 3.0
 MAX_AGE_SECONDS = FLEET.spec.timing.sample_max_age.total_seconds()
@@ -88,6 +89,10 @@ class BadPrometheus:
         source = Datasource.model_validate({"url": self.address or self.url, "timeout": self.timeout, **matchers})
         return PrometheusMetrics(source, MAX_AGE_SECONDS, self.mesh).read(at, edges_ms)
 
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: tuple[float, ...]) -> list[Reading]:  # noqa: ARG002 - the protocol's
+        """It has just been set up."""
+        return nothing_recorded(start, end, step)
+
     def rows(self, query: str) -> Rows:
         sampled = (self.frozen_at or self._now) - SCRAPED_AGO_SECONDS - self.clock_behind_seconds
         pod = {"pod": self.pod, "job": "pods", "instance": "10.0.0.1:15020"}
@@ -135,11 +140,11 @@ class Soaking:
 
     def __init__(self, world: World, prometheus: BadPrometheus) -> None:
         self.world, self.prometheus = world, prometheus
-        while not world.ticker.shifts or world.ticker.shifts["shop"].settled_at is None or world.share() != 25:
+        while not world.ticker.shifts or world.ticker.shifts["shop"].seen.settled_at is None or world.share() != 25:
             assert world.now < NOON + 60 * TICK, world.report()
             world.step()
         world.step(2)
-        self.settled_at = world.ticker.shifts["shop"].settled_at
+        self.settled_at = world.ticker.shifts["shop"].seen.settled_at
 
     def endures(self, sentence: str, strike: Callable[[], None], *, slow_ticks: int = 0) -> None:
         """Let the fault last longer than the rest of the soak; nothing climbs, it is named, the soak is finished after.

@@ -459,11 +459,27 @@ def test_a_rollback_that_the_backup_does_not_know_is_not_undone(world: DiskWorld
     world.fail_target()
     world.until(Phase.ROLLED_BACK)
     world.sides[Side.TARGET].error_percent = 0
+    for side in world.sides.values():
+        side.forgets = True
     world.restore(backup)
     world.step(12)
 
     assert (world.state().share, world.share()) == (25, 0)
     assert "drift" in world.holds()
+
+
+def test_a_rollback_that_only_prometheus_remembers_is_believed(world: DiskWorld) -> None:
+    at_5_with_more_to_come(world)
+    world.until_share(25)
+    backup = world.backup()
+    world.fail_target()
+    world.until(Phase.ROLLED_BACK)
+    world.sides[Side.TARGET].error_percent = 0
+    world.restore(backup)
+    world.step(12)
+
+    assert (world.state().phase, world.state().share, world.share()) == (Phase.ROLLED_BACK, 0, 0)
+    assert "istio " in world.reason()
 
 
 def test_a_backup_from_before_the_first_step_does_not_begin_again_by_itself(world: DiskWorld) -> None:

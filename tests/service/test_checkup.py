@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core.evidence import PodReading, Reading, Series
-from shifter.core.fleet import Fleet
+from shifter.core.evidence import Answer, PodReading, Reading, Series
+from shifter.core.fleet import ISTIO_EDGES_MS, Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Health, Member, Route, RouteView, Side
 from shifter.core.state import ShiftState
@@ -35,6 +36,7 @@ from shifter.service.checkup.store import StoreDoor
 from shifter.service.checkup.versions import Dependency, Versions
 from shifter.service.policy_files import PolicyFolder
 from shifter.wiring import store_absence
+from tests.service.outside import instants
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 AT = NOW.timestamp()
@@ -62,15 +64,20 @@ POLICY = {
 }
 DOMAIN = "clb/ap-guangzhou/lb-1"
 ROUTE = "shop lb-1/lbl-1/shop.example.com/"
-EDGES = (25, 50, 100, 250, 500, 1000)
+EDGES = ISTIO_EDGES_MS
 
 
 def a_pod(
     pod: int = 0, *, age: float = 5, subject: str = "shop", code: str = "200", edges: Sequence[float] = EDGES
 ) -> PodReading:
-    counters = {Series(subject, code): 100.0 + pod}
+    counters = {Series(subject, Answer(code)): 100.0 + pod}
     counters |= {Series(subject, edge_ms=float(edge)): 90.0 for edge in (*edges, float("inf"))}
     return PodReading(AT - age, AT - 1000 - pod, counters)
+
+
+def a_past_pod(at: datetime, requests: float) -> PodReading:
+    """What one pod had counted then."""
+    return PodReading(at.timestamp() - 5, AT - 100_000, {Series("shop", Answer("200")): requests})
 
 
 @dataclass
@@ -85,6 +92,10 @@ class Mesh:
     trouble: Exception | None = None
     hangs: threading.Event | None = None
     read_at: list[datetime] = field(default_factory=list)
+    pods_then: int = 2
+    ticks_then: int = 1000
+    per_tick: float = 10.0
+    past_trouble: Exception | None = None
 
     def _reach(self) -> None:
         if self.hangs is not None:
@@ -97,6 +108,21 @@ class Mesh:
         self.read_at.append(at)
         assert set(edges_ms) == set(EDGES)
         return Reading(AT, self.pods)
+
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]) -> list[Reading]:
+        self._reach()
+        assert edges_ms == ()
+        if self.past_trouble is not None:
+            raise self.past_trouble
+        counted = itertools.count(step=self.per_tick)
+        pods = range(self.pods_then)
+        return [
+            Reading(
+                at.timestamp(),
+                {f"{self.name}-{pod}": a_past_pod(at, so_far) for pod in pods},
+            )
+            for at, so_far in zip(instants(start, end, step)[-self.ticks_then :], counted, strict=False)
+        ]
 
     def server_time(self) -> float:
         self._reach()
@@ -520,11 +546,12 @@ def test_a_namespace_that_neither_side_counts_is_a_warning_with_those_that_are(w
 
 
 def test_missing_latency_buckets_are_a_problem_with_those_there_are(world: World) -> None:
-    world.tcm.pods, world.tcm.labels = {"p": a_pod(edges=(25, 50))}, {"le": ["25", "50"]}
+    there = [edge for edge in EDGES if edge not in {100, 250}]
+    world.tcm.pods, world.tcm.labels = {"p": a_pod(edges=there)}, {"le": ["25", "50"]}
     found = world.only(Group.DATASOURCES, "tcm latency")
 
     assert found.level is Level.PROBLEM
-    assert found.text.endswith("has no bucket 100, 250, 500, 1000; there are le 25, 50")
+    assert found.text.endswith("has no bucket 100, 250; there are le 25, 50")
     assert "spec.datasources.source.edgesMs" in found.fix
 
 
@@ -676,3 +703,78 @@ def test_no_store_is_a_warning(world: World) -> None:
 
     assert found.level is Level.WARNING
     assert found.text == f"there is no store at {world.path}; `shifter run` makes one"
+
+
+# --- what there is to learn from
+
+
+def test_a_source_that_is_remembered_and_has_two_pods_can_be_learnt_at_once(world: World) -> None:
+    assert world.only(Group.DATASOURCES, "tcm history of shop").text == "240 ticks and 4800 requests in the last 1h"
+    assert world.only(Group.DATASOURCES, "tcm dispersion").text == "can be measured: its 2 gateway pods are compared"
+
+
+@pytest.mark.parametrize(("ticks", "per_tick", "said"), [(6, 10, "5 ticks and 100"), (20, 1, "19 ticks and 38")])
+def test_a_history_that_is_too_short_is_told_with_what_is_needed(
+    world: World, ticks: int, per_tick: float, said: str
+) -> None:
+    world.tcm.ticks_then, world.tcm.per_tick = ticks, per_tick
+    found = world.only(Group.DATASOURCES, "tcm history of shop")
+
+    assert found.level is Level.WARNING
+    assert found.text == f"{said} requests in the last 1h, 8 ticks and 100 requests are needed"
+    assert "wait: the first step comes with 8 ticks and 100 requests, or with 240 ticks of any traffic" in found.fix
+
+
+def test_a_whole_history_of_hardly_any_traffic_is_enough(world: World) -> None:
+    world.tcm.per_tick = 0.1
+
+    assert world.only(Group.DATASOURCES, "tcm history of shop").level is Level.OK
+
+
+def test_one_source_pod_is_told_with_the_default_that_is_taken_instead(world: World) -> None:
+    world.tcm.pods_then = 1
+    found = world.only(Group.DATASOURCES, "tcm dispersion")
+
+    assert found.level is Level.WARNING
+    assert "cannot be measured, 2 is assumed (spec.learning.onePodDispersion)" in found.text
+
+
+def test_a_past_that_cannot_be_read_is_a_warning_and_nobody_else_is_unknown(world: World) -> None:
+    world.tcm.past_trouble = MetricsUnavailableError("answered HTTP 404")
+    found = world.only(Group.DATASOURCES, "tcm history")
+
+    assert (found.level, found.text) == (Level.WARNING, "its past cannot be read: answered HTTP 404")
+    assert "let it answer /api/v1/query_range" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("labels", "warned"),
+    [
+        ({"response_flags": ()}, ["istio label response_flags", "tcm label response_flags"]),
+        ({"response_flags": ("-", "DC")}, []),
+        (
+            {"request_protocol": ("grpc", "http"), "grpc_response_status": ()},
+            ["istio label grpc_response_status", "tcm label grpc_response_status"],
+        ),
+        ({"request_protocol": ("http",), "grpc_response_status": ()}, []),
+        ({"request_protocol": ("grpc",), "grpc_response_status": ("0", "14")}, []),
+    ],
+)
+def test_a_label_without_which_answers_look_alike_is_missed_only_where_it_matters(
+    world: World, labels: dict[str, Sequence[str]], warned: list[str]
+) -> None:
+    world.tcm.labels = world.istio.labels = labels
+    found = [each for each in world.examine() if each.level is Level.WARNING]
+
+    assert sorted(each.subject for each in found) == warned
+    assert all("no series has it: " in each.text and "labels." in each.fix for each in found)
+
+
+@pytest.mark.parametrize(("age", "level"), [(10.0, Level.OK), (13.0, Level.WARNING)])
+def test_sides_that_are_sampled_far_apart_are_told(world: World, age: float, level: Level) -> None:
+    world.istio.pods = {"new-1": a_pod(1, age=age)}
+    found = world.only(Group.DATASOURCES, "both samples")
+
+    assert found.level is level
+    assert found.text.startswith(f"the newest of the two sides are {age - 5:.0f} s apart")
+    assert ("believed after two ticks" in found.text) is (level is Level.WARNING)

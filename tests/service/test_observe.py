@@ -6,21 +6,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
-from shifter.core.counters import Absence
-from shifter.core.evidence import Counts, PodReading, Reading, Series
+from shifter.core.counters import Absence, Doubt, Wait
+from shifter.core.evidence import INFINITY_MS, Answer, Answers, PodReading, Reading, Series, SideCounts
 from shifter.core.journal import Call, Delivery
-from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView, Selector, Side
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import Change, Operation, OperationState
 from shifter.service.lanes import InlineLanes, Lanes
 from shifter.service.observe import Counted, IntentCalls, MeshObserver, RouteObserver, Views
-from tests.service.conftest import BALANCER, FLEET, LISTENER, NOON, REGION, TICK, fleet_with, policy, servers
+from tests.service.conftest import BALANCER, FLEET, LISTENER, NOON, REGION, TICK, fleet_with, servers
+from tests.service.outside import nothing_recorded
 
 DEADLINE_SECONDS = 5.0
 SOON, PATIENT = timedelta(seconds=0.02), timedelta(seconds=DEADLINE_SECONDS)
@@ -87,8 +88,8 @@ def look(
     return seen
 
 
-def look_at_meshes(observer: MeshObserver, policies: Sequence[ShiftPolicy], now: datetime) -> Counted:
-    wait(observer.ask(policies, now), timeout=FLEET.spec.timing.read_deadline.total_seconds())
+def look_at_meshes(observer: MeshObserver, now: datetime, edges_ms: Sequence[float] = ()) -> Counted:
+    wait(observer.ask(edges_ms, now), timeout=FLEET.spec.timing.read_deadline.total_seconds())
     return observer.answer(now)
 
 
@@ -214,20 +215,23 @@ class Scripted:
             raise reading
         return reading
 
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]) -> list[Reading]:  # noqa: ARG002 - the protocol's
+        return nothing_recorded(start, end, step)
 
-def a_reading(ticks: float, pod: str, total: float, *, bad: float = 0) -> Reading:
+
+def a_reading(ticks: float, pod: str, total: float, *, bad: float = 0, age_seconds: float = 0) -> Reading:
     at = (NOON + ticks * TICK).timestamp()
-    counters = {Series("shop", "200"): total - bad, Series("shop", "503"): bad}
-    return Reading(at, {pod: PodReading(at, NOON.timestamp() - 3600, counters)})
+    counters = {Series("shop", Answer("200")): total - bad, Series("shop", Answer("503")): bad}
+    return Reading(at, {pod: PodReading(at - age_seconds, NOON.timestamp() - 3600, counters)})
 
 
-def a_policy(**changes: object) -> ShiftPolicy:
-    return ShiftPolicy.model_validate(policy("shop", BALANCER, **changes), strict=False)
+def requests(counts: SideCounts) -> float:
+    return sum(counts.of(["shop"]).by_answer.values())
 
 
 def looks(source: Scripted, target: Scripted, *ticks: float) -> list[Counted]:
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET, InlineLanes())
-    return [look_at_meshes(observer, [a_policy()], NOON + tick * TICK) for tick in ticks]
+    return [look_at_meshes(observer, NOON + tick * TICK) for tick in ticks]
 
 
 def test_the_first_look_counts_nothing() -> None:
@@ -244,8 +248,8 @@ def test_two_looks_count_what_came_in_between() -> None:
     assert second.span_seconds == TICK.total_seconds()
     assert second.source is not None
     assert second.target is not None
-    assert second.source.of(["shop"]) == Counts(360, 6)
-    assert second.target.of(["shop"]) == Counts(40, 2)
+    assert second.source.of(["shop"]) == Answers({Answer("200"): 354, Answer("503"): 6})
+    assert second.target.of(["shop"]) == Answers({Answer("200"): 38, Answer("503"): 2})
 
 
 @pytest.mark.parametrize("error", [MetricsUnavailableError("connection refused"), KeyError("result")])
@@ -265,8 +269,8 @@ def test_after_a_missed_look_nothing_is_counted_twice() -> None:
 
     assert third.source is not None
     assert third.target is not None
-    assert third.source.of(["shop"]).requests == 360
-    assert third.target.of(["shop"]).requests == 80
+    assert requests(third.source) == 360
+    assert requests(third.target) == 80
 
 
 def test_a_target_without_pods_is_gone_only_while_the_source_is_seen() -> None:
@@ -345,7 +349,7 @@ def test_one_pod_in_doubt_keeps_the_others_from_nothing() -> None:
 
     assert second.problem == ""
     assert second.source is not None
-    assert second.source.of(["shop"]).requests == 60
+    assert requests(second.source) == 60
 
 
 @pytest.mark.fault(
@@ -370,13 +374,60 @@ def test_after_a_clock_that_was_set_back_counting_begins_anew() -> None:
     assert after.span_seconds == TICK.total_seconds()
 
 
-def test_only_the_bucket_edges_that_a_policy_needs_are_read() -> None:
+def test_both_sides_are_asked_for_the_same_edges_in_order_and_once() -> None:
     source, target = Scripted(a_reading(0, "tcm", 9)), Scripted(a_reading(0, "istio", 9))
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: target}, FLEET, InlineLanes())
-    strict = a_policy(analysis={"latency": {"maxMs": 500}})
-    look_at_meshes(observer, [a_policy(), strict], NOON)
+    look_at_meshes(observer, NOON, (500, 25, 500, 100))
 
-    assert source.edges == target.edges == [(25, 50, 100, 250, 500, 1000)]
+    assert source.edges == target.edges == [(25, 100, 500)]
+
+
+def test_histogram_of_one_side_only_is_that_sides_latency_and_nothing_else() -> None:
+    def with_latency(ticks: float, total: float) -> Reading:
+        plain = a_reading(ticks, "tcm", total)
+        buckets = {Series("shop", edge_ms=edge): total for edge in (500.0, INFINITY_MS)}
+        pods = {name: replace(pod, counters={**pod.counters, **buckets}) for name, pod in plain.pods.items()}
+        return replace(plain, pods=pods)
+
+    source = Scripted(with_latency(0, 900), with_latency(1, 1260))
+    target = Scripted(a_reading(0, "istio", 100), a_reading(1, "istio", 140))
+    _, second = looks(source, target, 0, 1)
+
+    assert (second.problem, second.span_seconds) == ("", TICK.total_seconds())
+    assert second.source is not None
+    assert second.target is not None
+    assert second.source.of(["shop"]).buckets == ((500, 360), (INFINITY_MS, 360))
+    assert second.target.of(["shop"]).buckets == ()
+
+
+@pytest.mark.parametrize(("tcm_age", "istio_age", "apart"), [(14, 2, 12), (1, 31, -30), (5, 5, 0)])
+def test_how_far_the_two_sides_samples_are_apart_is_told(tcm_age: float, istio_age: float, apart: float) -> None:
+    source = Scripted(*(a_reading(tick, "tcm", 900 + 9 * tick, age_seconds=tcm_age) for tick in range(2)))
+    target = Scripted(*(a_reading(tick, "istio", 100 + 9 * tick, age_seconds=istio_age) for tick in range(2)))
+    first, second = looks(source, target, 0, 1)
+
+    assert (first.apart_seconds, second.apart_seconds) == (apart, apart)
+    assert (second.problem, second.span_seconds) == ("", TICK.total_seconds())
+
+
+def test_sides_of_which_one_shows_no_pod_are_not_apart() -> None:
+    (counted,) = looks(Scripted(a_reading(0, "tcm", 9)), Scripted(Reading(NOON.timestamp(), {})), 0)
+
+    assert counted.apart_seconds == 0.0
+
+
+def test_pods_of_which_nothing_was_counted_are_told_by_mesh_with_the_reason() -> None:
+    def with_a_second(ticks: float, total: float) -> Reading:
+        pods = {**a_reading(ticks, "tcm-1", total).pods, **a_reading(ticks, "tcm-2", total).pods}
+        return Reading((NOON + ticks * TICK).timestamp(), pods)
+
+    source = Scripted(a_reading(0, "tcm-1", 900), with_a_second(1, 960), with_a_second(2, 400))
+    target = Scripted(a_reading(0, "istio", 100), a_reading(1, "istio", 140), MetricsUnavailableError("no"))
+    first, second, third = looks(source, target, 0, 1, 2)
+
+    assert first.dropped == {"tcm": {"tcm-1": Wait.FIRST_SEEN}, "istio": {"istio": Wait.FIRST_SEEN}}
+    assert (second.problem, second.dropped) == ("", {"tcm": {"tcm-2": Wait.FIRST_SEEN}})
+    assert (third.problem, third.dropped) == ("no", {"tcm": {"tcm-1": Doubt.FELL, "tcm-2": Doubt.FELL}})
 
 
 class Hanging:
@@ -391,12 +442,15 @@ class Hanging:
         assert self.let_go.wait(DEADLINE_SECONDS)
         return a_reading(0, "istio", 100)
 
+    def past(self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]) -> list[Reading]:  # noqa: ARG002 - the protocol's
+        return nothing_recorded(start, end, step)
+
 
 def test_metrics_that_hang_cost_one_deadline_and_are_not_asked_twice(lanes: Lanes) -> None:
     hanging = Hanging()
     source = Scripted(a_reading(0, "tcm", 9), a_reading(1, "tcm", 9))
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON), lanes)
-    problems = [look_at_meshes(observer, [a_policy()], NOON + tick * TICK).problem for tick in range(2)]
+    problems = [look_at_meshes(observer, NOON + tick * TICK).problem for tick in range(2)]
     hanging.let_go.set()
 
     assert problems == ["istio: Prometheus has not answered in time"] * 2
@@ -414,13 +468,13 @@ def test_an_answer_that_was_asked_for_by_an_earlier_look_is_not_taken_for_this_o
     hanging = Hanging()
     source = Scripted(*(a_reading(tick, "tcm", 9) for tick in range(3)))
     observer = MeshObserver({Side.SOURCE: source, Side.TARGET: hanging}, fleet_with(read_deadline=SOON), lanes)
-    source_asked, target_asked = observer.ask([a_policy()], NOON)
+    source_asked, target_asked = observer.ask((), NOON)
     wait([source_asked], timeout=DEADLINE_SECONDS)
-    wait(observer.ask([a_policy()], NOON + TICK), timeout=DEADLINE_SECONDS)
+    wait(observer.ask((), NOON + TICK), timeout=DEADLINE_SECONDS)
     hanging.let_go.set()
     wait([target_asked], timeout=DEADLINE_SECONDS)
     late = observer.answer(NOON + TICK)
-    fresh = look_at_meshes(observer, [a_policy()], NOON + 2 * TICK)
+    fresh = look_at_meshes(observer, NOON + 2 * TICK)
 
     assert late.problem == "istio: Prometheus has not answered in time"
     assert (fresh.problem, hanging.reads) == ("", 2)

@@ -178,7 +178,7 @@ def hands_off(world: World, span: timedelta = 10 * TICK) -> None:
     on="people",
     fault="pause --hands-off while istio fails",
     does="nothing is written until it is over; then it rolls back, still paused",
-    sees="hold `hands off`, pages all the while and says that it would roll back",
+    sees="hold `hands off`, pages all the while and says that it would go back",
     safe_within="the span that was asked for + 1 tick",
 )
 def test_hands_off_writes_nothing_and_pages_until_it_is_over(world: World) -> None:
@@ -190,7 +190,7 @@ def test_hands_off_writes_nothing_and_pages_until_it_is_over(world: World) -> No
     world.step(6)
 
     assert meanwhile[:3] == (25, {HoldKind.HANDS_OFF}, True)
-    assert "it would roll back: istio failed" in meanwhile[3]
+    assert "it would go back: istio failed" in meanwhile[3]
     assert world.share() == 0
     assert world.state().paused is not None
 

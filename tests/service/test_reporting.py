@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shifter.adapters.saved_form import read_report
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, What
 from shifter.core.splits import Health, Side
 from shifter.core.state import Report
-from tests.service.conftest import NEW, World
+from tests.service.conftest import NEW, NO_LATENCY, World
 
 
 def fresh_report(world: World) -> Report:
@@ -39,7 +41,7 @@ def test_a_report_names_the_step_the_soak_and_the_counts(world: World) -> None:
 
     assert (report.step, report.steps) == (2, (5, 25, 50, 100))
     assert report.source_requests == 300 * ticks
-    assert (report.soaked_seconds, report.soak_seconds) == (10 * (ticks - 1), 20), "the first tick only settles it"
+    assert (report.soaked_seconds, report.soak_seconds) == (10 * ticks, 20), "what showed the share counts"
 
 
 def test_a_report_shows_the_members_of_both_sides(world: World) -> None:
@@ -67,12 +69,53 @@ def test_a_report_has_the_findings_with_values_and_limits(world: World) -> None:
     world.order(Verb.PAUSE)
     world.sides[Side.TARGET].error_percent = 0.25
     world.step(2)
-    finding = next(each for each in fresh_report(world).findings if each.metric == "errors")
+    report = fresh_report(world)
+    finding = next(each for each in report.findings if each.metric == "errors")
+    ticks = report.target_requests / 100
 
-    assert finding.verdict == "pass"
-    assert (finding.source, finding.unit) == (0, "%")
+    assert finding.verdict == "too little traffic"
+    assert (finding.source, finding.unit, finding.dispersion) == (0, "%", 2)
+    assert finding.source_counts == (300 * ticks, 0)
+    assert finding.target_counts is not None
+    assert finding.target_counts[0] == 100 * ticks
+    assert finding.target == pytest.approx(100 * finding.target_counts[1] / finding.target_counts[0], abs=1e-4)
+    assert 0 < (finding.bound or 0) < 100
+    assert finding.text.startswith("istio fails 0.")
+    assert finding.text.endswith("% (95 %)")
+
+
+def test_a_report_says_the_odds_their_limit_and_whether_safety_is_proven(world: World) -> None:
+    world.until_share(25)
+    world.order(Verb.PAUSE)
+    world.sides[Side.TARGET].error_percent = 3
+    world.step()
+    report = fresh_report(world)
+
+    assert report.harm is not None
+    assert 1 < report.harm < 100
+    assert (report.harm_limit, report.proven) == (100, False)
+
+
+def test_the_limit_of_a_policy_is_in_its_finding(world: World) -> None:
+    world.write_policy("shop", analysis={**NO_LATENCY, "errors": {"maxPercent": 0.5}})
+    world.until_share(25)
+    world.step()
+    finding = next(each for each in world.report().findings if each.metric == "errors")
+
     assert finding.limit == 0.5
-    assert finding.target == 0.25
+
+
+def test_pods_of_which_nothing_was_counted_are_in_the_report_with_the_reason(world: World) -> None:
+    world.until_share(25)
+    world.order(Verb.PAUSE)
+    world.step(2)
+    world.sides[Side.TARGET].pod = "istio-2"
+    world.step()
+    dropped = world.report().dropped
+    world.step()
+
+    assert dropped == {"istio istio-2": "seen for the first time, and it served before that"}
+    assert world.report().dropped == {}
 
 
 def test_a_rolled_back_shift_says_why_in_its_report(world: World) -> None:
@@ -98,7 +141,7 @@ def test_an_intents_record_has_the_evidence_it_rests_on(world: World) -> None:
 
     assert (intent.evidence["from"], intent.evidence["to"], intent.evidence["direction"]) == (5, 25, "climb")
     assert intent.evidence["verdict"] == "pass"
-    assert intent.evidence["requests"] == {"tcm": 1140.0, "istio": 60.0}
+    assert intent.evidence["requests"] == {"tcm": 760.0, "istio": 40.0}
     assert (intent.sequence, intent.epoch) == (2, world.lease.epoch)
 
 

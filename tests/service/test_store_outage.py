@@ -44,7 +44,7 @@ def test_a_write_that_is_done_counts_as_done_though_it_cannot_be_saved(world: Wo
     world.step(4)
 
     assert (world.state().share, world.state().intent) == (25, None)
-    assert len(world.ticker.shifts["shop"].ledger.ticks) >= 3
+    assert len(world.ticker.shifts["shop"].seen.ledger.ticks) >= 3
 
 
 @pytest.mark.parametrize("shares", [(50, 100), (5, 50, 100)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Side
-from shifter.core.state import HoldReport, Report
+from shifter.core.state import FindingReport, HoldReport, Report
 from shifter.errors import StoreUnavailableError
 from shifter.service.telemetry import Telemetry, configure_logs
 from tests.service.conftest import NOON, World
@@ -139,6 +140,43 @@ def test_libraries_speak_from_warnings_up(log: io.StringIO) -> None:
     assert log is not None
     for name in ("apscheduler", "tencentcloud_sdk_common", "urllib3", "uvicorn"):
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
+def _judged(**bounds: float) -> Report:
+    """A report whose odds are 240:1, with what is known of some metrics."""
+    found = [
+        FindingReport(metric=metric, verdict="pass", source=0, target=0, limit=None, unit="%", text="", bound=bound)
+        for metric, bound in bounds.items()
+    ]
+    evidence = {"harm": 240.0, "harm_limit": 100.0, "dropped": {"tcm pod-a": "new", "tcm pod-b": "its counters fell"}}
+    return a_report().model_copy(update={**evidence, "findings": tuple(found)})
+
+
+def test_the_evidence_is_in_the_wide_line_as_numbers(telemetry: Telemetry, log: io.StringIO) -> None:
+    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(_judged(errors=0.9), changed=True)
+    before, after = lines(log)
+    names = ("odds", "odds_limit", "proven", "bound_percent", "pods_dropped")
+
+    assert [before[name] for name in names] == [None, None, False, None, 0]
+    assert [after[name] for name in names] == [240.0, 100.0, False, 0.9, 2]
+
+
+def test_the_gauges_show_the_evidence_and_forget_a_metric_that_is_judged_no_more(telemetry: Telemetry) -> None:
+    value = telemetry.registry.get_sample_value
+    telemetry.turn(a_report(), changed=True)
+    unknown = value("shifter_harm_odds", {"shift": "shop"})
+    telemetry.turn(_judged(errors=0.9, slow=2), changed=True)
+    telemetry.turn(_judged(errors=0.7), changed=True)
+
+    assert unknown is not None
+    assert math.isnan(unknown)
+    assert value("shifter_harm_odds", {"shift": "shop"}) == 240
+    assert value("shifter_harm_limit", {"shift": "shop"}) == 100
+    assert value("shifter_bound_percent", {"shift": "shop", "metric": "errors"}) == 0.7
+    assert value("shifter_bound_percent", {"shift": "shop", "metric": "slow"}) is None
+    assert value("shifter_pods_dropped", {"shift": "shop", "mesh": "tcm"}) == 2
+    assert value("shifter_pods_dropped", {"shift": "shop", "mesh": "istio"}) == 0
 
 
 # -- in a whole run --------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from tests.service.conftest import NEW, NEWER, OLD, OLDER, World
 
 Worlds = Callable[..., World]
 
+HOUR_TICKS = 360
+
 
 # -- orders ----------------------------------------------------------------------------------------------------------
 
@@ -97,7 +99,7 @@ def test_orders_are_in_the_history_with_who_and_why(world: World) -> None:
 def test_a_metrics_outage_holds_for_as_long_as_it_lasts(world: World, side: Side) -> None:
     world.until_share(25)
     world.sides[side].down = True
-    world.step(200)
+    world.step(HOUR_TICKS)
 
     assert world.state().share == 25
     assert world.state().phase is Phase.SHIFTING
@@ -131,15 +133,6 @@ def test_a_target_without_pods_holds_while_the_balancer_finds_it_alive(world: Wo
 
     assert world.share() == 25
     assert world.holds() == {"no signal"}
-
-
-def test_when_both_meshes_fail_the_share_stays(world: World) -> None:
-    world.until_share(25)
-    world.sides[Side.SOURCE].error_percent = world.sides[Side.TARGET].error_percent = 30
-    world.step(20)
-
-    assert world.share() == 25
-    assert "incident" in world.holds()
 
 
 def test_drift_holds_and_is_never_overwritten(world: World) -> None:
@@ -253,7 +246,7 @@ def test_an_observing_shifter_explains_and_writes_nothing(make_world: Worlds) ->
     saved = world.saved_state()
 
     assert not world.provider.submits
-    assert world.report().reason.startswith("to 5 %: both datasources answer")
+    assert world.report().reason.startswith("to 5 %: bounded, not proven: nothing is known of istio's failures yet")
     assert (saved.phase, saved.intent, saved.sequence) == (Phase.WAITING, None, 0)
     assert world.trap.calls.count("after save") == 1
     assert not world.history()

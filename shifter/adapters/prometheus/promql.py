@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shifter.core.fleet import Datasource
+from shifter.core.evidence import BAD_PART, TOTAL_PART
+from shifter.core.fleet import CustomCounter, CustomMetric, Datasource
 
 EDGE_LABEL = "le"
 
@@ -27,8 +28,18 @@ _PRINTABLE_ESCAPES = {"\\": "\\\\", '"': '\\"'}
 
 
 @dataclass(frozen=True, slots=True)
+class HalfQuery:
+    """The question for one half (`part`) of the custom metric called `pair`; `metric` is the counter, for people."""
+
+    pair: str
+    part: str
+    metric: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Queries:
-    """One read of one datasource. `buckets` is None if no latency is read.
+    """One read of one datasource. `buckets` is None if no latency is read, `halves` are the custom metrics'.
 
     `newest` is asked as of `AHEAD_SECONDS` after the others: as of now, a server whose clock is ahead shows what
     was true minutes ago, and it looks fresh. A subquery, since the server's own lookback may be shorter than that.
@@ -36,40 +47,52 @@ class Queries:
 
     The fields stand in the order in which they must be asked. A scrape may arrive in between: an old process
     start with new counters looks like a fall and is dropped, whereas a new process start with the old process's
-    counters would count its whole life again.
+    counters would count its whole life again. For the same reason a part (what is bad, what was fast) comes before
+    the whole: a part that is newer could be more than its whole.
     """
 
     newest: str
     started: str
     seen: str
     sampled: str
+    halves: tuple[HalfQuery, ...]
     buckets: str | None
     requests: str
 
 
-def queries(datasource: Datasource, edges_ms: Iterable[float]) -> Queries:
-    """Return the questions for one read.
+def queries(datasource: Datasource, edges_ms: Iterable[float], custom: Iterable[CustomMetric] = ()) -> Queries:
+    """Return the questions for one read: two for each custom metric and six others, however many namespaces there are.
 
     Args:
         datasource: names, and the matchers that isolate the gateway.
         edges_ms: finite bucket edges; the infinite one is added. None given reads no latency.
+        custom: the fleet's custom metrics.
     """
     labels, metrics = datasource.labels, datasource.metrics
     edges = tuple(edges_ms)
     requests = selector(metrics.requests, datasource.matchers)
     buckets = selector(metrics.latency_buckets, datasource.matchers, f"{EDGE_LABEL}=~{quoted(edge_pattern(edges))}")
     uptime = selector(metrics.uptime, datasource.pod_matchers)
+    by_place = f"{labels.pod}, {labels.service}, {labels.namespace}"
     by_process = ", ".join(dict.fromkeys((labels.pod, *TARGET_LABELS)))
     return Queries(
         newest=f"max(max_over_time(timestamp({uptime})[{AHEAD_SECONDS}s:{_AHEAD_STEP_SECONDS}s]))",
         started=f"max by ({labels.pod}) (timestamp({uptime}) - {uptime})",
         seen=f"timestamp({uptime})",
         sampled=f"max by ({by_process}) (timestamp({requests}))",
-        buckets=f"sum by ({labels.pod}, {labels.service}, {labels.namespace}, {EDGE_LABEL}) ({buckets})"
-        if edges
-        else None,
-        requests=f"sum by ({labels.pod}, {labels.service}, {labels.namespace}, {labels.code}) ({requests})",
+        halves=tuple(
+            HalfQuery(metric.name, part, half.metric, f"sum by ({by_place}) ({_half(datasource, half)})")
+            for metric in custom
+            for part, half in ((BAD_PART, metric.bad), (TOTAL_PART, metric.total))
+        ),
+        buckets=f"sum by ({by_place}, {EDGE_LABEL}) ({buckets})" if edges else None,
+        requests=f"sum by ({by_place}, {labels.code}, {labels.flags}, {labels.grpc}) ({requests})",
     )
+
+
+def _half(datasource: Datasource, half: CustomCounter) -> str:
+    """Return the series of one counter; a label that both name has one value in both, see `FleetSpec`."""
+    return selector(half.metric, {**half.matchers, **datasource.matchers})
 
 
 def selector(metric: str, matchers: Mapping[str, str], *more: str) -> str:

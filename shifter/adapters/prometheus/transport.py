@@ -3,17 +3,17 @@
 The library alone is not safe here: its own retries sleep as long as a Retry-After header asks, its session reads
 .netrc and proxy variables, it follows redirects, reads bodies of any size, and `custom_query` drops `warnings`
 (which say that the answer is partial) and the result type. So it is handed a session of ours without any of that,
-with a response hook that sees the whole answer first. Only `custom_query` is used: other methods build PromQL from
-values without escaping.
+with a response hook that sees the whole answer first. Only `custom_query` and `custom_query_range` are used: other
+methods build PromQL from values without escaping.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -61,6 +61,18 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One row of a range: its labels, and its points as they came, `[seconds, "value"]` each and not judged yet."""
+
+    labels: Mapping[str, str]
+    points: Sequence[Any]
+
+
+class TooMuchError(MetricsUnavailableError):
+    """There is an answer, but it is larger, or takes longer, than is waited for: less of it may well be had."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The rows of one query. `question` says which datasource was asked for what, for people."""
 
@@ -70,6 +82,21 @@ class Answer:
     def refusal(self, text: str, remedy: str = "") -> MetricsUnavailableError:
         """Return the error that says why this answer is not believed; `remedy` names keys of the datasource."""
         return MetricsUnavailableError(f"{self.question}: {text}", remedy=remedy)
+
+    def too_much(self, text: str) -> TooMuchError:
+        """Return the error that says that less should be asked at a time."""
+        return TooMuchError(f"{self.question}: {text}")
+
+    def sample(self, labels: Mapping[str, str], text: object) -> Sample:
+        """Return a value of this answer, as Prometheus writes values.
+
+        Raises:
+            MetricsUnavailableError: it is no finite number.
+        """
+        value = _number(text) if isinstance(text, str) else math.nan
+        if not math.isfinite(value):
+            raise self.refusal(f"answered {_shown(str(text))} where a number must be, for {_shown(str(labels))}")
+        return Sample(labels, value)
 
 
 class Connection:
@@ -93,6 +120,7 @@ class Connection:
         # All queries together get twice the timeout of one: a server that is late each time is not up.
         self._deadline = clock() + 2 * self._timeout_seconds
         self._answer = Answer(self.where)
+        self._kind = "vector"
         self._answer_deadline = self._deadline
         session = Session()
         session.trust_env = False
@@ -124,22 +152,59 @@ class Connection:
         Raises:
             MetricsUnavailableError: no answer, an error, partial data, or not a vector of finite numbers.
         """
-        self._answer = Answer(f"{self.where}, {subject}")
+
+        def asking(params: dict[str, str], timeouts: tuple[float, float]) -> list[object]:
+            when = {} if at is None else {"time": f"{at.timestamp():.3f}"}
+            found: list[object] = self._connect.custom_query(query, params | when, timeout=timeouts)
+            return found
+
+        rows = self._rows(Answer(f"{self.where}, {subject}"), "vector", asking)
+        return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
+
+    def ask_range(self, subject: str, query: str, within: tuple[float, float], step_seconds: float) -> list[Track]:
+        """Return what the instant vector of a query was at the first instant and every step on, up to the last.
+
+        Takes as long as `ask` at most. Prometheus refuses more than 11,000 instants.
+
+        Args:
+            subject: what is asked, for people.
+            query: PromQL.
+            within: first and last instant, seconds since the epoch, to the millisecond.
+            step_seconds: above 0, to the millisecond.
+
+        Raises:
+            TooMuchError: the answer is too large or takes too long; ask for fewer instants.
+            MetricsUnavailableError: no answer, an error, partial data, or no matrix. Values are not looked at.
+        """
+        first, last = (datetime.fromtimestamp(instant, UTC) for instant in within)
+
+        def asking(params: dict[str, str], timeouts: tuple[float, float]) -> list[object]:
+            # The library rounds both ends to whole seconds.
+            exact = {"start": f"{within[0]:.3f}", "end": f"{within[1]:.3f}"}
+            found: list[object] = self._connect.custom_query_range(
+                query, first, last, f"{step_seconds:.3f}", params | exact, timeout=timeouts
+            )
+            return found
+
+        return [self._track(row) for row in self._rows(Answer(f"{self.where}, {subject}, recorded"), "matrix", asking)]
+
+    def _rows(
+        self, answer: Answer, kind: str, asking: Callable[[dict[str, str], tuple[float, float]], list[object]]
+    ) -> list[object]:
+        """Ask within what is left of the time; `answer` says what is asked, for people."""
+        self._answer, self._kind = answer, kind
         now = self._clock()
         left_seconds = min(self._timeout_seconds, self._deadline - now)
         if left_seconds <= 0:
-            raise self._answer.refusal("no time left, the queries before it took too long")
+            raise self._answer.too_much("no time left, the queries before it took too long")
         self._answer_deadline = now + left_seconds
         params = {"timeout": f"{max(1, round(left_seconds * 1000))}ms"}
-        if at is not None:
-            params["time"] = f"{at.timestamp():.3f}"
         try:
-            rows = self._connect.custom_query(query, params, timeout=(left_seconds, left_seconds))
+            return asking(params, (left_seconds, left_seconds))
         except (OSError, HTTPError, PrometheusApiClientException) as error:  # requests' errors are OSErrors
             why = cause_of(error, left_seconds)
             text = why if why.startswith("no answer") else f"no answer ({why})"
             raise self._answer.refusal(text, _AUTHORITY if self._unproven(error) else "") from error
-        return Answer(self._answer.question, tuple(self._sample(row) for row in rows))
 
     def _unproven(self, error: Exception) -> bool:
         """Return whether it is the certificate: it is not believed, or the file of its authority is not there."""
@@ -172,35 +237,43 @@ class Connection:
                 f"redirects{to} (HTTP {response.status_code}); write the final address in the fleet"
             )
         if _values(response.content) > MAX_ANSWER_VALUES:
-            raise self._answer.refusal(f"answered more than {MAX_ANSWER_VALUES} values")
+            raise self._answer.too_much(f"answered more than {MAX_ANSWER_VALUES} values")
         envelope = _json_object(response.content)
         if response.status_code != _OK:
             said = _shown(str(envelope.get("error"))) if envelope else _foreign(response)
             text = f"answered HTTP {response.status_code}: {said}{_HINTS.get(response.status_code, '')}"
+            if envelope and _is_too_much(envelope):
+                raise self._answer.too_much(text)
             raise self._answer.refusal(text, _REMEDIES.get(response.status_code, ""))
         if envelope is None:
             raise self._answer.refusal(f"answered no JSON; is that a Prometheus? It begins: {_foreign(response)}")
-        complaint = _complaint(envelope)
+        complaint = _complaint(envelope, self._kind)
         if complaint:
             raise self._answer.refusal(complaint)
 
     def _check_body(self, length: int) -> None:
         if length > MAX_ANSWER_BYTES:
-            raise self._answer.refusal(f"answered more than {MAX_ANSWER_BYTES // 1024**2} MiB")
+            raise self._answer.too_much(f"answered more than {MAX_ANSWER_BYTES // 1024**2} MiB")
         if self._clock() > self._answer_deadline:
-            raise self._answer.refusal("was still answering when the time was up")
+            raise self._answer.too_much("was still answering when the time was up")
 
     def _sample(self, row: object) -> Sample:
         match row:
-            case {"metric": dict(labels), "value": [_, str(text)]} if all(
-                isinstance(each, str) for each in labels.values()
-            ):
-                value = _number(text)
+            case {"metric": dict(labels), "value": [_, str(text)]} if _are_texts(labels):
+                return self._answer.sample(labels, text)
             case _:
                 raise self._answer.refusal(f"answered a row that is no sample: {_shown(str(row))}")
-        if not math.isfinite(value):
-            raise self._answer.refusal(f"answered {_shown(text)} where a number must be, for {_shown(str(labels))}")
-        return Sample(labels, value)
+
+    def _track(self, row: object) -> Track:
+        match row:
+            case {"metric": dict(labels), "values": list(points)} if _are_texts(labels):
+                return Track(labels, points)
+            case _:
+                raise self._answer.refusal(f"answered a row that is no range: {_shown(str(row))}")
+
+
+def _are_texts(labels: Mapping[Any, Any]) -> bool:
+    return all(isinstance(each, str) for each in labels.values())
 
 
 class _BoundedBody:
@@ -250,18 +323,29 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     return envelope if isinstance(envelope, dict) else None
 
 
-def _complaint(envelope: Mapping[str, Any]) -> str:
-    """Return what is wrong with an answer of Prometheus' API (v1) to an instant vector query; empty if nothing is."""
+def _is_too_much(envelope: Mapping[str, Any]) -> bool:
+    """Say whether an error of Prometheus means that the query asked for more than it may."""
+    said = str(envelope.get("error"))
+    return envelope.get("errorType") == "timeout" or "too many samples" in said or "maximum resolution" in said
+
+
+def _complaint(envelope: Mapping[str, Any], wanted: str) -> str:
+    """Return what is wrong with an answer of Prometheus' API (v1) to a query; empty if nothing is.
+
+    Args:
+        envelope: the answer.
+        wanted: the result type that was asked for, `vector` or `matrix`.
+    """
     if envelope.get("status") != "success":
         return f"answered the error {_shown(str(envelope.get('error')))}"
     for kind in ("warnings", "infos"):
         if envelope.get(kind):
             return f"may be partial, it came with {kind}: {_shown(str(envelope[kind]))}"
     match envelope.get("data"):
-        case {"resultType": "vector", "result": list()}:
+        case {"resultType": kind, "result": list()} if kind == wanted:
             return ""
         case {"resultType": kind}:
-            return f"answered a {_shown(str(kind))} where a vector must be"
+            return f"answered a {_shown(str(kind))} where a {wanted} must be"
         case _:
             return "answered without any result"
 

@@ -28,6 +28,9 @@ MAX_MEMBERS = 500
 _LISTENERS_PER_CALL = 20
 _PROGRESS = {0: Progress.DONE, 1: Progress.FAILED, 2: Progress.RUNNING}
 _NODES = {"", "NODE"}
+_BY_WEIGHT = {"", "WRR"}
+"""The schedulers that send each request by weight; without a word it is weighted round robin."""
+
 _Json: TypeAlias = dict[str, Any]
 _Bound: TypeAlias = Mapping[decoding.RulePlace, decoding.Bound]
 
@@ -121,6 +124,7 @@ def _view(
         settle_seconds=float(rule.session_seconds),
         warnings=tuple(_warnings(rule, behind.servers)),
         refusals=reasons,
+        split_by_request=rule.scheduler in _BY_WEIGHT and not rule.session_seconds,
     )
 
 
@@ -153,7 +157,7 @@ def _no_rule(route: Route, listener: decoding.Listener) -> str:
 
 
 def _warnings(rule: decoding.Rule, servers: Sequence[Server]) -> Iterable[str]:
-    if rule.scheduler not in {"", "WRR"}:
+    if rule.scheduler not in _BY_WEIGHT:
         yield f"scheduler {rule.scheduler}: the traffic will not follow the weights exactly; WRR does"
     if rule.session_seconds:
         yield f"session persistence: clients stay with their member for up to {rule.session_seconds} s"

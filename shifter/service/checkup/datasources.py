@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from shifter.core.counters import edges_around
 from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, shared_pods
 from shifter.core.fleet import Datasource, Timing
+from shifter.core.guards import APART_TICKS
 from shifter.core.policy import ShiftPolicy
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics, MeshProbe
@@ -24,6 +24,8 @@ STALENESS_SECONDS: Final = 300.0
 """How long an instant query repeats the last sample of a series: what is older is not shown at all."""
 
 _LABELS_ASKED_AT_MOST: Final = 6
+_PROTOCOL: Final = "request_protocol"
+"""Istio's label that says `grpc` of gRPC; it is only looked at to see whether the status is missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class MeshLook:
     """What one datasource shows, as of its own now.
 
     `existing` has, for labels that seem to be wrong, the values that there are; by metric and label. `edges_ms` are
-    the latency edges that were asked for.
+    the latency edges that were asked for. `missing_labels` are labels that no series has and that something is lost
+    without, each with what is lost.
     """
 
     offset: Offset
@@ -53,6 +56,7 @@ class MeshLook:
     scrape_seconds: float | None
     edges_ms: tuple[float, ...] = ()
     existing: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    missing_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def look(source: MeshSource, policies: Iterable[ShiftPolicy], now: Callable[[], float]) -> MeshLook:
@@ -62,8 +66,8 @@ def look(source: MeshSource, policies: Iterable[ShiftPolicy], now: Callable[[], 
         MetricsUnavailableError: it does not answer, or not with what can be believed.
     """
     settings = source.settings
-    limits = sorted({limit for policy in policies for limit in policy.edges_ms})
-    edges = tuple(sorted({edge for limit in limits for edge in edges_around(limit, settings.edges_ms)}))
+    # A shift learns from all of them which it will hold against each other.
+    edges = settings.edges_ms if any(policy.spec.analysis.latency.enabled for policy in policies) else ()
     offset = measure(source.probe, now)
     reading = source.metrics.read(datetime.fromtimestamp(now() + offset.seconds, UTC), edges)
     scrape_seconds = source.probe.scrape_seconds()
@@ -76,7 +80,32 @@ def look(source: MeshSource, policies: Iterable[ShiftPolicy], now: Callable[[], 
         wrong = [(settings.metrics.latency_buckets, "le", settings.matchers)]
     existing = {(metric, label): _values(source.probe, metric, label, matchers)
                 for metric, label, matchers in wrong[:_LABELS_ASKED_AT_MOST]}  # fmt: skip
-    return MeshLook(offset, reading, scrape_seconds, edges, existing)
+    missing = _missing_labels(source, reading)
+    return MeshLook(offset, reading, scrape_seconds, edges, existing, missing)
+
+
+def _missing_labels(source: MeshSource, reading: Reading) -> Mapping[str, str]:
+    """Return the labels that would tell answers apart and are nowhere, and what cannot be told without them."""
+    settings, found = source.settings, dict[str, str]()
+    answers = [series.answer for pod in reading.pods.values() for series in pod.counters if series.answer is not None]
+    if not answers:
+        return found
+    if not any(answer.flags for answer in answers) and _is_absent(source, settings.labels.flags):
+        found[settings.labels.flags] = "a client that left looks like any other answer, and errors.flags finds nothing"
+    speaks_grpc = not _is_absent(source, _PROTOCOL) and "grpc" in _values(
+        source.probe, settings.metrics.requests, _PROTOCOL, settings.matchers
+    )
+    if speaks_grpc and not any(answer.grpc for answer in answers) and _is_absent(source, settings.labels.grpc):
+        found[settings.labels.grpc] = "there are gRPC calls, and a failed one is HTTP 200 like any other"
+    return found
+
+
+def _is_absent(source: MeshSource, label: str) -> bool:
+    """Return whether no series has a label; what nobody answered is not known to be absent."""
+    try:
+        return not source.probe.values(source.settings.metrics.requests, label, source.settings.matchers)
+    except MetricsUnavailableError:
+        return False
 
 
 def _values(probe: MeshProbe, metric: str, label: str, matchers: Mapping[str, str]) -> Sequence[str]:
@@ -106,9 +135,11 @@ def findings(
             _ages(notes, source, found, timing)
             _scrapes(notes, source, found, timing)
             _series(notes, source, found)
+            _labels(notes, source, found)
             _latency(notes, source, found)
     if len(seen) == len(sources) and all(reading.pods for reading in seen.values()):
         _namespaces(notes, seen, policies)
+        _apart(notes, seen, timing)
         first, second = seen.values()
         if twins := shared_pods(first, second):
             text = f"both sides count the same pods: {few(twins)}"
@@ -198,7 +229,8 @@ def _series(notes: Notes, source: MeshSource, found: MeshLook) -> None:
             notes.warning(subject, text, told)
         return
     place = f"spec.datasources.{source.key}.labels"
-    if not any(series.code for pod in found.reading.pods.values() for series in pod.counters if series.edge_ms is None):
+    counted = [series.answer for pod in found.reading.pods.values() for series in pod.counters]
+    if not any(answer.code for answer in counted if answer is not None):
         text = f"no series has a label {settings.labels.code}: no error would ever be seen"
         notes.problem(subject, text, f"edit {place}.code")
     elif subjects == {UNKNOWN}:
@@ -208,13 +240,34 @@ def _series(notes: Notes, source: MeshSource, found: MeshLook) -> None:
         notes.ok(subject, f"counted for {few(subjects - {UNKNOWN})}")
 
 
+def _labels(notes: Notes, source: MeshSource, found: MeshLook) -> None:
+    keys = {source.settings.labels.flags: "flags", source.settings.labels.grpc: "grpc"}
+    for label, lost in found.missing_labels.items():
+        place = f"spec.datasources.{source.key}.labels.{keys[label]}"
+        fix = f"edit {place}, or let the gateways and Prometheus keep the label"
+        notes.warning(f"{source.name} label {label}", f"no series has it: {lost}", fix)
+
+
+def _apart(notes: Notes, seen: Mapping[str, Reading], timing: Timing) -> None:
+    """Tell how far apart the two sides are sampled: what struck both in between shows on one of them only."""
+    ages = [reading.read_at - max(pod.sampled_at for pod in reading.pods.values()) for reading in seen.values()]
+    apart, limit = max(ages) - min(ages), APART_TICKS * timing.tick.total_seconds()
+    subject, text = "both samples", f"the newest of the two sides are {apart:.0f} s apart"
+    if apart <= limit:
+        notes.ok(subject, text)
+        return
+    said = f"{text}, more than {limit:g} s: an istio that dies is believed after two ticks, not after one"
+    fix = f"let both Prometheus scrape the gateways every {max(1.0, limit):.0f} s or more often"
+    notes.warning(subject, said, fix)
+
+
 def _latency(notes: Notes, source: MeshSource, found: MeshLook) -> None:
     if not found.edges_ms or not _subjects(found.reading):
         return
     subject, listed = f"{source.name} latency", _edges(found.reading)
     missing = [edge for edge in found.edges_ms if edge not in listed]
     if not missing:
-        notes.ok(subject, f"all {len(found.edges_ms)} edges that the policies need")
+        notes.ok(subject, f"all {len(found.edges_ms)} edges that the fleet file names")
         return
     place = f"spec.datasources.{source.key}"
     values = [value for values in found.existing.values() for value in values]
@@ -240,7 +293,7 @@ def _namespaces(notes: Notes, seen: Mapping[str, Reading], policies: Mapping[str
 
 
 def _subjects(reading: Reading) -> set[str]:
-    return {series.subject for pod in reading.pods.values() for series in pod.counters if series.edge_ms is None}
+    return {series.subject for pod in reading.pods.values() for series in pod.counters if series.answer is not None}
 
 
 def _edges(reading: Reading) -> set[float]:

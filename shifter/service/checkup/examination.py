@@ -13,7 +13,7 @@ from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Route, RouteView
 from shifter.ports import Operation, OperationState, ProviderClock, TrafficProvider
-from shifter.service.checkup import clocks, datasources, machine, provider, store, versions
+from shifter.service.checkup import clocks, datasources, learning, machine, provider, store, versions
 from shifter.service.checkup.configuration import Configuration, read_configuration
 from shifter.service.checkup.findings import Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Bounds, Errand, Outcome, Unanswered, gather
@@ -21,6 +21,9 @@ from shifter.service.policy_files import PolicyFolder
 
 FILES: Final = Bounds(each_seconds=4.0, whole_seconds=4.0)
 """For the files: on a disk that hangs, nothing else can be looked at."""
+
+LEARNT_FROM: Final = "source"
+"""Whose past a shift learns from."""
 
 OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0)
 """For everybody else. A call of the SDK's may take three timeouts of 6 s, a read of Prometheus four of 5 s."""
@@ -60,6 +63,7 @@ class _Asked:
     """Everything that was asked of others."""
 
     meshes: Mapping[str, Errand[datasources.MeshLook]]
+    pasts: Mapping[str, Errand[learning.Remembered]]
     domains: Mapping[str, Errand[Mapping[str, RouteView]]]
     status: Errand[OperationState] | None
     clock: Errand[clocks.Offset]
@@ -83,7 +87,9 @@ def examine(
     local = Errand(partial(machine.findings, found.fleet, around.store.path, around.machine))
     installed = Errand(lambda: versions.findings(around.versions()))
     outside = None if offline or found.fleet is None else around.outside(found.fleet)
-    asked = None if outside is None else _errands(outside, found.policies, around.now)
+    asked = None
+    if outside is not None and found.fleet is not None:
+        asked = _errands(outside, found.fleet, found.policies, around.now)
     gather([kept, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
     told = [
         *_or_unknown(read.answer, Group.CONFIG, found.findings),
@@ -99,7 +105,9 @@ def examine(
     return tuple(sorted(told, key=lambda each: order.index(each.group)))
 
 
-def _errands(outside: Outside, policies: Mapping[str, ShiftPolicy], now: Callable[[], datetime]) -> _Asked:
+def _errands(
+    outside: Outside, fleet: Fleet, policies: Mapping[str, ShiftPolicy], now: Callable[[], datetime]
+) -> _Asked:
     routes: dict[str, list[Route]] = {}
     for policy in policies.values():
         for route in policy.routes:
@@ -112,6 +120,11 @@ def _errands(outside: Outside, policies: Mapping[str, ShiftPolicy], now: Callabl
 
     return _Asked(
         meshes={each.name: Errand(partial(datasources.look, each, known, seconds)) for each in outside.meshes},
+        pasts={
+            each.name: Errand(partial(learning.look, each, fleet, policies, seconds))
+            for each in outside.meshes
+            if each.key == LEARNT_FROM
+        },
         domains={each: Errand(partial(outside.provider.observe, tuple(routes[each]))) for each in sorted(routes)},
         status=None if first is None else Errand(partial(_status_of_nobody, outside.provider, first)),
         clock=Errand(partial(clocks.measure, outside.provider_clock, seconds)),
@@ -125,7 +138,7 @@ def _status_of_nobody(asked: TrafficProvider, domain: str) -> OperationState:
 def _all(asked: _Asked) -> Sequence[Errand[Any]]:
     """Return the errands so that every party's first one is among the first."""
     status = [] if asked.status is None else [asked.status]
-    return [*asked.meshes.values(), asked.clock, *status, *asked.domains.values()]
+    return [*asked.meshes.values(), asked.clock, *status, *asked.domains.values(), *asked.pasts.values()]
 
 
 def _judged(
@@ -144,8 +157,18 @@ def _judged(
     return [
         *clocks.findings(offsets, asked.clock.answer, outside.provider_clock.tolerance_seconds, fleet.spec.timing),
         *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),
+        *_learnt(fleet, looks, asked),
         *provider.findings(cloud, policies, fleet, writes),
     ]
+
+
+def _learnt(fleet: Fleet, looks: Mapping[str, object], asked: _Asked) -> list[Finding]:
+    """Return what is to be said of the past; of a datasource that does not answer at all that was said."""
+    told: list[Finding] = []
+    for name, past in asked.pasts.items():
+        if not isinstance(looks[name], Unanswered):
+            told += learning.findings(name, past.answer, fleet)
+    return told
 
 
 def _or_unknown(answer: object, group: Group, found: Sequence[Finding] | Unanswered) -> Sequence[Finding]:

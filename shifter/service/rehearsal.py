@@ -1,0 +1,183 @@
+"""A migration that never was: the service's own decisions, tick by tick, over traffic from a generator.
+
+What decides is `core/decide.py`, and what gathers evidence is the service's `Gathering`: nothing of the judgement is
+written twice. What is left out is the world: every write is in force after `WRITE_SECONDS`, every scrape is there and
+on time, and gates are approved at once. So this shows what a policy is like at its best.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from shifter.core import journal
+from shifter.core.basis import Evidence
+from shifter.core.decide import decide
+from shifter.core.decision import Write
+from shifter.core.evidence import Answers, SideCounts
+from shifter.core.fleet import Timing
+from shifter.core.gathering import Terms, still_lacking
+from shifter.core.phases import Phase
+from shifter.core.policy import ShiftPolicy
+from shifter.core.simulation import Counted as Drawn
+from shifter.core.simulation import Load, Scenario, error_rates, one_tick
+from shifter.core.splits import MAX_WEIGHT, Health, Member, RouteView, Side
+from shifter.core.state import Approval, Intent, ShiftState
+from shifter.service.gathering import Gathering
+from shifter.service.observe import Counted
+
+WRITE_SECONDS: Final = 5.0
+"""A balancer takes a few seconds to carry a write out."""
+
+BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When every rehearsal begins: which day it is changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One tick, after its decision.
+
+    `seconds` is since the beginning; `share` what the target got in the tick (percent); `wanted` what it gets from now
+    on. `harm` are the odds against the target, None while nothing can be judged. `requests` and `failed` are the
+    target's in this tick; `excess` is how many of those failed beyond what the source would have failed on average.
+    """
+
+    seconds: float
+    share: float
+    wanted: float
+    phase: Phase
+    reason: str
+    harm: float | None
+    requests: float
+    failed: float
+    excess: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """What a rehearsal is of: the policy, the clockwork, how evidence is gathered, what is wrong, how much is asked."""
+
+    policy: ShiftPolicy
+    timing: Timing
+    terms: Terms
+    scenario: Scenario
+    load: Load
+
+
+class Rehearsal:
+    """One migration, from the first look at the source on. The same chance gives the same migration."""
+
+    def __init__(self, cast: Cast, chance: random.Random) -> None:
+        self._cast, self._chance = cast, chance
+        policy = cast.policy
+        gates = tuple(Approval(before=gate, by="rehearsal", reason="", at=BEGIN) for gate in policy.gates)
+        self._state = ShiftState(name=policy.name, policy=policy, since=BEGIN, approved=gates)
+        self._seen = Gathering()
+        self._views = {
+            route.id: RouteView(
+                route,
+                (
+                    Member("tcm", Side.SOURCE, MAX_WEIGHT, Health.ALIVE),
+                    Member("istio", Side.TARGET, 0, Health.ALIVE),
+                ),
+            )
+            for route in policy.routes
+        }
+        self._now = BEGIN
+
+    def moments(self, most_ticks: int) -> Iterator[Moment]:
+        """Yield every tick until the shift has arrived, went back, or so many are over."""
+        for _ in range(most_ticks):
+            yield self._tick()
+            if self._state.phase in {Phase.COMPLETED, Phase.ROLLED_BACK}:
+                return
+
+    def _tick(self) -> Moment:
+        began, share = self._now, self._share()
+        self._now += self._cast.timing.tick
+        self._finish(began)
+        span = (began - BEGIN).total_seconds(), (self._now - BEGIN).total_seconds()
+        drawn = one_tick(self._cast.scenario, self._cast.load, span, share, self._chance)
+        self._seen.add(self._state, self._counted(drawn), self._views, self._cast.terms, self._now)
+        decision = decide(self._state, self._evidence(), self._now)
+        self._state = decision.state
+        if decision.write is not None:
+            self._write(decision.write)
+        requests, failed = _tally(drawn.target)
+        source_rate, _ = error_rates(self._cast.scenario, self._cast.load.base_errors, span[0], share)
+        return Moment(
+            seconds=span[1],
+            share=share,
+            wanted=self._share(),
+            phase=self._state.phase,
+            reason=decision.reason,
+            harm=decision.assessment.harm,
+            requests=requests,
+            failed=failed,
+            excess=failed - requests * source_rate,
+        )
+
+    def _share(self) -> float:
+        """Return what the target gets now, percent; all routes have the same split."""
+        return max(view.share or 0.0 for view in self._views.values())
+
+    def _finish(self, began: datetime) -> None:
+        """Read back the write that was begun in the tick before, as the service does."""
+        if self._state.intent is None:
+            return
+        verified_at = began + timedelta(seconds=WRITE_SECONDS)
+        state = journal.done(self._state, self._state.intent, self._views, verified_at)
+        self._seen.forget_ticks()
+        self._state = self._seen.saved_with(state)
+
+    def _counted(self, drawn: Drawn) -> Counted:
+        namespace = self._cast.policy.namespaces[0]
+        span_seconds = self._cast.timing.tick.total_seconds()
+        both = drawn.first_half + drawn.second_half
+        source = SideCounts({namespace: both}, Answers(), first_half={namespace: drawn.first_half})
+        return Counted(self._now, span_seconds, source, SideCounts({namespace: drawn.target}, Answers()))
+
+    def _evidence(self) -> Evidence:
+        seen, timing = self._seen, self._cast.timing
+        return Evidence(
+            views=self._views,
+            ledger=seen.ledger,
+            leader=True,
+            max_age=timing.sample_max_age,
+            tick=timing.tick,
+            standing=seen.standing,
+            lacking=still_lacking(seen.standing, self._state, seen.ledger, self._cast.terms),
+            settled_at=seen.settled_at,
+        )
+
+    def _write(self, write: Write) -> None:
+        """Journal a write and let the balancer carry it out."""
+        intent = Intent(
+            sequence=self._state.sequence + 1,
+            epoch=1,
+            direction=write.direction,
+            from_share=write.from_share,
+            to_share=write.to_share,
+            reason=write.reason,
+            by=write.by,
+            created_at=self._now,
+            deadline=self._now + self._cast.timing.operation_timeout,
+            before=write.before,
+            weights=write.weights,
+        )
+        self._state = self._state.model_copy(update={"intent": intent, "sequence": intent.sequence})
+        self._views = self._views | {id_: _weighed(self._views[id_], wanted) for id_, wanted in write.weights.items()}
+
+
+def _weighed(view: RouteView, weights: Mapping[str, int]) -> RouteView:
+    members = (replace(member, weight=weights.get(member.key, member.weight)) for member in view.members)
+    return replace(view, members=tuple(members))
+
+
+def _tally(answers: Answers) -> tuple[float, float]:
+    """Return (requests, failed ones)."""
+    failed = sum(number for answer, number in answers.by_answer.items() if answer.code.startswith("5"))
+    return sum(answers.by_answer.values()), failed

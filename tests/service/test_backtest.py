@@ -1,0 +1,174 @@
+"""How recorded readings are counted, halved and held against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shifter.core.counters import Absence
+from shifter.core.evidence import Answer, PodReading, Reading, Series
+from shifter.core.policy import ShiftPolicy
+from shifter.core.splits import Side
+from shifter.errors import NotFoundError
+from shifter.ports import MeshMetrics, Unread
+from shifter.service.backtest.answering import backtest
+from shifter.service.backtest.halves import Halves, upper_limit
+from shifter.service.backtest.recording import Question, Recorded
+from tests.service.conftest import FLEET, policy
+
+BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+TICK = FLEET.spec.timing.tick
+WINDOW = timedelta(minutes=5)
+SHOP = ShiftPolicy.model_validate_json(json.dumps(policy("shop", "lb-1", analysis={})))
+
+
+def reading(at: datetime, *pods: str, requests: float = 0, bad: float = 0) -> Reading:
+    """Return what the pods show: each so many requests so far, of which so many failed."""
+    counters = {Series("shop", Answer("200")): requests - bad, Series("shop", Answer("503")): bad}
+    started = at.timestamp() - 50_000
+    return Reading(at.timestamp(), {pod: PodReading(at.timestamp() - 3, started, counters) for pod in pods})
+
+
+class Remembered:
+    """A datasource that remembers what a function of the instant says."""
+
+    def __init__(self, *pods: str, bad_part: float = 0.01) -> None:
+        self.pods, self.bad_part = pods, bad_part
+        self.instead: dict[datetime, Recorded] = {}
+        self.asked: list[Sequence[float]] = []
+
+    def read(self, at: datetime, edges_ms: Sequence[float]) -> Reading:
+        raise AssertionError(f"nobody may read what is live: {at}, {edges_ms}")
+
+    def past(
+        self, start: datetime, end: datetime, step: timedelta, edges_ms: Sequence[float]
+    ) -> Iterable[Reading | Unread]:
+        self.asked.append(edges_ms)
+        at = start
+        while at <= end:
+            requests = 100 * ((at - BEGIN) / step + 5000)
+            bad = self.bad_part * requests
+            yield self.instead.get(at) or reading(at, *self.pods, requests=requests, bad=bad)
+            at += step
+
+
+def asked(ticks: int = 60) -> Question:
+    return Question(SHOP, FLEET, BEGIN, BEGIN + ticks * TICK)
+
+
+def both(source: Remembered, target: Remembered) -> dict[Side, MeshMetrics]:
+    return {Side.SOURCE: source, Side.TARGET: target}
+
+
+def test_every_tick_after_the_first_reading_is_counted() -> None:
+    found = backtest(asked(), both(Remembered("a", "b"), Remembered("c")), WINDOW)
+
+    assert (found.begin, found.ticks, found.counted) == (BEGIN, 60, 60)
+    assert found.outcome.share == pytest.approx(100 / 3)
+
+
+def test_instant_that_was_refused_says_nothing_and_is_no_sign_of_a_gateway_that_is_gone() -> None:
+    target = Remembered("c")
+    target.instead[BEGIN + 30 * TICK] = Unread((BEGIN + 30 * TICK).timestamp(), "istio metrics: pod 'c' is there twice")
+    found = backtest(asked(), both(Remembered("a", "b"), target), WINDOW)
+    blind = [each for each in found.outcome.said if each.harm is None]
+
+    assert [each.at for each in blind] == [BEGIN + 30 * TICK]
+    assert blind[0].reason == "no signal: istio metrics: pod 'c' is there twice"
+    assert found.counted == 59
+
+
+def test_target_that_was_gone_is_no_signal_with_its_reason() -> None:
+    target = Remembered("c")
+    for tick in range(35, 60):
+        at = BEGIN + tick * TICK
+        target.instead[at] = Absence(at.timestamp(), {}, "istio metrics: shows no gateway pod")
+    found = backtest(asked(), both(Remembered("a", "b"), target), WINDOW)
+
+    assert found.outcome.said[40].reason.startswith("no signal: istio metrics: shows no gateway pod")
+    assert found.outcome.remarks == ()
+    assert found.counted == 34
+
+
+def test_range_that_is_mostly_blind_says_so() -> None:
+    target = Remembered()
+    target.instead = {BEGIN + tick * TICK: reading(BEGIN + tick * TICK, "c", requests=tick) for tick in range(10)}
+    found = backtest(asked(), both(Remembered("a", "b"), target), WINDOW)
+
+    assert found.outcome.remarks[0].startswith("51 of 60 ticks say nothing, the last of them because: ")
+
+
+def test_range_that_ends_as_soon_as_the_source_is_known_is_refused() -> None:
+    source = Remembered("a", "b")
+    source.instead = {
+        BEGIN - tick * TICK: Absence((BEGIN - tick * TICK).timestamp(), {}, "gone") for tick in range(241)
+    }
+    with pytest.raises(NotFoundError, match="the range ends as soon as tcm is known; make it longer"):
+        backtest(asked(ticks=9), both(source, Remembered("c")), WINDOW)
+
+
+def test_source_that_was_always_refused_is_not_found_with_the_reason() -> None:
+    source = Remembered("a")
+    source.instead = {
+        BEGIN + tick * TICK: Unread((BEGIN + tick * TICK).timestamp(), "pod 'a' is there twice")
+        for tick in range(-240, 61)
+    }
+    with pytest.raises(NotFoundError, match=r"nothing of tcm is recorded .*: pod 'a' is there twice"):
+        backtest(asked(), both(source, Remembered("c")), WINDOW)
+
+
+def test_edges_are_all_read_to_learn_and_only_the_fixed_ones_to_judge() -> None:
+    source = Remembered("a", "b")
+    backtest(asked(), both(source, Remembered("c")), WINDOW)
+
+    assert list(source.asked[0]) == sorted(FLEET.spec.datasources.source.edges_ms)
+    assert list(source.asked[1]) == []
+
+
+def test_a_pod_stays_in_its_half_when_others_come_and_go() -> None:
+    halves = Halves()
+    first = [halves.split(reading(BEGIN, "b", "d"))]
+    then = [halves.split(reading(BEGIN, *pods)) for pods in (("a", "b", "d"), ("a", "c", "d"), ("d",))]
+
+    sides = [tuple(sorted(half.pods) for half in pair if isinstance(half, Reading)) for pair in first + then]
+    assert sides == [(["b"], ["d"]), (["a", "b"], ["d"]), (["a", "c"], ["d"]), ([], ["d"])]
+    assert halves.two
+
+
+def test_new_pod_joins_the_half_that_has_fewer() -> None:
+    halves = Halves()
+    halves.split(reading(BEGIN, "a", "b", "c", "d"))
+    first, second = halves.split(reading(BEGIN, "b", "d", "e"))
+
+    assert isinstance(first, Reading)
+    assert isinstance(second, Reading)
+    assert (sorted(first.pods), sorted(second.pods)) == (["e"], ["b", "d"])
+
+
+def test_one_pod_after_another_is_never_two_halves() -> None:
+    halves = Halves()
+    for pod in ("a", "b", "c"):
+        halves.split(reading(BEGIN, pod))
+
+    assert not halves.two
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "limit"),
+    [
+        (0, 1, 0.95),
+        (0, 300, 1 - 0.05 ** (1 / 300)),
+        (1, 10, 0.394163),  # beta quantiles, as tables have them
+        (5, 100, 0.102253),
+        (3, 3, 1.0),
+    ],
+)
+def test_upper_limit_is_that_of_clopper_and_pearson(hits: int, trials: int, limit: float) -> None:
+    assert upper_limit(hits, trials) == pytest.approx(limit, rel=1e-5)
+
+
+def test_upper_limit_of_many_windows_is_a_number() -> None:
+    assert 0.05 < upper_limit(500, 10_000) < 0.055
