@@ -19,7 +19,7 @@ from shifter import wiring
 from shifter.cli.session import COMPLETE_VARIABLE, PROGRAM, Session
 
 TAKES_SHIFTS: Final = frozenset({"get", "watch", "pause", "resume", "rollback", "retry"})
-TAKES_A_SHIFT: Final = frozenset({"approve", "describe", "history", "plan", "promote", "reconcile"})
+TAKES_A_SHIFT: Final = frozenset({"approve", "describe", "explain", "history", "plan", "promote", "reconcile"})
 
 _PREFIX: Final = "shift/"
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")

@@ -30,7 +30,9 @@ _OVERRIDDEN: Final = ", whatever the verdict says; from then on nothing goes bac
 def _steps(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the steps above the verified share that begin like what was typed."""
     state = _state_of(context)
-    return [] if state is None else _begun(incomplete, [each for each in state.policy.spec.steps if each > state.share])
+    return (
+        [] if state is None else _begun(incomplete, [each for each in state.policy.spec.ladder if each > state.share])
+    )
 
 
 def _gates(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -90,7 +92,7 @@ def resume(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
 @order_options
 @many
 def retry(session: Session, wish: Wish, shifts: tuple[str, ...]) -> int:
-    """Start a rolled back shift over, from its first step."""
+    """Start a rolled back shift over, from its first step; or let one that stepped back go up again."""
     return place(session, wish, shifts, OrderRequest("", Verb.RETRY, asking(session, wish), wish.reason))
 
 

@@ -14,6 +14,7 @@ from shifter.cli.params import SHIFT
 from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import (
     View,
+    evidence,
     holds,
     order_document,
     record_document,
@@ -39,7 +40,7 @@ _DESCRIBED_RECORDS: Final = 5
 def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
     """List shifts, one line each: all of them, or those named.
 
-    AGE is how long the shift has been in its phase.
+    AGE is how long the shift has been in its phase. EVIDENCE (-o wide) are the odds against Istio.
     """
     form, now = Format(output), session.now()
     found = views(session.store(), shifts)
@@ -55,7 +56,9 @@ def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
         wide = form is Format.WIDE
         rows = [_row(view, span(now - view.report.since), wide=wide) for view in found]
         write_table(
-            [*headers, "OBSERVED", "ATTEMPT", "REASON"] if wide else headers, rows, terminal=session.is_terminal()
+            [*headers, "OBSERVED", "EVIDENCE", "ATTEMPT", "REASON"] if wide else headers,
+            rows,
+            terminal=session.is_terminal(),
         )
     warn_of_silence(found, now, served=session.served())
 
@@ -65,7 +68,7 @@ def _row(view: View, age: str, *, wide: bool) -> list[str]:
     row = [view.name, report.phase, split(view), step(view), report.verdict, holds(view), age]
     if wide:
         observed = "?" if report.observed is None else f"{report.observed:.4g} %"
-        row += [observed, str(report.attempt), report.reason]
+        row += [observed, evidence(view), str(report.attempt), report.reason]
     return row
 
 
@@ -77,7 +80,7 @@ def _row(view: View, age: str, *, wide: bool) -> list[str]:
 def describe(session: Session, shift: str, output: str) -> None:
     """Explain why a shift is where it is.
 
-    The evidence with its numbers and limits, the holds, what it waits for, who did what last.
+    The evidence against Istio and what is known of it, the holds, what it waits for, who did what last.
     """
     store, now = session.store(), session.now()
     (view,) = views(store, [shift])
@@ -128,9 +131,16 @@ def _write_history(
     if not records and not waiting:
         say("no history yet")
         return
-    headers = ["TIME", *(["SHIFT"] if named else []), "WHO", "WHAT", *(["SEQ", "EPOCH"] if wide else []), "REASON"]
-    rows = [_history_row(record.record, named=named, wide=wide) for record in records]
-    rows += [_history_row(_unanswered(order), named=named, wide=wide) for order in waiting]
+    headers = [
+        "TIME",
+        *(["SHIFT"] if named else []),
+        "WHO",
+        "WHAT",
+        *(["ID", "SEQ", "EPOCH"] if wide else []),
+        "REASON",
+    ]
+    rows = [_history_row(record.record, str(record.id), named=named, wide=wide) for record in records]
+    rows += [_history_row(_unanswered(order), "-", named=named, wide=wide) for order in waiting]
     write_table(headers, rows, terminal=session.is_terminal())
 
 
@@ -139,8 +149,8 @@ def _unanswered(order: Order) -> NewRecord:
     return NewRecord(order.at, asked.shift, What.ORDER, asked.by, f"{words_of(order.request)} (not answered yet)")
 
 
-def _history_row(new: NewRecord, *, named: bool, wide: bool) -> list[str]:
+def _history_row(new: NewRecord, id_: str, *, named: bool, wide: bool) -> list[str]:
     row = [local(new.at), *([new.shift] if named else []), new.by, new.what]
     if wide:
-        row += [str(new.sequence or "-"), str(new.epoch or "-")]
+        row += [id_, str(new.sequence or "-"), str(new.epoch or "-")]
     return [*row, new.reason]

@@ -17,10 +17,11 @@ import click
 from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, ago, clean, span, stamp, write_document
 from shifter.cli.session import Session, pass_session, store_option, typed
-from shifter.cli.views import View, order_document, silence, views
+from shifter.cli.views import View, evidence, order_document, silence, views
 from shifter.core.orders import Order, words_of
 from shifter.core.phases import Phase
 from shifter.core.state import Freeze
+from shifter.core.verdicts import odds
 from shifter.errors import ShifterError
 
 LATE_ORDER: Final = timedelta(minutes=1)
@@ -57,6 +58,12 @@ class Status:
     def late_orders(self) -> tuple[Order, ...]:
         """The orders that should have been answered long ago."""
         return tuple(order for order in self.orders if self.at - order.at > LATE_ORDER)
+
+    @property
+    def most_blamed(self) -> View | None:
+        """The shift under way that the odds are most against; None if there is none with any evidence."""
+        exposed = [view for view in self.found if view.report.wanted > 0 and view.report.harm is not None]
+        return max(exposed, key=lambda view: view.report.harm or 0.0, default=None)
 
     @property
     def looked_at(self) -> datetime | None:
@@ -147,6 +154,9 @@ def status_text(status: Status) -> Iterator[str]:
     for index, freeze in enumerate(status.freezes):
         why = f": {freeze.reason}" if freeze.reason else ""
         yield _labelled("" if index else "frozen", f"by {freeze.by}, {ago(freeze.at, status.at)}{why}")
+    if (most := status.most_blamed) is not None:
+        limit = "" if most.report.harm_limit is None else f", limit {odds(most.report.harm_limit)}"
+        yield _labelled("evidence", f"most against {most.name}: {evidence(most)}{limit}")
     waiting = len(status.orders)
     yield _labelled("orders", f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits")
     yield from _section("pages", (_pointed(view, view.report.reason) for view in status.pages))
@@ -194,7 +204,15 @@ def status_document(status: Status) -> dict[str, object]:
             "problem": status.silent or None,
         },
         "shifts": {"total": len(status.found), "byPhase": {str(phase): counted[phase] for phase in Phase}},
-        "pages": [{"shift": view.name, "reason": view.report.reason} for view in status.pages],
+        "pages": [
+            {
+                "shift": view.name,
+                "reason": view.report.reason,
+                "odds": view.report.harm,
+                "limit": view.report.harm_limit,
+            }
+            for view in status.pages
+        ],
         "notLookedAt": [{"shift": view.name, "since": stamp(view.report.at)} for view in status.passed_over],
         "frozen": [{"by": each.by, "reason": each.reason, "at": stamp(each.at)} for each in status.freezes],
         "openOrders": [order_document(order) for order in status.orders],

@@ -14,15 +14,16 @@ from typing import Final
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, span, stamp
 from shifter.cli.session import typed
-from shifter.core.analysis import Verdict
 from shifter.core.decision import Kind
 from shifter.core.holds import RULES, HoldKind
 from shifter.core.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
-from shifter.core.splits import shown
-from shifter.core.state import HoldReport, Pause, Report, ShiftState
+from shifter.core.splits import FULL_PERCENT, shown
+from shifter.core.standing import Standing
+from shifter.core.state import Ceiling, FindingReport, HoldReport, Pause, Report, ShiftState
 from shifter.core.text import did_you_mean
+from shifter.core.verdicts import Verdict, odds
 from shifter.ports import Store
 
 _RUNBOOK: Final = "see runbook 'shifter is dead'"
@@ -111,7 +112,7 @@ def _unreported(state: ShiftState) -> Report:
         phase=state.phase,
         since=state.since,
         step=state.step,
-        steps=spec.steps,
+        steps=spec.ladder,
         wanted=state.wanted,
         written=None,
         observed=None,
@@ -130,6 +131,11 @@ def split(view: View) -> str:
 def step(view: View) -> str:
     """Return the step as `3/7`."""
     return f"{view.report.step}/{len(view.report.steps)}"
+
+
+def evidence(view: View) -> str:
+    """Return the odds against the target as `240:1`, `-` before there are any."""
+    return "-" if view.report.harm is None else odds(view.report.harm)
 
 
 def holds(view: View) -> str:
@@ -192,18 +198,15 @@ def shift_document(view: View) -> dict[str, object]:
         "steps": list(report.steps),
         "attempt": report.attempt,
         "verdict": report.verdict,
-        "findings": [
-            {
-                "metric": finding.metric,
-                "verdict": finding.verdict,
-                "source": finding.source,
-                "target": finding.target,
-                "limit": finding.limit,
-                "unit": finding.unit,
-                "text": finding.text,
-            }
-            for finding in report.findings
-        ],
+        "evidence": {
+            "said": report.said or None,
+            "odds": report.harm,
+            "limit": report.harm_limit,
+            "proven": report.proven,
+        },
+        "findings": [_finding_document(finding) for finding in report.findings],
+        "learnt": None if state is None or state.standing is None else _learnt(state.standing),
+        "dropped": dict(sorted(report.dropped.items())),
         "requests": {
             "source": report.source_requests,
             "sourceBad": report.source_bad,
@@ -217,9 +220,56 @@ def shift_document(view: View) -> dict[str, object]:
         "members": dict(sorted(report.members.items())),
         "warnings": list(report.warnings),
         "failure": report.failure or None,
+        "ceiling": None if state is None or state.ceiling is None else _ceiling_document(state.ceiling),
         "epoch": report.epoch,
         "sequence": report.sequence,
     }
+
+
+def _finding_document(finding: FindingReport) -> dict[str, object]:
+    """Rates and limits are in the finding's unit; so is `bound`, by how much the target may be worse (95 %)."""
+    return {
+        "metric": finding.metric,
+        "verdict": finding.verdict,
+        "source": finding.source,
+        "target": finding.target,
+        "limit": finding.limit,
+        "unit": finding.unit,
+        "text": finding.text,
+        "bound": finding.bound,
+        "dispersion": finding.dispersion,
+        "sourceCounts": _counts(finding.source_counts),
+        "targetCounts": _counts(finding.target_counts),
+    }
+
+
+def _counts(counts: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if counts is None else {"requests": counts[0], "bad": counts[1]}
+
+
+def _learnt(standing: Standing) -> dict[str, object]:
+    """Return what was learnt of the source before the first step; rates are percent."""
+    learnt = standing.history
+    return {
+        "ticks": learnt.ticks,
+        "requests": learnt.requests,
+        "requestsPerTick": learnt.per_tick,
+        "edgesMs": list(learnt.edges_ms),
+        "metrics": [
+            {
+                "metric": each.name,
+                "rate": round(FULL_PERCENT * each.rate, 6),
+                "requests": each.requests,
+                "dispersion": each.dispersion,
+                "measured": each.halves,
+            }
+            for each in learnt.metrics
+        ],
+    }
+
+
+def _ceiling_document(ceiling: Ceiling) -> dict[str, object]:
+    return {"share": ceiling.share, "reason": ceiling.reason, "at": stamp(ceiling.at)}
 
 
 def _paused_document(paused: Pause) -> dict[str, object]:

@@ -102,7 +102,10 @@ def misfit_problems(document: Document, policy: ShiftPolicy, fleet: Fleet | None
 
     Without a fleet: what no fleet of defaults could give.
     """
-    return tuple(document.problem(each.path, each.reason, rule=Rule.MISFIT) for each in misfits(policy, fleet))
+    return tuple(
+        document.problem(each.path, each.reason, at_key=_is_block(document.value, each.path), rule=Rule.MISFIT)
+        for each in misfits(policy, fleet)
+    )
 
 
 def load_policy(path: Path) -> ShiftPolicy:
@@ -121,6 +124,15 @@ def load_fleet(path: Path) -> Fleet:
         ConfigError: the file cannot be read or is not a valid fleet; all problems at once.
     """
     return value_of(read_document(path), Fleet)
+
+
+def _is_block(value: object, path: At) -> bool:
+    """Return whether a mapping or a list stands at a path, so that its key is what is to be shown."""
+    for step in path:
+        if isinstance(value, dict) or (isinstance(value, list) and isinstance(step, int)):
+            parts: Mapping[str | int, object] = value if isinstance(value, dict) else dict(enumerate(value))
+            value = parts.get(step)
+    return isinstance(value, dict | list)
 
 
 def _within(inner: At, outer: At) -> bool:

@@ -8,7 +8,6 @@ adds what depends on it. Each key has a sentence of its own in `SAYS`, and a tes
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,13 +15,20 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet
+from shifter.core.analysis import SUSPECTED, alpha_of
+from shifter.core.climbing import DOUBTED, PATIENCE_IF_DOUBTED
+from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms
+from shifter.core.measures import rules_of, slo_edge
 from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
+from shifter.core.sequential import Margin
+from shifter.core.steps import LARGEST_FACTOR, LARGEST_FIRST, PLATEAU
+from shifter.core.verdicts import odds
 from shifter.files.located_yaml import At
 from shifter.files.words import key_of
 
-_SHOWN_STEPS: Final = 3
+_RATE: Final = 1000.0
+"""Requests a second of an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ def explanation_of(policy: ShiftPolicy, fleet: Fleet | None = None) -> tuple[Lin
     lines = []
     for path, value, is_default in _leaves(policy, ()):
         words = SAYS[key_of(path)](_Place(value, path, policy, fleet))
-        lines.append(Line(".".join(map(str, path)), _plain(value), is_default, words))
+        lines.append(Line(".".join(map(str, path)), _plain(value, path), is_default, words))
     return (*lines, *_fleet_lines(policy, fleet)) if fleet else tuple(lines)
 
 
@@ -62,6 +68,8 @@ def shown_value(value: object) -> str:
         return f"[{', '.join(shown_value(each) for each in value)}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {shown_value(each)}' for key, each in value.items())}}}"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.12g}" if isinstance(value, int | float) else str(value)
 
 
@@ -80,7 +88,9 @@ def _leaves(model: BaseModel, path: At) -> Iterator[tuple[At, object, bool]]:
             yield from _leaves(each, (*place, index))
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, path: At) -> object:
+    if value == () and path == ("spec", "steps"):
+        return "auto"
     if isinstance(value, timedelta):
         return show_duration(value)
     if isinstance(value, tuple):
@@ -139,14 +149,18 @@ def _selected(words: str) -> Callable[[_Place], str]:
 
 
 def _steps(here: _Place) -> str:
-    steps, spec = here.value, here.policy.spec
-    count = len(steps)
-    arrows = " → ".join(f"{step:.12g}" for step in steps)
+    spec = here.policy.spec
+    if not here.value:
+        rungs = ", ".join(f"{step:.12g}" for step in spec.ladder)
+        return (
+            f"each step goes as far up as blastRadius allows, to one of {rungs} %: at most to {LARGEST_FIRST:g} % first"
+            f" and to {LARGEST_FACTOR:g} times the share after that, and above {PLATEAU:g} % from one to the next"
+        )
+    count = len(here.value)
+    arrows = " → ".join(f"{step:.12g}" for step in here.value)
     top, done = _soonest(here, count - 1), _soonest(here, count)
     reached = f"100 % is reached {top} after the first step at the soonest" if count > 1 else "100 % is the first step"
-    said = (
-        f"{arrows}: {count} step{'s' * (count != 1)}, each with {show_duration(spec.soak)} of good evidence; {reached}"
-    )
+    said = f"{arrows}: {count} step{'s' * (count != 1)}, each kept for {show_duration(spec.soak)} at least; {reached}"
     return f"{said}, and completed after {done} (writing and settling come on top)"
 
 
@@ -164,40 +178,138 @@ def _soak(here: _Place) -> str:
     return f"{text} of evidence at each step, counted from when balancer and metrics show the split; also at 100 %"
 
 
-def _window(here: _Place) -> str:
-    return f"a verdict looks at the newest {show_duration(here.value)} and never across a change of the share"
+def _false_rollbacks(here: _Place) -> str:
+    first, *later = (odds(1 / alpha_of(here.policy.spec, attempt)) for attempt in (1, 2, 3))
+    goes = "goes" if here.value == 1 else "go"
+    return (
+        f"Istio goes back at odds of {first} against it; each further attempt has half of the chance of an error, which"
+        f" takes {', '.join(later)} and so on: of 100 migrations that are within every tolerance at most"
+        f" {here.value:.12g} {goes} back by chance, {2 * here.value:.12g} with all retries"
+    )
 
 
-def _min_requests(here: _Place) -> str:
-    analysis = here.policy.spec.analysis
-    seconds = analysis.window.total_seconds()
-    needed = [
-        f"at {step:.12g} % that takes {here.value / seconds / step * 100:.3g} requests a second in all"
-        for step in here.policy.spec.steps[:_SHOWN_STEPS]
-    ]
-    less = "fewer than this in the window at Istio is too little traffic, which waits"
-    return f"{less}; {', '.join(needed)}"
+def _hold(here: _Place) -> str:
+    text = show_duration(here.value)
+    return (
+        f"up to {PLATEAU:g} % a share is kept for {text} at most if nothing is wrong: until the next step is within"
+        f" blastRadius, at {PLATEAU:g} % until Istio is proven no worse. Then it goes on, and says `bounded, not"
+        f" proven`. With odds of {DOUBTED:g}:1 against Istio it is {show_duration(PATIENCE_IF_DOUBTED * here.value)},"
+        f" from {SUSPECTED:g}:1 on no step comes"
+    )
 
 
-def _latency(_: _Place) -> str:
-    return "no latency guard: latency is neither read nor judged"
+def _codes(here: _Place) -> str:
+    if not here.value:
+        return "no response code is a failure; response flags and gRPC statuses may be"
+    named = ", ".join(here.value)
+    return f"answers with {named} are failures; a client that left before the answer is none, and counts nowhere"
+
+
+def _flags(here: _Place) -> str:
+    if not here.value:
+        return "no response flag makes a failure; the code says it"
+    return f"a request with one of the flags {', '.join(here.value)} is a failure whatever its code"
+
+
+def _grpc_statuses(here: _Place) -> str:
+    if not here.value:
+        return "gRPC calls are judged by their HTTP code, which is 200 also where they fail"
+    return f"a gRPC call that ends with status {', '.join(map(str, here.value))} is a failure although its code is 200"
+
+
+def _max_percent(here: _Place) -> str:
+    if here.value is None:
+        usual = "twice what TCM had before the first step, and 2 points"
+        return f"no limit of your own: held against Istio is more than {usual}, as long as TCM is as it was"
+    return (
+        f"more than {here.value:.12g} % is held against Istio as long as TCM itself keeps to it;"
+        " never less than the tolerance over what TCM had before the first step"
+    )
+
+
+def _compared(here: _Place) -> str:
+    codes = rules_of(here.policy.spec.analysis).compared
+    if not codes:
+        return "no other answers are compared"
+    named = ", ".join(codes)
+    return (
+        f"the share of answers with {named}, each by itself, is compared with TCM's: most mistakes of routing are these"
+    )
+
+
+def _latency(here: _Place) -> str:
+    if not here.value:
+        return "latency is neither read nor judged"
+    return (
+        "compared is the share of requests above two of the histogram's edges, one in the tail and one in the body,"
+        " chosen by TCM's own latency before the first step; no quantile is computed"
+    )
 
 
 def _quantile(here: _Place) -> str:
-    return f"judged is the time that {here.value * 100:.12g} % of the requests do not exceed"
+    if here.policy.spec.analysis.latency.max_ms is None:
+        return "without maxMs it says nothing"
+    return f"{here.value * 100:.12g} % of Istio's requests must be faster than maxMs"
 
 
 def _max_ms(here: _Place) -> str:
-    edges = ISTIO_EDGES_MS if here.fleet is None else here.fleet.spec.datasources.target.edges_ms
-    above = bisect_left(edges, here.value)
-    if above == len(edges):
-        measured = "beyond the last edge of the histogram: nothing slower can be told apart"
-    elif edges[above] == here.value:
-        measured = f"{here.value:.12g} ms is an edge of the histogram"
-    else:
-        below = edges[above - 1] if above else 0
-        measured = f"interpolated between the histogram's edges {below:.12g} and {edges[above]:.12g} ms"
-    return f"slower than {here.value:.12g} ms at Istio fails; {measured}"
+    if here.value is None:
+        return "no limit of your own: Istio is held against TCM"
+    edges = ISTIO_EDGES_MS if here.fleet is None else common_edges_ms(here.fleet)
+    edge, part = slo_edge(here.value, edges), 100 * (1 - here.policy.spec.analysis.latency.quantile)
+    if edge is None:
+        return "beyond the last edge of the histogram: nothing slower can be told apart"
+    slower = f"more than {part:.4g} % of requests slower than {edge:.12g} ms"
+    held = f"{slower} are held against Istio as long as TCM itself keeps to it"
+    if edge == here.value:
+        return f"{held}; {edge:.12g} ms is an edge of the histogram"
+    return f"{held}: the first edge of the histogram at or above {here.value:.12g} ms"
+
+
+def _ratio(here: _Place) -> str:
+    """Say both halves of an edge at once, with an example: neither means much alone."""
+    excess: Any = here.policy.spec.analysis
+    for step in here.path[2:-1]:
+        excess = excess[step] if isinstance(step, int) else getattr(excess, step)
+    what = f"{excess.ratio:.12g} times TCM's share and {excess.percent:.12g} points"
+    example = f"where TCM has 1 %, Istio may have {Margin(excess.ratio, excess.percent).of(1.0):.4g} %"
+    if here.path[-2] == "tolerance":
+        return f"up to {what} Istio is not blamed: {example}"
+    return f"within {what} Istio is no worse, which is what is to be proven: {example}"
+
+
+def _custom(here: _Place) -> str:
+    if not here.value:
+        return "no counters of your own are compared"
+    return "pairs of counters that the fleet file defines, each compared with TCM's as failures are"
+
+
+def _blast(here: _Place) -> str:
+    spec = here.policy.spec.blast_radius
+    if here.path[-1] == "requests":
+        return (
+            f"a step may cost {here.value:.12g} failed requests before it is found out, or what `seconds` allows if"
+            " that is more; what it could cost follows from what is not ruled out yet"
+        )
+    return (
+        f"with {_RATE:g} requests a second that are {max(spec.requests, here.value * _RATE):.12g} failed requests; the"
+        " longer a share was kept, the more: twice as many after 10 ticks. A larger step waits until hold is over"
+    )
+
+
+def _on_failure(here: _Place) -> str:
+    told = {
+        "rollback": (
+            "when Istio is worse or dead, or requests are lost on the way to it, everything goes back to TCM at once,"
+            " in the middle of a soak too"
+        ),
+        "stepBack": (
+            "when Istio is worse the share goes one step down and never again as high before a retry; below the first"
+            " step, and when Istio is dead, everything goes back to TCM"
+        ),
+        "hold": "when Istio is worse nothing goes back by itself: the share stays, no step comes, somebody is paged",
+    }
+    return told[here.value]
 
 
 def _approvals(here: _Place) -> str:
@@ -227,19 +339,31 @@ SAYS: Final[Mapping[str, Callable[[_Place], str]]] = {
     "spec.traffic.clb.source/target.tag": _selected("with the tag"),
     "spec.steps": _steps,
     "spec.soak": _soak,
-    "spec.analysis.window": _window,
-    "spec.analysis.minRequests": _min_requests,
-    "spec.analysis.errors.maxPercent": _number("more than {} % of Istio's requests answered with 500-599 fails"),
-    "spec.analysis.errors.overSourcePercent": _number(
-        "more than TCM's own percentage plus {} points fails as well; the lower limit counts"
-    ),
-    "spec.analysis.latency": _latency,
+    "spec.analysis.falseRollbackPercent": _false_rollbacks,
+    "spec.analysis.hold": _hold,
+    "spec.analysis.errors.codes": _codes,
+    "spec.analysis.errors.flags": _flags,
+    "spec.analysis.errors.grpcStatuses": _grpc_statuses,
+    "spec.analysis.errors.maxPercent": _max_percent,
+    "spec.analysis.answers.codes": _compared,
+    "spec.analysis.latency.enabled": _latency,
     "spec.analysis.latency.quantile": _quantile,
     "spec.analysis.latency.maxMs": _max_ms,
-    "spec.analysis.latency.overSourceRatio": _number(
-        "more than {} times TCM's own quantile fails as well; the lower limit counts"
-    ),
-    "spec.onFailure": _said("a failing verdict sends everything back to TCM at once, in the middle of a soak too"),
+    "spec.analysis.custom": _custom,
+    "spec.analysis.custom[].name": lambda here: f"the pair {here.value} of the fleet's customMetrics",
+    "spec.analysis.custom[].maxPercent": _max_percent,
+    **{
+        f"spec.analysis.{metric}.{edge}.{half}": say
+        for metric in ("errors", "answers", "latency", "custom[]")
+        for edge in ("tolerance", "margin")
+        for half, say in (
+            ("ratio", _ratio),
+            ("percent", _said("the points of the line above: all there is where TCM has none")),
+        )
+    },
+    "spec.blastRadius.requests": _blast,
+    "spec.blastRadius.seconds": _blast,
+    "spec.onFailure": _on_failure,
     "spec.approvals": _approvals,
     "spec.approvals[].before": _number("the share does not reach {} % before a person has approved"),
 }

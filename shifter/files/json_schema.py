@@ -28,17 +28,24 @@ _KEPT: Final = (
 )  # fmt: skip
 """What of a leaf's schema an editor needs; titles are the keys said again."""
 
-_NAMED: Final = frozenset({"metadata.name", "spec.namespace", "spec.namespaces[]"})
+_NAMED: Final = frozenset({"metadata.name", "spec.namespace", "spec.namespaces[]", "spec.customMetrics[].name"})
 _BETWEEN: Final[Mapping[str, Json]] = {
     "ShiftPolicy:spec": {"oneOf": [{"required": ["namespace"]}, {"required": ["namespaces"]}]},
     "ShiftPolicy:spec.traffic.clb.source/target": {
         "anyOf": [{"required": [key]} for key in ("port", "ids", "ips", "tag")]
     },
-    "ShiftPolicy:spec.steps": {"contains": {"const": 100}, "uniqueItems": True},
     "ShiftPolicy:spec.namespaces": {"uniqueItems": True},
     "ShiftPolicy:spec.traffic.clb.routes": {"uniqueItems": True},
+    **{
+        f"ShiftPolicy:spec.analysis.{key}": {"uniqueItems": True}
+        for key in ("errors.codes", "errors.flags", "errors.grpcStatuses", "answers.codes")
+    },
 }
 """Rules between keys, as far as a schema can say them."""
+
+
+_AUTO: Final = frozenset({"ShiftPolicy:spec.steps"})
+"""Ladders: lists that climb to 100, instead of which a file may say `auto`."""
 
 
 def schema_of(kind: str | None = None) -> Json:
@@ -73,6 +80,8 @@ class _Writing:
         else:
             found |= self._leaf(inner, path)
         found |= _BETWEEN.get(f"{self._kind}:{key}", {})
+        if f"{self._kind}:{key}" in _AUTO:
+            found = _or_auto(found)
         if "default" in field and field["default"] not in (None, []) and "properties" not in inner:
             found["default"] = _default(field["default"], inner)
         if words is not None and words.examples:
@@ -110,6 +119,12 @@ class _Writing:
         if patterns := inner.get("patternProperties"):
             found |= {"patternProperties": patterns, "additionalProperties": False}
         return found
+
+
+def _or_auto(found: Json) -> Json:
+    about = {"description": found.pop("description")} if "description" in found else {}
+    ladder = {**found, "contains": {"const": 100}, "uniqueItems": True}
+    return {**about, "oneOf": [{"const": "auto"}, ladder]}
 
 
 def _default(value: object, inner: Json) -> object:

@@ -17,6 +17,7 @@ from shifter.core.overlaps import Claimed, suspicions
 from shifter.core.policy import ShiftPolicy, conflicts
 from shifter.core.text import did_you_mean, why
 from shifter.errors import ConfigError, Problem
+from shifter.files.advice import fleet_advice, policy_advice
 from shifter.files.documents import FLEET, KINDS, POLICY, misfit_problems, read_document, value_of, yaml_files_in
 from shifter.files.located_yaml import Document
 from shifter.files.rules import Rule
@@ -63,6 +64,9 @@ def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
     found.files, found.problems = sorted(documents), sorted(set(found.problems))
     broken = {(each.file, each.line, each.column) for each in found.problems}
     warned = {*_suspicions(policies, documents), *(each for one in documents.values() for each in one.surprises)}
+    advised = [(file, each) for file, policy in policies.items() for each in policy_advice(policy, only)]
+    advised += [(file, each) for file, value in fleets.items() if value is not None for each in fleet_advice(value)]
+    warned |= {documents[file].problem(each.path, each.reason, rule=Rule.ADVICE) for file, each in advised}
     found.warnings = sorted(each for each in warned if (each.file, each.line, each.column) not in broken)
     return found
 

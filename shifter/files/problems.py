@@ -44,6 +44,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "missing": Rule.MISSING_KEY,
     "extra_forbidden": Rule.UNKNOWN_KEY,
     "unsupported": Rule.UNSUPPORTED,
+    "retired": Rule.RETIRED,
     "dns_label": Rule.BAD_NAME,
     "duration": Rule.BAD_DURATION,
     "literal_error": Rule.BAD_VALUE,
@@ -53,13 +54,21 @@ _RULES: Final[Mapping[str, Rule]] = {
     "selector": Rule.SIDES,
     **dict.fromkeys(("namespace", "twice", "rule"), Rule.BETWEEN_KEYS),
     **dict.fromkeys(("edges", "matchers", "datasources", "scheme", "timing", "retention"), Rule.BETWEEN_KEYS),
+    **dict.fromkeys(("margins", "custom", "learning"), Rule.BETWEEN_KEYS),
 }
 _UNITS: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|ms)(?:ecs?|econds?|ins?|inutes?|rs?|ours?|ays?)?", re.IGNORECASE
 )
 _CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _PREFIX: Final = re.compile(r"^(Input|Tuple|List|Dictionary|String) should")
-_AT_KEY: Final = frozenset({"missing", "extra_forbidden", "unsupported"})
+_AT_KEY: Final = frozenset({"missing", "extra_forbidden", "unsupported", "retired"})
+_INSTEAD: Final[Mapping[str, str]] = {
+    "window": "`hold` says how long a share is kept for want of proof",
+    "minRequests": "`blastRadius` says what a step may cost, `hold` how long it waits for evidence",
+    "overSourcePercent": "`tolerance: {ratio: 1.1, percent: ...}` says what Istio is not blamed for",
+    "overSourceRatio": "`tolerance: {ratio: ..., percent: 0.2}` says what Istio is not blamed for",
+}
+"""What a person who wrote a retired key may write now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,11 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> 
     # A rule between keys is found by what they stand in; `at` says which of them is to be pointed at.
     loc = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     path, part = _in_document(loc, value, missing=kind == "missing")
+    if kind == "margins" and path != loc:
+        # The margin is the default: what stands in the file is the other half.
+        path, part = _in_document((*loc[:-1], "tolerance"), value, missing=False)
     message = _MESSAGES.get(kind) or _PREFIX.sub("should", error["msg"])
-    if kind == "string_pattern_mismatch" and (example := example_of(model.__name__, error["loc"])):
+    if kind == "string_pattern_mismatch" and (example := _example(model, error["loc"])):
         message = f'has not the form of "{example}"'
     tellable = not is_secret(path, found)
     if tellable and kind not in _AT_KEY and (found is None or isinstance(found, str | int | float)):
@@ -105,6 +117,15 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> 
     rule = _RULES.get(kind) or (Rule.WRONG_TYPE if kind.endswith("_type") else Rule.BAD_VALUE)
     said = Complaint(rule, message, _hint(error, model) if tellable or kind in _AT_KEY else "")
     return Explained(path, said, kind in _AT_KEY or isinstance(part, dict | list))
+
+
+def _example(model: type[BaseModel], path: At) -> object:
+    """Return the plainest value of a place; of a list's entry the first of the plainest list."""
+    found = example_of(model.__name__, path)
+    if found is None and path and isinstance(path[-1], int):
+        listed = example_of(model.__name__, path[:-1])
+        return listed[0] if isinstance(listed, list) else None
+    return found
 
 
 def known_keys(model: type[BaseModel], path: At) -> tuple[str, ...]:
@@ -130,12 +151,19 @@ def _hint(error: ErrorDetails, model: type[BaseModel]) -> str:
         known = known_keys(model, loc[:-1])
         elsewhere = f"known here: {', '.join(known)}" if known else ""
         return did_you_mean(str(loc[-1]), known) or lookalike(str(loc[-1])) or elsewhere
+    if kind == "retired":
+        return _INSTEAD.get(str(loc[-1]), "")
     if isinstance(found, str) and (typed := lookalike(found)):
         return typed
-    if kind == "duration":
-        return _duration_hint(found)
+    return _duration_hint(found) if kind == "duration" else _form_hint(kind, found, example_of(model.__name__, loc))
+
+
+def _form_hint(kind: str, found: object, example: object) -> str:
+    """Return how a value of the wanted type is written."""
     if kind == "string_type" and isinstance(found, int | float):
         return f'put it in quotes: "{json.dumps(found)}"'
+    if kind == "tuple_type" and isinstance(example, str):
+        return f"write {example}, or {_HINTS[kind].removeprefix('write ')}"
     return _HINTS.get(kind, "")
 
 

@@ -32,6 +32,7 @@ class Rule(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     MISSING_KEY = "missing-key"
     UNSUPPORTED = "unsupported"
+    RETIRED = "retired"
     WRONG_TYPE = "wrong-type"
     BAD_VALUE = "bad-value"
     BAD_NAME = "bad-name"
@@ -44,6 +45,7 @@ class Rule(StrEnum):
     MISFIT = "beyond-the-fleet"
     SURPRISE = "yaml-1.1-surprise"
     SUSPICION = "suspicious-route"
+    ADVICE = "probably-not-meant"
 
 
 RULES: Final[Mapping[Rule, str]] = {
@@ -64,6 +66,7 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.UNKNOWN_KEY: "A key that the format does not have.",
     Rule.MISSING_KEY: "A key that the format requires is not there.",
     Rule.UNSUPPORTED: "A key or value that this version does not enforce.",
+    Rule.RETIRED: "A key of an earlier version, which nothing reads any more.",
     Rule.WRONG_TYPE: "A value of another type than the key's.",
     Rule.BAD_VALUE: "A value out of range or of another form.",
     Rule.BAD_NAME: "Not an RFC 1123 label.",
@@ -76,6 +79,7 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.MISFIT: "The policy asks what the fleet cannot give.",
     Rule.SURPRISE: "A word that is a text here and something else to YAML 1.1.",
     Rule.SUSPICION: "A route that may carry what another policy names.",
+    Rule.ADVICE: "A value that is allowed, and has an effect that is easily overlooked.",
 }
 """What each kind means, in a sentence."""
 

@@ -26,6 +26,19 @@ _COMMON: Final[Mapping[str, Words]] = {
     "metadata": Words("How the file is named."),
 }
 
+
+def _edges(key: str, what: str, tolerance: tuple[float, float], margin: tuple[float, float]) -> Mapping[str, Words]:
+    """Return the words of a metric's two edges, each a ratio and points."""
+    return {
+        f"{key}.tolerance": Words(f"Up to here Istio's {what} is not blamed. Below the margin."),
+        f"{key}.tolerance.ratio": Words(f"So many times TCM's {what} ...", (tolerance[0],)),
+        f"{key}.tolerance.percent": Words("... and so many percentage points on top.", (tolerance[1],)),
+        f"{key}.margin": Words(f"Up to here Istio's {what} counts as no worse than TCM's. Above the tolerance."),
+        f"{key}.margin.ratio": Words(f"So many times TCM's {what} ...", (margin[0],)),
+        f"{key}.margin.percent": Words("... and so many percentage points on top.", (margin[1],)),
+    }
+
+
 POLICY_WORDS: Final[Mapping[str, Words]] = {
     **_COMMON,
     "metadata.name": Words("The shift's name in every command and in the history: a Kubernetes name.", ("shop",)),
@@ -55,32 +68,58 @@ POLICY_WORDS: Final[Mapping[str, Words]] = {
     "spec.traffic.clb.source/target.ips": Words("The real servers' private addresses.", (["10.0.0.7"],)),
     "spec.traffic.clb.source/target.tag": Words("The real servers' tag in the CLB.", ("istio",)),
     "spec.steps": Words(
-        "Percent of the traffic that Istio gets, one step after the other: growing, the last 100.",
-        ([1, 5, 25, 50, 100],),
+        "`auto`, or percent of the traffic that Istio gets, one step after the other: growing, the last 100.",
+        ("auto", [1, 5, 25, 50, 100]),
     ),
     "spec.soak": Words(
-        "How much good evidence each step needs, counted from when the balancer and the metrics show the split.",
-        ("5m",),
+        "How long each step is kept at least, counted from when the balancer and the metrics show the split.",
+        ("1m",),
     ),
-    "spec.analysis": Words("What counts as good. A guard that fails sends everything back to TCM."),
-    "spec.analysis.window": Words("How far back a verdict looks; never across a change of the share.", ("1m",)),
-    "spec.analysis.minRequests": Words(
-        "Requests in the window that Istio must have answered before a verdict can pass; fewer is too little"
-        " traffic, which waits.",
-        (100,),
+    "spec.analysis": Words("What counts as good: Istio is compared with TCM, both live, in every tick."),
+    "spec.analysis.falseRollbackPercent": Words(
+        "Of all migrations whose Istio is within every tolerance, at most this many percent go back by chance.", (1,)
     ),
-    "spec.analysis.errors": Words("How many requests may fail: answered with 500 to 599."),
-    "spec.analysis.errors.maxPercent": Words("More than this percentage of Istio's requests fails.", (1,)),
-    "spec.analysis.errors.overSourcePercent": Words(
-        "More than TCM's percentage plus this many percentage points fails.", (0.5,)
+    "spec.analysis.hold": Words(
+        "How long a share is kept for want of proof, before the shift goes on: bounded, not proven.", ("4m",)
     ),
-    "spec.analysis.latency": Words("How slow requests may be. Without it latency is neither read nor judged."),
-    "spec.analysis.latency.quantile": Words("Which quantile is judged: 0.99 is the p99.", (0.99,)),
+    "spec.analysis.errors": Words("Which answers are failures, and how many more of them than TCM Istio may have."),
+    "spec.analysis.errors.codes": Words("Response codes, or classes of them, that are failures.", (["5xx", "429"],)),
+    "spec.analysis.errors.flags": Words(
+        "Envoy's response flags that make a request a failure whatever its code.", (["UH", "UF"],)
+    ),
+    "spec.analysis.errors.grpcStatuses": Words("The numbers of the gRPC statuses that are failures.", ([13, 14],)),
+    "spec.analysis.errors.maxPercent": Words(
+        "More than this percentage is held against Istio, as long as TCM itself keeps to it.", (1,)
+    ),
+    **_edges("spec.analysis.errors", "share of failures", (1.1, 0.01), (1.5, 0.1)),
+    "spec.analysis.answers": Words(
+        "Answers that are no failures by themselves, but are if Istio gives many more of them than TCM."
+    ),
+    "spec.analysis.answers.codes": Words(
+        "Response codes, or classes of them, whose shares are compared.", (["3xx", "401", "403", "404"],)
+    ),
+    **_edges("spec.analysis.answers", "share of each of these answers", (1.25, 0.5), (1.5, 1)),
+    "spec.analysis.latency": Words("How many more slow requests than TCM Istio may have."),
+    "spec.analysis.latency.enabled": Words("`false`: latency is neither read nor judged.", (False,)),
+    "spec.analysis.latency.quantile": Words("Which part of Istio's requests must be faster than `maxMs`.", (0.99,)),
     "spec.analysis.latency.maxMs": Words(
-        "A slower quantile at Istio fails, in milliseconds. Not beyond the last edge of the fleet's edgesMs.", (500,)
+        "The limit in milliseconds, best one of the fleet's edgesMs; not beyond the last.", (500,)
     ),
-    "spec.analysis.latency.overSourceRatio": Words("More than this many times TCM's quantile fails.", (1.5,)),
-    "spec.onFailure": Words("What a failing verdict does."),
+    **_edges("spec.analysis.latency", "share of slow requests", (1.25, 0.2), (1.5, 0.5)),
+    "spec.analysis.custom": Words("Pairs of counters that the fleet file defines under `customMetrics`."),
+    "spec.analysis.custom[].name": Words("The pair's name in the fleet file.", ("throttled",)),
+    "spec.analysis.custom[].maxPercent": Words(
+        "More than this percentage is held against Istio, as long as TCM itself keeps to it.", (1,)
+    ),
+    **_edges("spec.analysis.custom[]", "share of what is bad", (1.25, 0.2), (1.5, 0.5)),
+    "spec.blastRadius": Words(
+        "What a step may cost at worst before it is found out; whichever of the two is more. A larger one waits."
+    ),
+    "spec.blastRadius.requests": Words("So many failed requests.", (25,)),
+    "spec.blastRadius.seconds": Words("So many seconds in which all traffic fails.", (1,)),
+    "spec.onFailure": Words(
+        "What follows when Istio is worse: back to TCM, one step down and no further up, or only a hold that pages."
+    ),
     "spec.approvals": Words("Shares that are not reached before somebody approved, growing from one to the next."),
     "spec.approvals[].before": Words("The share, percent, that waits for an approval.", (50,)),
 }
@@ -112,6 +151,10 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
         "The label with the destination's namespace.", ("destination_service_namespace",)
     ),
     f"{_DATASOURCE}.labels.code": Words("The label with the response code.", ("response_code",)),
+    f"{_DATASOURCE}.labels.flags": Words("The label with Envoy's response flags; may be missing.", ("response_flags",)),
+    f"{_DATASOURCE}.labels.grpc": Words(
+        "The label with the number of the gRPC status; may be missing.", ("grpc_response_status",)
+    ),
     f"{_DATASOURCE}.metrics": Words("What this Prometheus calls the metrics that are read."),
     f"{_DATASOURCE}.metrics.requests": Words("The counter of requests.", ("istio_requests_total",)),
     f"{_DATASOURCE}.metrics.latencyBuckets": Words(
@@ -127,6 +170,25 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
     ),
     f"{_DATASOURCE}.caFile": Words(
         "A file with the certificates to trust instead of the system's.", ("/etc/shifter/prometheus/ca.pem",)
+    ),
+    "spec.customMetrics": Words(
+        "Pairs of counters of both gateways' pods that policies may name in `analysis.custom`: of `total`, so many are"
+        " `bad`."
+    ),
+    "spec.customMetrics[].name": Words("What policies call the pair.", ("logins",)),
+    "spec.customMetrics[].bad": Words("The counter of what went wrong; at most as much as `total`."),
+    "spec.customMetrics[].bad.metric": Words(
+        "A raw counter that grows from zero and has Istio's destination labels.", ("istio_requests_total",)
+    ),
+    "spec.customMetrics[].bad.matchers": Words(
+        "Labels that select what is counted, besides the datasource's matchers.", ({"response_code": "429"},)
+    ),
+    "spec.customMetrics[].total": Words("The counter of everything, good and bad."),
+    "spec.customMetrics[].total.metric": Words(
+        "A raw counter that grows from zero and has Istio's destination labels.", ("istio_requests_total",)
+    ),
+    "spec.customMetrics[].total.matchers": Words(
+        "Labels that select what is counted, besides the datasource's matchers.", ({"request_protocol": "http"},)
     ),
     "spec.provider": Words("The cloud that holds the splits."),
     "spec.provider.tencent": Words("How to reach Tencent Cloud. Secrets are in files, never here."),
@@ -153,6 +215,14 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
         "How long a climb may take until it is in force; then it has failed.", ("2m",)
     ),
     "spec.timing.reportEvery": Words("How often an unchanged shift's report is refreshed.", ("30s",)),
+    "spec.learning": Words("How it is learnt what TCM is like, before the first step and from TCM alone."),
+    "spec.learning.historyTicks": Words("The newest ticks that count; with all of them any traffic will do.", (240,)),
+    "spec.learning.minTicks": Words("So many ticks at least, unless it is all of historyTicks.", (8,)),
+    "spec.learning.minRequests": Words("... with so many requests.", (100,)),
+    "spec.learning.onePodDispersion": Words(
+        "How many failures are taken to come at once where TCM's gateway has no two pods to compare; 1 is one by one.",
+        (2,),
+    ),
     "spec.retention": Words("How long history and answered orders are kept; at least 1d.", ("180d",)),
 }
 

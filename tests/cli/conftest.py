@@ -141,6 +141,26 @@ class _Kept:
         self._world.closed += 1
 
 
+def a_finding(
+    metric: str, source: tuple[float, float], target: tuple[float, float], *, bound: float, limit: float | None
+) -> FindingReport:
+    """Return what is known of a metric of which each side answered so many requests, so many of them badly."""
+    parts = [None if not requests else 100 * bad / requests for requests, bad in (source, target)]
+    return FindingReport(
+        metric=metric,
+        verdict="too little traffic",
+        source=parts[0],
+        target=parts[1],
+        limit=limit,
+        unit="%",
+        text=f"{metric}: {target[1]:g} of {target[0]:g}, {source[1]:g} of {source[0]:g}",
+        bound=bound,
+        dispersion=1.2,
+        source_counts=source,
+        target_counts=target,
+    )
+
+
 def a_report(name: str, at: datetime, **changes: Any) -> Report:  # noqa: ANN401 - any field
     """Return a report of a shift soaking at 25 %."""
     return Report(
@@ -160,19 +180,12 @@ def a_report(name: str, at: datetime, **changes: Any) -> Report:  # noqa: ANN401
             "decision": "hold",
             "reason": "soaking at tcm 75 · istio 25: 180 of 300 s of evidence",
             "verdict": "pass",
+            "said": "bounded, not proven: istio may fail up to 0.9 % more than tcm (95 % confidence)",
+            "harm": 0.42,
+            "harm_limit": 100.0,
             "findings": (
-                FindingReport(
-                    metric="errors",
-                    verdict="pass",
-                    source=0.1,
-                    target=0.2,
-                    limit=0.6,
-                    unit="%",
-                    text="0.2 % of 1000 requests failed, limit 0.6 %",
-                ),
-                FindingReport(
-                    metric="latency", verdict="no signal", source=None, target=180.0, limit=500.0, unit="ms", text=""
-                ),
+                a_finding("errors", (3000, 3), (1000, 2), bound=0.9, limit=2.0),
+                a_finding("over 250 ms", (2990, 30), (0, 0), bound=100.0, limit=None),
             ),
             "source_requests": 3000.0,
             "source_bad": 3.0,

@@ -22,6 +22,7 @@ from shifter.cli.doctor import lines, verdict
 from shifter.cli.exits import Exit
 from shifter.cli.main import cli
 from shifter.cli.session import Session
+from shifter.core.fleet import ISTIO_EDGES_MS
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.files.documents import load_policy
@@ -31,7 +32,8 @@ from shifter.service.checkup.findings import Finding, Group, Level
 REGION, BALANCER = "ap-guangzhou", "lb-front0001"
 OLD = lab.Target(kind=lab.TargetKind.CVM, ip="10.0.0.1", port=30080, instance_id="ins-old00001", weight=100)
 NEW = lab.Target(kind=lab.TargetKind.ENI, ip="10.0.1.1", port=31080, eni_id="eni-00000001", weight=0)
-EDGES = ("25", "50", "100", "250", "500", "1000", "+Inf")
+STARTED_AT = 1_700_000_000.0
+EDGES = (*(f"{edge:g}" for edge in ISTIO_EDGES_MS), "+Inf")
 
 
 class Prometheus:
@@ -44,13 +46,11 @@ class Prometheus:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                query = parse_qs(urlsplit(self.path).query)["query"][0]
+                asked = {key: value for key, (value, *_) in parse_qs(urlsplit(self.path).query).items()}
                 fake.asked.append(self.command)
-                body = json.dumps(
-                    {"status": "success", "data": {"resultType": "vector", "result": fake.rows(query)}}
-                    if fake.status == 200
-                    else {"status": "error", "error": "no"}
-                ).encode()
+                answer = fake.matrix(asked) if "start" in asked else fake.vector(asked["query"])
+                good, bad = {"status": "success", "data": answer}, {"status": "error", "error": "no"}
+                body = json.dumps(good if fake.status == 200 else bad).encode()
                 self.send_response(fake.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -62,23 +62,41 @@ class Prometheus:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.http.server_port
 
-    @staticmethod
-    def rows(query: str) -> list[dict[str, Any]]:
-        pod = "old-1" if '"tcm"' in query else "new-1"
+    def vector(self, query: str) -> dict[str, Any]:
+        """Answer as of now."""
         now = time.time()
-        labels: dict[str, str] = {"pod": pod, "destination_service": "web.shop.svc.cluster.local"}
-        found: list[tuple[dict[str, str], float]]
+        rows = [{"metric": metric, "value": [now, str(value)]} for metric, value in self.rows(query, now)]
+        return {"resultType": "vector", "result": rows}
+
+    def matrix(self, asked: dict[str, str]) -> dict[str, Any]:
+        """Answer of every instant of a range."""
+        start, end, step = (float(asked[key]) for key in ("start", "end", "step"))
+        instants = [start + index * step for index in range(int((end - start) / step) + 1)]
+        rows = [
+            {
+                "metric": metric,
+                "values": [[at, str(self.rows(asked["query"], at)[index][1])] for at in instants],
+            }
+            for index, (metric, _) in enumerate(self.rows(asked["query"], start))
+        ]
+        return {"resultType": "matrix", "result": rows}
+
+    @staticmethod
+    def rows(query: str, at: float) -> list[tuple[dict[str, str], float]]:
+        """One fresh pod of Istio's, two of TCM's; each counts one request a second."""
         if query.startswith("vector"):
-            found = [({}, now)]
-        elif query.startswith("max(count_over_time"):
-            found = [({}, 20.0)]
-        elif query.startswith("max by"):
-            found = [({"pod": pod}, now - (1000 if " - " in query else 5))]
-        elif "_bucket" in query:
-            found = [({**labels, "le": edge}, 90.0) for edge in EDGES]
-        else:
-            found = [({**labels, "response_code": "200"}, 100.0 if pod == "old-1" else 7.0)]
-        return [{"metric": metric, "value": [now, str(value)]} for metric, value in found]
+            return [({}, at)]
+        if query.startswith("max(count_over_time"):
+            return [({}, 20.0)]
+        pods = ("old-1", "old-2") if '"tcm"' in query else ("new-1",)
+        if query.startswith("max by"):
+            return [({"pod": pod}, at - 5 if " - " not in query else STARTED_AT) for pod in pods]
+        if query.startswith("topk"):
+            return [({"response_flags": "-"}, 1.0)] if "response_flags" in query else []
+        labels = [{"pod": pod, "destination_service": "web.shop.svc.cluster.local"} for pod in pods]
+        if "_bucket" in query:
+            return [({**each, "le": edge}, 90.0) for each in labels for edge in EDGES]
+        return [({**each, "response_code": "200"}, at - STARTED_AT + len(each["pod"])) for each in labels]
 
 
 class Installation:

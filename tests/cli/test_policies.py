@@ -49,7 +49,7 @@ def test_a_problem_is_shown_with_its_line_and_a_caret(tmp_path: Path) -> None:
 
 
 def test_all_problems_of_all_files_are_shown_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(SHOP.replace("soak: 5m", "soak: 5").replace("minRequests: 100", "minRequests: 0"))
+    (tmp_path / "a.yaml").write_text(SHOP.replace("soak: 1m", "soak: 5").replace("maxPercent: 1 ", "maxPercent: 0 "))
     (tmp_path / "b.yml").write_text("[")
     (tmp_path / "c.yaml").write_text("kind: Fleet\n")
     ran = _lint(tmp_path)
@@ -60,7 +60,7 @@ def test_all_problems_of_all_files_are_shown_at_once(tmp_path: Path) -> None:
 
 def test_json_lists_files_and_problems(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
-    file.write_text(SHOP.replace("steps: [1,", "steps: auto #"))
+    file.write_text(SHOP.replace("steps: auto", "steps: automatic"))
     ran = _lint(file, "-o", "json")
     number = SHOP[: SHOP.index("  steps:")].count("\n") + 1
 
@@ -74,12 +74,12 @@ def test_json_lists_files_and_problems(tmp_path: Path) -> None:
             {
                 "file": str(file),
                 "line": number,
-                "column": 3,
+                "column": 10,
                 "path": "spec.steps",
-                "message": "'auto' is not supported yet by this version of shifter",
-                "hint": "",
-                "sourceLine": "  steps: auto # 5, 25, 50, 75, 95, 100]",
-                "rule": "unsupported",
+                "message": 'should be a list, found "automatic"',
+                "hint": "write auto, or [first, second] or one '- ' line per entry",
+                "sourceLine": "  steps: automatic",
+                "rule": "wrong-type",
             }
         ],
         "warnings": [],
@@ -130,6 +130,206 @@ def test_a_latency_limit_must_lie_within_the_edges_of_the_fleet(
 
     assert len(found.problems) == problems
     assert all(problem.line for problem in found.problems)
+
+
+@pytest.mark.fault(
+    on="policy files",
+    fault="a tolerance that is not below the margin, also where the other half is the default",
+    does="refused; nothing is enforced",
+    sees="`policy lint`: the tolerance ... is not below the margin ...: what is not blamed could never be proven safe",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(
+    ("before", "after", "at", "numbers"),
+    [
+        (
+            "tolerance: {ratio: 1.1, percent: 0.01}",
+            "tolerance: {ratio: 2, percent: 5}",
+            "      margin: {ratio: 1.5",
+            "2 times tcm and 5 points) is not below the margin (1.5 times tcm and 0.1 points)",
+        ),
+        (
+            "margin: {ratio: 1.5, percent: 0.1}",
+            "margin: {ratio: 1, percent: 0.1}",
+            "      margin: {ratio: 1,",
+            "1.1 times tcm and 0.01 points) is not below the margin (1 times tcm and 0.1 points)",
+        ),
+        (
+            "      maxMs: 500 ",
+            "      tolerance: {ratio: 1.25, percent: 0.5} ",
+            "      tolerance: {ratio: 1.25",
+            "1.25 times tcm and 0.5 points) is not below the margin (1.5 times tcm and 0.5 points)",
+        ),
+        (
+            "      maxMs: 500 ",
+            "      margin: {ratio: 1.25, percent: 0.1} ",
+            "      margin: {ratio: 1.25",
+            "1.25 times tcm and 0.2 points) is not below the margin (1.25 times tcm and 0.1 points)",
+        ),
+    ],
+)
+def test_margins_that_contradict_each_other_are_refused_with_the_reason_at_what_the_file_says(
+    tmp_path: Path, before: str, after: str, at: str, numbers: str
+) -> None:
+    text = SHOP.replace(before, after, 1)
+    (tmp_path / "a.yaml").write_text(text)
+    ran = _lint(tmp_path)
+    line = text[: text.index(at)].count("\n") + 1
+    first, source, caret = ran.stdout.splitlines()
+
+    assert text != SHOP
+    assert (ran.exit_code, ran.stderr) == (2, "1 file, 1 problem\n")
+    assert first.startswith(f"{tmp_path / 'a.yaml'}:{line}:7 spec.analysis.")
+    assert f"the tolerance ({numbers}: what is not blamed could never be proven safe" in first
+    assert source.index(at.strip()) == caret.index("^")
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "hint"),
+    [
+        ("    hold: 4m", "    window: 5m", "`hold` says how long a share is kept"),
+        ("    hold: 4m", "    minRequests: 100", "`blastRadius` says what a step may cost"),
+        ("      maxPercent: 1", "      overSourcePercent: 0.5", "`tolerance: {ratio: 1.1, percent: ...}` says"),
+        ("      maxMs: 500", "      overSourceRatio: 1.5", "`tolerance: {ratio: ..., percent: 0.2}` says"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_at_its_place_with_what_says_it_now(
+    tmp_path: Path, before: str, key: str, hint: str
+) -> None:
+    text = SHOP.replace(before, f"{key}\n{before}", 1)
+    (tmp_path / "a.yaml").write_text(text)
+    ran = _lint(tmp_path, "-o", "json")
+    (problem,) = json.loads(ran.stdout)["problems"]
+
+    assert ran.exit_code == 2
+    assert (problem["line"], problem["column"]) == (
+        text[: text.index(key)].count("\n") + 1,
+        len(key) - len(key.strip()) + 1,
+    )
+    assert problem["message"].startswith(
+        "not used any more: evidence is weighed instead of held against a fixed window"
+    )
+    assert hint in problem["hint"]
+    assert problem["rule"] == "retired"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "said"),
+    [
+        (
+            "maxMs: 500",
+            "maxMs: 400",
+            "analysis.latency.maxMs",
+            "the next edge is the limit, 500 ms; 250 is one as well",
+        ),
+        ("maxMs: 500", "maxMs: 0.2", "analysis.latency.maxMs", "the next edge is the limit, 0.5 ms"),
+        ("soak: 1m", "soak: 4m", "analysis.hold", "hold (4m) is over when the soak (4m) is: no step waits for proof"),
+        ("    hold: 4m", "    #", "", ""),
+        ("onFailure: rollback", "onFailure: hold", "onFailure", "nothing goes back by itself: a failing Istio keeps"),
+        (
+            "maxPercent: 1 ",
+            "maxPercent: 0.01 ",
+            "analysis.errors.maxPercent",
+            "has no effect: the tolerance allows 0.01",
+        ),
+        ("steps: auto", "steps: [60, 100]", "steps.0", "it waits for the whole hold, and comes then unseen"),
+        (
+            "steps: auto",
+            "steps: [5, 100]",
+            "steps.0",
+            "failed requests before it is found out, and blastRadius allows 100: it waits for all of hold (4m)",
+        ),
+        ("steps: auto", "steps: [1, 5, 100]", "", ""),
+        (
+            "blastRadius: {requests: 25, seconds: 1}",
+            "blastRadius: {requests: 1, seconds: 0.1}",
+            "steps",
+            "smaller step",
+        ),
+        ("    latency:", "    latency: {enabled: false}  #", "", ""),
+    ],
+)
+def test_what_a_valid_policy_does_and_its_writer_may_overlook_is_a_warning(
+    tmp_path: Path, before: str, after: str, path: str, said: str
+) -> None:
+    text = SHOP.replace(before, after, 1)
+    if "enabled: false" in after:
+        text = text.replace("      quantile: 0.99\n", "").replace("      maxMs: 500", "      #")
+    (tmp_path / "a.yaml").write_text(text)
+    ran = _lint(tmp_path, "-o", "json")
+    warnings = json.loads(ran.stdout)["warnings"]
+
+    assert text != SHOP
+    assert ran.exit_code == 0
+    assert [each["path"] for each in warnings] == ([f"spec.{path}"] if path else [])
+    assert all(said in each["message"] and each["line"] and each["rule"] == "probably-not-meant" for each in warnings)
+
+
+def test_a_default_hold_within_the_soak_is_told_at_the_soak(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SHOP.replace("    hold: 4m", "    #").replace("soak: 1m", "soak: 5m"))
+    (warning,) = json.loads(_lint(tmp_path, "-o", "json").stdout)["warnings"]
+
+    assert warning["path"] == "spec.soak"
+    assert warning["message"].startswith("hold (4m, the default) is over when the soak (5m) is")
+
+
+def _with_edges(source: str, target: str) -> str:
+    before, first, after = (EXAMPLES / "fleet.yaml").read_text().partition("      podMatchers:")
+    middle, second, rest = after.partition("      podMatchers:")
+    return f"{before}      edgesMs: {source}\n{first}{middle}      edgesMs: {target}\n{second}{rest}"
+
+
+def test_datasources_without_a_common_edge_are_refused_by_every_policy_that_compares_latency(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(_with_edges("[1, 600]", "[2, 700]"))
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    ran = _lint(tmp_path, "-o", "json")
+    (problem,), (warning,) = (json.loads(ran.stdout)[kind] for kind in ("problems", "warnings"))
+    quiet = SHOP.replace("    latency:  ", "    latency: {enabled: false}  #")
+    (tmp_path / "shop.yaml").write_text(
+        quiet.replace("      quantile: 0.99\n", "").replace("      maxMs: 500", "      #")
+    )
+
+    assert ran.exit_code == 2
+    assert (Path(problem["file"]).name, problem["path"]) == ("shop.yaml", "spec.analysis.latency")
+    assert problem["sourceLine"].strip().startswith("latency:")
+    assert "no bucket edge in common, so latency cannot be compared: mend edgesMs there, or say" in problem["message"]
+    assert (Path(warning["file"]).name, warning["path"]) == ("fleet.yaml", "spec.datasources.target.edgesMs")
+    assert "latency cannot be compared" in warning["message"]
+    assert _lint(tmp_path).exit_code == 0
+
+
+def test_a_limit_beyond_the_last_common_edge_is_refused_and_beside_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(_with_edges("[100, 1000, 5000]", "[100, 1000, 6000]"))
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    beside = json.loads(_lint(tmp_path, "-o", "json").stdout)
+    (tmp_path / "shop.yaml").write_text(SHOP.replace("maxMs: 500", "maxMs: 2000"))
+    beyond = json.loads(_lint(tmp_path, "-o", "json").stdout)
+
+    assert "the next edge is the limit, 1000 ms; 100 is one as well" in beside["warnings"][0]["message"]
+    assert beside["problems"] == []
+    assert "2000 ms is beyond the last of the edgesMs that both sides have, 1000 ms" in beyond["problems"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("defined", "said"),
+    [
+        ("", "the fleet's customMetrics define no 'throttled': it has none"),
+        ("logins", "the fleet's customMetrics define no 'throttled': it has logins"),
+        ("throttled", ""),
+    ],
+)
+def test_a_custom_metric_that_the_fleet_does_not_define_is_refused_at_its_name(
+    tmp_path: Path, defined: str, said: str
+) -> None:
+    pair = "{bad: {metric: x_total, matchers: {a: b}}, total: {metric: x_total}, name: " + defined + "}"
+    fleet = (EXAMPLES / "fleet.yaml").read_text()
+    (tmp_path / "fleet.yaml").write_text(f"{fleet}  customMetrics: [{pair}]\n" if defined else fleet)
+    (tmp_path / "shop.yaml").write_text(SHOP.replace("    hold: 4m", "    custom: [{name: throttled}]\n    hold: 4m"))
+    problems = json.loads(_lint(tmp_path, "-o", "json").stdout)["problems"]
+
+    assert [(each["path"], each["message"]) for each in problems] == (
+        [("spec.analysis.custom.0.name", said)] if said else []
+    )
 
 
 def test_links_in_a_circle_are_a_problem_and_the_rest_is_checked(tmp_path: Path) -> None:
@@ -247,7 +447,7 @@ def test_a_warning_is_told_as_one_and_fails_nothing(tmp_path: Path) -> None:
 
 
 def test_a_place_with_an_error_is_not_warned_of_as_well(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(SHOP.replace("soak: 5m", "soak: 1:30"))
+    (tmp_path / "a.yaml").write_text(SHOP.replace("soak: 1m", "soak: 1:30"))
     ran = _lint(tmp_path)
 
     assert (ran.exit_code, ran.stderr) == (2, "1 file, 1 problem\n")
@@ -302,7 +502,7 @@ def test_an_explanation_as_json_has_values_and_with_a_fleet_what_it_adds() -> No
 
     assert ran.exit_code == 0
     assert (told["kind"], told["name"], told["file"]) == ("PolicyExplanation", "shop", arguments[0])
-    assert lines["spec.steps"]["value"] == [1, 5, 25, 50, 75, 95, 100]
+    assert lines["spec.steps"]["value"] == "auto"
     assert lines["fleet:spec.timing.tick"]["value"] == "15s"
 
 
@@ -331,15 +531,15 @@ def test_what_is_broken_is_not_explained_and_every_problem_is_shown(tmp_path: Pa
     ("before", "after", "said"),
     [
         ("  onFailure:", "  onFailur:", 'unknown key (did you mean "onFailure"?)'),
-        ("  soak: 5m", "  soak: 5m\n  soak: 6m", "a second 'soak'"),
-        ("  soak: 5m", "\tsoak: 5m", "a tab stands where YAML allows only spaces"),
-        ("  soak: 5m", "  soak: 1:30", "not a duration"),
-        ("  soak: 5m", "  soak: !!str 5m", "the tag tag:yaml.org,2002:str is refused"),
-        ("  soak: 5m", "  soak: &soak 5m", "the anchor &soak is refused"),
-        ("[1, 5,", "[5, 1,", "step 1 % does not climb from 5 %"),
-        ("95, 100]", "95, 150]", "should be less than or equal to 100, found 150"),
-        ("[1, 5,", "[.nan, 5,", 'should be a number, found ".nan"'),
-        ("[1, 5,", "[true, 5,", "should be a number, found true"),
+        ("  soak: 1m", "  soak: 1m\n  soak: 6m", "a second 'soak'"),
+        ("  soak: 1m", "\tsoak: 5m", "a tab stands where YAML allows only spaces"),
+        ("  soak: 1m", "  soak: 1:30", "not a duration"),
+        ("  soak: 1m", "  soak: !!str 5m", "the tag tag:yaml.org,2002:str is refused"),
+        ("  soak: 1m", "  soak: &soak 5m", "the anchor &soak is refused"),
+        ("steps: auto", "steps: [5, 1, 100]", "step 1 % does not climb from 5 %"),
+        ("steps: auto", "steps: [95, 150]", "should be less than or equal to 100, found 150"),
+        ("steps: auto", "steps: [.nan, 100]", 'should be a number, found ".nan"'),
+        ("steps: auto", "steps: [true, 100]", "should be a number, found true"),
         ("port: 31080", "port: 30080", "source and target select the same members"),
         ("port: 31080", "port: 30080, ids: [a]", "whatever target selects, source selects as well"),
         ("{port: 31080}", "{}", "selects nothing"),

@@ -13,12 +13,17 @@ from click.testing import CliRunner
 
 from shifter.adapters.sqlite import SqliteLease
 from shifter.cli.main import cli
+from shifter.core.criteria import Analysis, AnswerRules
+from shifter.core.learning import History, MetricHistory
+from shifter.core.measures import metrics_of
 from shifter.core.orders import OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.state import Direction, FindingReport, HoldReport, Intent, Pause
+from shifter.core.standing import Standing, begin
+from shifter.core.state import Ceiling, Direction, FindingReport, HoldReport, Intent, Pause
 from shifter.errors import StoreUnavailableError
 from shifter.wiring import is_served, open_store
+from tests.cli.conftest import a_finding
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -50,12 +55,27 @@ def _record(world: World, reason: str, **changes: Any) -> NewRecord:  # noqa: AN
 
 def _full(world: World, paused: HoldReport) -> None:
     """A shift of which everything is known."""
-    world.shift(holds=(paused,), warnings=("session persistence 30 s",), failure="errors: 7 %, limit 0.6 %")
-    world.state(paused=Pause(by="ann@desk", reason="lunch", at=world.now - timedelta(minutes=1)))
+    dropped = {"istio gw-2": "it was first seen in this tick"}
+    world.shift(holds=(paused,), warnings=("session persistence 30 s",), failure="it failed at 50 %", dropped=dropped)
+    world.state(
+        paused=Pause(by="ann@desk", reason="lunch", at=world.now - timedelta(minutes=1)),
+        ceiling=Ceiling(share=50, reason="istio fails 3.1 % against tcm 0.4 %", at=world.now),
+        standing=_learnt(),
+    )
     world.record(_record(world, "to 25 %: pass", sequence=2, epoch=4, evidence={"requests": {"tcm": 10.0}}))
     world.store.create_order(
         OrderRequest("shop", Verb.PROMOTE, "bob@desk", "hurry", full=True, override=True), world.now
     )
+
+
+def _learnt() -> Standing:
+    """What an hour at 0 % showed: errors alone, and one latency edge whose failures come in clusters."""
+    metrics = metrics_of(Analysis(answers=AnswerRules(codes=())), (250.0,))
+    learnt = (
+        MetricHistory("errors", 0.004, 12000, 1.0, halves=True),
+        MetricHistory("over 250 ms", 0.01, 11990, 2.0, halves=False),
+    )
+    return begin(metrics, History(240, 12000, 50, (250.0,), learnt), 1)
 
 
 def test_get_lists_every_shift_on_one_line(world: World, paused: HoldReport) -> None:
@@ -73,13 +93,13 @@ def test_get_lists_every_shift_on_one_line(world: World, paused: HoldReport) -> 
 
 def test_get_wide_adds_what_was_observed_and_why(world: World) -> None:
     world.shift()
-    world.shift("cart", observed=None)
+    world.shift("cart", observed=None, harm=None)
     ran = world.run("get", "-o", "wide")
 
     header, cart, shop = ran.stdout.splitlines()
-    assert header.split()[-3:] == ["OBSERVED", "ATTEMPT", "REASON"]
-    assert "24.8 %     1         soaking at tcm 75 · istio 25" in shop
-    assert " ?          1 " in cart
+    assert header.split()[-4:] == ["OBSERVED", "EVIDENCE", "ATTEMPT", "REASON"]
+    assert "24.8 %     1:2.4      1         soaking at tcm 75 · istio 25" in shop
+    assert " ?          -          1 " in cart
 
 
 def test_get_takes_names_in_their_order(world: World) -> None:
@@ -227,7 +247,10 @@ def test_describe_says_that_observing_writes_nothing(world: World) -> None:
 def test_describe_says_that_there_is_no_baseline_at_full_share(world: World) -> None:
     world.shift(wanted=100, written=100, step=3)
 
-    assert "at istio 100 there is no baseline: only fixed limits judge" in world.run("describe", "shop").stdout
+    assert (
+        "at istio 100 there is no tcm to compare with: only what its history promised judges"
+        in world.run("describe", "shop").stdout
+    )
 
 
 def test_describe_shows_the_newest_records_only(world: World) -> None:
@@ -333,13 +356,49 @@ def test_an_overridden_shift_shows_its_warning(world: World) -> None:
     assert "warnings\n  promoted with --override" in world.run("describe", "shop").stdout
 
 
-def test_a_large_number_is_shown_without_an_exponent(world: World) -> None:
-    limit = FindingReport(
-        metric="latency", verdict="pass", source=0.00001, target=123456.0, limit=700000.0, unit="ms", text=""
-    )
-    world.shift(findings=(limit,))
+def test_however_many_requests_there_are_a_metric_fits_80_columns(world: World) -> None:
+    much = a_finding("over 1000 ms", (123_456_789, 1_234_567), (99_999.6, 54_321), bound=0.025, limit=2.5)
+    world.shift(findings=(much,))
+    lines = world.run("describe", "shop").stdout.splitlines()
+    (header,) = (line for line in lines if line.startswith("  METRIC"))
+    row = lines[lines.index(header) + 1]
 
-    assert "0.00001 ms   123500 ms   700000 ms" in world.run("describe", "shop").stdout
+    assert header.split() == ["METRIC", "TCM", "ISTIO", "TCM", "BAD", "ISTIO", "BAD", "EXCESS", "(95", "%)"]
+    assert row == "  over 1000 ms   1 %   54 %    1.23m/123m   54321/100k   < 0.025 %, max 2.5 %"
+    assert len(row) <= 80
+
+
+def test_what_a_guard_saw_is_a_sentence_above_the_metrics(world: World) -> None:
+    text = "istio failed 90 of 100 requests in one tick while tcm is well: dead"
+    guard = FindingReport(
+        metric="dead target", verdict="fail", source=None, target=None, limit=None, unit="", text=text
+    )
+    world.shift(verdict="fail", findings=(guard, *world.report().findings))
+
+    assert f"  dead target: {text}\n  METRIC " in world.run("describe", "shop").stdout
+
+
+def test_the_verdicts_own_sentence_is_told_where_something_else_is_the_reason(world: World) -> None:
+    world.shift(reason="holding: pause: paused by ann: lunch", verdict="fail", said="istio fails 3.1 %")
+    world.shift("cart", reason="waiting: too little traffic: istio may fail", said="istio may fail", verdict="x")
+
+    assert "evidence: fail: istio fails 3.1 %\n" in world.run("describe", "shop").stdout
+    assert "evidence: x\n" in world.run("describe", "cart").stdout
+
+
+def test_a_later_attempt_says_why_its_limit_is_higher_and_proof_is_called_proof(world: World) -> None:
+    world.shift(attempt=2, harm=240.0, harm_limit=200.0, proven=True)
+    shown = world.run("describe", "shop").stdout
+
+    assert "  odds against istio 240:1, limit 200:1 (attempt 2: twice that of the one before)\n" in shown
+    assert "  proven on every metric: istio is no worse than tcm\n" in shown
+
+
+def test_what_was_never_learnt_is_not_told(world: World) -> None:
+    world.shift()
+
+    assert "learnt of tcm" not in world.run("describe", "shop").stdout
+    assert world.json("describe", "shop")["learnt"] is None
 
 
 def test_history_shows_refused_orders_and_lists_those_not_answered_yet_at_the_end(world: World) -> None:
@@ -369,8 +428,8 @@ def test_history_shows_when_who_what_and_why(world: World) -> None:
         "2026-11-20 20:01:00 +08:00   shop    shifter    intent   to 25 %: pass",
     ]
     assert world.run("history", "shop", "-o", "wide").stdout.splitlines()[1:] == [
-        "2026-11-20 20:00:00 +08:00   ann@desk   order    -     -       pause (lunch): paused",
-        "2026-11-20 20:01:00 +08:00   shifter    intent   2     4       to 25 %: pass",
+        "2026-11-20 20:00:00 +08:00   ann@desk   order    1    -     -       pause (lunch): paused",
+        "2026-11-20 20:01:00 +08:00   shifter    intent   2    2     4       to 25 %: pass",
     ]
 
 

@@ -459,7 +459,13 @@ def test_a_list_with_bad_entries_is_not_also_called_too_short() -> None:
 
 def test_known_keys_are_found_through_lists_mappings_and_options() -> None:
     assert known_keys(ShiftPolicy, ("spec", "traffic", "clb", "routes", 3)) == ("listener", "domain", "url")
-    assert known_keys(ShiftPolicy, ("spec", "analysis", "latency")) == ("quantile", "maxMs", "overSourceRatio")
+    assert known_keys(ShiftPolicy, ("spec", "analysis", "latency")) == (
+        "enabled",
+        "quantile",
+        "maxMs",
+        "tolerance",
+        "margin",
+    )
     assert known_keys(_Outer, ("byName", "any")) == ("size",)
     assert known_keys(_Outer, ("inOrder", 0)) == ("size",)
 

@@ -27,6 +27,7 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
 }
 
@@ -117,9 +118,15 @@ def test_every_example_names_the_schema_in_its_first_line_and_is_valid_by_it(exa
     ("before", "after"),
     [
         ("namespace: shop ", "namespaces: [shop, cart] #"),
-        ("steps: [1, 5, 25, 50, 75, 95, 100]", "steps: [0.5, 100.0]"),
-        ("soak: 5m", "soak: 1h30m"),
-        ("soak: 5m", "soak: 1.5s"),
+        ("steps: auto", "steps: [0.5, 100.0]"),
+        ("steps: auto", 'steps: "auto"'),
+        ("soak: 1m", "soak: 1h30m"),
+        ("soak: 1m", "soak: 1.5s"),
+        ("codes: [5xx]", 'codes: [5xx, "404"]\n      grpcStatuses: [14]\n      flags: [UH]'),
+        ("    hold: 4m", "    custom: [{name: throttled, maxPercent: 3}]\n    hold: 4m"),
+        ("onFailure: rollback", "onFailure: stepBack"),
+        ("onFailure: rollback", "onFailure: hold"),
+        ("blastRadius: {requests: 25, seconds: 1}", "blastRadius: {seconds: 0.5}"),
         ("{port: 31080}", "{ids: [ins-1], tag: x}"),
         ("apiVersion: shifter.io/v1alpha1\n", ""),
         ("maxPercent: 1 ", "maxPercent: 0.001 "),
@@ -138,25 +145,35 @@ def test_what_lint_accepts_the_schema_accepts(before: str, after: str) -> None:
     [
         ("kind: ShiftPolicy", "kind: Policy"),
         ("v1alpha1", "v1"),
-        ("  soak: 5m\n", ""),
-        ("  soak: 5m\n", "  soak: 5\n"),
-        ("  soak: 5m\n", "  soak: 1:30\n"),
-        ("  soak: 5m\n", "  soak: 5m\n  stesp: [1]\n"),
-        ("  soak: 5m\n", "  soak: 5m\n  windows: []\n"),
+        ("  soak: 1m\n", ""),
+        ("  soak: 1m\n", "  soak: 5\n"),
+        ("  soak: 1m\n", "  soak: 1:30\n"),
+        ("  soak: 1m\n", "  soak: 1m\n  stesp: [1]\n"),
+        ("  soak: 1m\n", "  soak: 1m\n  windows: []\n"),
         ("namespace: shop ", "namespace: Shop_1 "),
         ("namespace: shop ", "namespace: shop\n  namespaces: [a] "),
         ("namespace: shop ", "namespaces: [a, a] "),
-        ("[1, 5, 25, 50, 75, 95, 100]", "[1, 150]"),
-        ("[1, 5, 25, 50, 75, 95, 100]", "[1, 50]"),
-        ("[1, 5, 25, 50, 75, 95, 100]", "[true, 100]"),
-        ("[1, 5, 25, 50, 75, 95, 100]", "[.nan, 100]"),
-        ("[1, 5, 25, 50, 75, 95, 100]", "[]"),
-        ("[1, 5, 25, 50, 75, 95, 100]", "auto"),
+        ("steps: auto", "steps: [1, 150]"),
+        ("steps: auto", "steps: [1, 50]"),
+        ("steps: auto", "steps: [true, 100]"),
+        ("steps: auto", "steps: [.nan, 100]"),
+        ("steps: auto", "steps: []"),
+        ("steps: auto", "steps: automatic"),
+        ("steps: auto", "steps: 100"),
         ("port: 31080", "port: 70000"),
         ("{port: 31080}", "{}"),
         ("region: ap-guangzhou", "region: Guangzhou"),
         ("quantile: 0.99", "quantile: 1"),
-        ("onFailure: rollback", "onFailure: hold"),
+        ("onFailure: rollback", "onFailure: stepback"),
+        ("    hold: 4m", "    window: 5m\n    hold: 4m"),
+        ("    hold: 4m", "    minRequests: 100\n    hold: 4m"),
+        ("codes: [5xx]", "codes: [600]"),
+        ("codes: [5xx]", "codes: [5xx, 5xx]"),
+        ("codes: [5xx]", "grpcStatuses: [0]"),
+        ("tolerance: {ratio: 1.1, percent: 0.01}", "tolerance: {ratio: 1.1}"),
+        ("tolerance: {ratio: 1.1, percent: 0.01}", "tolerance: {ratio: 0.9, percent: 0.01}"),
+        ("      quantile: 0.99", "      enabled: yes\n      quantile: 0.99"),
+        ("blastRadius: {requests: 25, seconds: 1}", "blastRadius: {requests: 0}"),
         ("          url: /\n", ""),
     ],
 )
@@ -189,10 +206,12 @@ def test_every_key_tells_an_editor_what_it_is(kind: str) -> None:
 def test_the_defaults_that_an_editor_shows_are_the_ones_in_force() -> None:
     spec = schema_of("ShiftPolicy")["properties"]["spec"]["properties"]
 
-    assert spec["analysis"]["properties"]["window"]["default"] == "1m"
-    assert spec["analysis"]["properties"]["minRequests"]["default"] == 100
-    assert spec["soak"]["examples"] == ["5m"]
-    assert "windows" not in spec
+    analysis = spec["analysis"]["properties"]
+    assert analysis["hold"]["default"] == "4m"
+    assert analysis["errors"]["properties"]["codes"]["default"] == ["5xx"]
+    assert analysis["latency"]["properties"]["enabled"]["default"] is True
+    assert spec["soak"]["examples"] == ["1m"]
+    assert not {"windows", "window", "minRequests"} & (spec.keys() | analysis.keys())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,397 @@
+"""`shifter explain`: a decision, computed again from its own record. Who asks "why did it roll back?" gets numbers.
+
+A record that says what was decided carries the standing before it, the counts that were added since, and the policy's
+criteria: nothing else is looked at, so the answer is the same years later and on another machine. If it is not the
+same, either the record was changed or this shifter computes otherwise, and that is said loudly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+from pydantic import ValidationError
+
+from shifter.cli.exits import CommandError, Exit
+from shifter.cli.output import Format, clean, local, plain_table, stamp, write_document
+from shifter.cli.params import SHIFT
+from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.views import views
+from shifter.core.analysis import most_blamed
+from shifter.core.criteria import Analysis
+from shifter.core.measures import Metric, metrics_of
+from shifter.core.records import Record
+from shifter.core.replay import Trail, of_json
+from shifter.core.sequential import MetricWealth, bound, open_wealth
+from shifter.core.splits import FULL_PERCENT, shown
+from shifter.core.standing import Row, Standing, advance, evidence_of_harm, tests_of
+from shifter.core.text import some
+from shifter.core.verdicts import odds, percent
+from shifter.ports import Store
+
+_PAGES: Final = (50, 1_000, 100_000)
+"""How many of the newest records are looked through, more each time; the last is all that a store keeps in practice."""
+
+_SHOWN_IDS: Final = 5
+_OFFERED_IDS: Final = 20
+_SAME: Final = 1e-5
+"""Numbers are recorded in six digits that count; the last one may differ between machines."""
+
+_BOUND_DIGITS: Final = 1e-3
+_SUSPICIOUS: Final = 10.0
+_HEADERS: Final = ("TIME", "SHARE", "TCM BAD", "ISTIO BAD", "ODDS", "BLAMED", "EXCESS", "NOTES")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tick of the replay: what was counted, and the standing that it led to."""
+
+    row: Row
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A record's decision, computed again. `differences` are sentences; empty if every number is as recorded."""
+
+    record: Record
+    trail: Trail
+    metrics: tuple[Metric, ...]
+    steps: tuple[Step, ...]
+    harm: float
+    differences: tuple[str, ...]
+
+    @property
+    def reached(self) -> Standing:
+        """Where the trail leads to."""
+        return self.steps[-1].standing if self.steps else self.trail.base
+
+
+def _ids(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the newest decisions of the shift that was typed before the option."""
+    from shifter.wiring import look_into_store  # noqa: PLC0415 - for the shell's questions only
+
+    words = [context.params.get("shift"), *context.args]
+    session, name = context.find_object(Session), next((word for word in words if word), None)
+    if session is None or name is None:
+        return []
+    with closing(look_into_store(session.store_path)) as store:
+        records = store.history(SHIFT.convert(name, None, context), limit=_PAGES[0])
+    ids = [str(record.id) for record in reversed(records) if _carries(record)]
+    return [each for each in ids if each.startswith(incomplete)][:_OFFERED_IDS]
+
+
+@click.command()
+@store_option
+@click.argument("shift", type=SHIFT)
+@click.option(
+    "--at",
+    "id_",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    shell_complete=_ids,
+    help="Which record. Default: the newest.",
+)
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@pass_session
+def explain(session: Session, shift: str, *, id_: int | None, output: str) -> int:
+    """Compute a decision again from its record: tick by tick, and whether the numbers are those recorded.
+
+    The ids are in `history -o wide`; what started a write, a phase or a ceiling can be replayed. Exit code 6: the
+    numbers are not those recorded, or the record is damaged.
+    """
+    record = find(session.store(), shift, id_)
+    replay = replayed(record)
+    if output == "table":
+        for line in text(replay):
+            click.echo(line)
+    else:
+        write_document("Replay", document(replay), Format(output))
+    return Exit.UNHEALTHY if replay.differences else Exit.OK
+
+
+def find(store: Store, name: str, id_: int | None) -> Record:
+    """Return a shift's record by its id, or its newest one that can be replayed.
+
+    Raises:
+        CommandError: there is none, it is another shift's, or it carries no replay.
+    """
+    if id_ is None:
+        newest = next((each for each in _newest_first(store, name) if _carries(each)), None)
+        if newest is not None:
+            return newest
+        views(store, [name])  # an unknown name has an error of its own
+        hint = f"it has taken none yet; `{typed(f'describe {name}')}` shows the evidence there is"
+        raise CommandError(Exit.NOT_FOUND, f"no decision of {clean(name)} can be replayed", hint)
+    record = next((each for each in _newest_first(store, None) if each.id <= id_), None)
+    if record is None or record.id != id_:
+        views(store, [name])
+        raise CommandError(Exit.NOT_FOUND, f"there is no record {id_}", _hint(store, name))
+    if record.record.shift != name:
+        other = clean(record.record.shift)
+        raise CommandError(Exit.NOT_FOUND, f"record {id_} is of {other}", f"`{typed(f'explain {other} --at {id_}')}`")
+    if not _carries(record):
+        said = f"record {id_} ({record.record.what}) carries no evidence to compute it from"
+        raise CommandError(Exit.NOT_FOUND, said, _hint(store, name))
+    return record
+
+
+def _newest_first(store: Store, name: str | None) -> Iterator[Record]:
+    """Yield the records of a shift, or of all, reading no more of them than are asked for."""
+    told = 0
+    for most in _PAGES:
+        records = store.history(name, limit=most)
+        yield from list(reversed(records))[told:]
+        told = len(records)
+        if told < most:
+            return
+
+
+def _carries(record: Record) -> bool:
+    return isinstance(record.record.evidence.get("replay"), Mapping)
+
+
+def _hint(store: Store, name: str) -> str:
+    """Say which records of a shift can be replayed."""
+    found = [
+        f"{record.id} ({record.record.what})" for record in store.history(name, limit=_PAGES[0]) if _carries(record)
+    ]
+    if not found:
+        return f"`{typed(f'history {name} -o wide')}` has the ids"
+    return f"those that can be replayed, the newest first: {some(reversed(found), _SHOWN_IDS)}"
+
+
+def replayed(record: Record) -> Replay:
+    """Return a record's decision, computed again.
+
+    Raises:
+        CommandError: what the record carries is no evidence.
+    """
+    kept: Any = record.record.evidence["replay"]
+    try:
+        trail = of_json(kept["trail"])
+        analysis = Analysis.model_validate_json(json.dumps(kept["analysis"]))
+        metrics = metrics_of(analysis, trail.base.history.edges_ms)
+        _check_shape(trail, metrics)
+        steps, standing = [], trail.base
+        for row in trail.rows:
+            standing = advance(standing, metrics, row)
+            steps.append(Step(row, standing))
+        harm = evidence_of_harm(standing, metrics)
+        differences = _differences(record.record.evidence, standing, metrics, harm)
+    except (ValueError, KeyError, TypeError, ArithmeticError, IndexError) as error:
+        # Whatever can be wrong with numbers that somebody changed; the arithmetic itself has no other way to fail.
+        said = f"record {record.id} is damaged, it cannot be computed again: {_why(error)}"
+        raise CommandError(Exit.UNHEALTHY, said, "what was decided and why is still in `history`") from error
+    return Replay(record, trail, metrics, tuple(steps), harm, differences)
+
+
+def _check_shape(trail: Trail, metrics: Sequence[Metric]) -> None:
+    """Raise ValueError if what must have one entry for each metric has not."""
+    base = trail.base
+    per_metric = [base.history.metrics, base.wealth.metrics, base.totals, *base.recent]
+    per_metric += [base.pending] if base.pending else []
+    per_metric += [row.cells for row in trail.rows]
+    if any(len(each) != len(metrics) for each in per_metric):
+        raise ValueError(f"it is not about the {len(metrics)} metrics of its policy")
+    fresh = open_wealth(tests_of(metrics, base.history)).metrics
+    if [_bets(each) for each in base.wealth.metrics] != [_bets(each) for each in fresh]:
+        raise ValueError("it has other bets than this shifter makes")
+
+
+def _bets(wealth: MetricWealth) -> tuple[int, int, int]:
+    return len(wealth.start), len(wealth.latest), len(wealth.safety)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), first["msg"])))
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+
+
+def _differences(
+    recorded: Mapping[str, object], standing: Standing, metrics: Sequence[Metric], harm: float
+) -> tuple[str, ...]:
+    """Return what of the record does not follow from the counts it carries."""
+    found = []
+    then = recorded.get("harm")
+    if not isinstance(then, int | float) or not math.isclose(then, harm, rel_tol=_SAME):
+        found.append(f"evidence {odds(harm)}, recorded was {_odds(then)}")
+    findings: Any = recorded.get("findings") or []
+    by_name = {each["metric"]: each for each in findings}
+    for metric, wealth, totals in zip(metrics, standing.wealth.metrics, standing.totals, strict=True):
+        told = by_name.get(metric.name)
+        if told is None or told.get("bound") is None:
+            found.append(f"{metric.name}: not recorded")
+            continue
+        most = bound(wealth, metric.safety.rate)
+        if abs(FULL_PERCENT * most - told["bound"]) > _BOUND_DIGITS:
+            found.append(f"{metric.name}: excess < {percent(most, 1)}, recorded was {told['bound']:g} %")
+        counts = [*(told.get("target_counts") or ()), *(told.get("source_counts") or ())]
+        if len(counts) != len(totals) or not all(map(_is_same, counts, totals)):
+            found.append(f"{metric.name}: {_counted(totals)}, recorded was {_counted(counts)}")
+    return tuple(found)
+
+
+def _is_same(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME)
+
+
+def _counted(counts: Sequence[float]) -> str:
+    requests = " and ".join(
+        f"{bad:.0f} of {so_many:.0f}" for so_many, bad in zip(counts[::2], counts[1::2], strict=False)
+    )
+    return requests or "nothing"
+
+
+def _odds(value: object) -> str:
+    return odds(float(value)) if isinstance(value, int | float) else "none"
+
+
+def text(replay: Replay) -> Iterator[str]:
+    """Yield the lines for a person: what was decided, how the evidence grew, and whether it is as recorded."""
+    new, base = replay.record.record, replay.trail.base
+    yield clean(f"{new.shift}: record {replay.record.id}, {local(new.at)}, {new.what} by {new.by}")
+    yield f"  {clean(new.reason)}"
+    yield f"  {clean(_verdict(new.evidence))}"
+    yield ""
+    since = local(datetime.fromtimestamp(base.counted_until, UTC)) if base.counted_until else "the first tick"
+    began = odds(evidence_of_harm(base, replay.metrics))
+    yield f"at {shown(base.share)}, attempt {base.attempt}, since {since}: odds {began}"
+    if replay.steps:
+        rows = [_cells(step, replay.metrics) for step in replay.steps]
+        yield from (f"  {line}" for line in plain_table(_HEADERS, rows))
+    yield ""
+    yield f"evidence {odds(replay.harm)}, limit {_odds(new.evidence.get('limit'))}{_guards(new.evidence)}"
+    rows = [_metric_cells(replay, index) for index in range(len(replay.metrics))]
+    yield from (f"  {line}" for line in plain_table(("METRIC", "TCM BAD", "ISTIO BAD", "EXCESS (95 %)"), rows))
+    yield ""
+    if not replay.differences:
+        yield f"replayed: evidence {odds(replay.harm)}, as recorded"
+        return
+    yield "DIFFERENT: the record does not follow from the counts that it carries"
+    yield from (f"  {clean(each)}" for each in replay.differences)
+    yield "  it was changed, or it was written by a shifter that computes otherwise"
+
+
+def _verdict(recorded: Mapping[str, object]) -> str:
+    return f"the verdict was {recorded.get('verdict', '?')}: {recorded.get('said', '')}"
+
+
+def _guards(recorded: Mapping[str, object]) -> str:
+    """Name the guards that decided besides: they look at counts, not at odds."""
+    findings: Any = recorded.get("findings") or []
+    seen = [each["metric"] for each in findings if each.get("verdict") == "fail" and each.get("target_counts") is None]
+    return f"; decided by a guard: {clean(', '.join(seen))}" if seen else ""
+
+
+def _cells(step: Step, metrics: Sequence[Metric]) -> list[str]:
+    row, standing = step.row, step.standing
+    harm = evidence_of_harm(standing, metrics)
+    errors = row.cells[0]
+    blamed = metrics[most_blamed(standing, metrics)].name if harm > 1 else "-"
+    at = datetime.fromtimestamp(row.at, UTC).astimezone()
+    return [
+        f"{at:%H:%M:%S}",
+        f"{standing.share:g} %",
+        "?" if errors is None else f"{errors[3]:.0f}/{errors[2]:.0f}",
+        "?" if errors is None else f"{errors[1]:.0f}/{errors[0]:.0f}",
+        odds(harm),
+        clean(blamed),
+        _excess(_unknown(standing, metrics, 0)),
+        clean("; ".join(_notes(step))),
+    ]
+
+
+def _unknown(standing: Standing, metrics: Sequence[Metric], index: int) -> float:
+    """Return U of one metric: by how much the target's rate may be worse."""
+    return bound(standing.wealth.metrics[index], metrics[index].safety.rate)
+
+
+def _excess(unknown: float) -> str:
+    return "?" if unknown >= 1 else f"< {percent(unknown, 1)}"
+
+
+def _notes(step: Step) -> list[str]:
+    """Return what was special about a tick, and with that how it counted."""
+    row, standing = step.row, step.standing
+    told = [] if row.whole else ["not whole"]
+    told += ["incident"] if standing.sickness is not None else []
+    told += [f"failing {standing.failing.ticks}"] if standing.failing.ticks else []
+    told += [f"traffic lost {odds(math.exp(standing.lost))}"] if standing.lost >= math.log(_SUSPICIOUS) else []
+    told += ["merged"] if standing.pending else []
+    return told + ([f"unmeasured: {', '.join(standing.unmeasured)}"] if standing.unmeasured else [])
+
+
+def _metric_cells(replay: Replay, index: int) -> list[str]:
+    requests, bad, others, theirs = replay.reached.totals[index]
+    name = clean(replay.metrics[index].name)
+    counts = [f"{so_many:.0f}/{of:.0f}" for so_many, of in ((theirs, others), (bad, requests))]
+    return [name, *counts, _excess(_unknown(replay.reached, replay.metrics, index))]
+
+
+def document(replay: Replay) -> dict[str, object]:
+    """Return the replay as the stable API shows it. Rates are percent."""
+    new, base = replay.record.record, replay.trail.base
+    return {
+        "shift": new.shift,
+        "record": {
+            "id": replay.record.id,
+            "at": stamp(new.at),
+            "what": str(new.what),
+            "by": new.by,
+            "reason": new.reason,
+            "verdict": new.evidence.get("verdict"),
+            "said": new.evidence.get("said"),
+            "odds": new.evidence.get("harm"),
+            "limit": new.evidence.get("limit"),
+        },
+        "attempt": base.attempt,
+        "ticks": [_tick(step, replay.metrics) for step in replay.steps],
+        "odds": _finite(replay.harm),
+        "metrics": [_metric(replay, index) for index in range(len(replay.metrics))],
+        "asRecorded": not replay.differences,
+        "differences": list(replay.differences),
+    }
+
+
+def _tick(step: Step, metrics: Sequence[Metric]) -> dict[str, object]:
+    row, standing = step.row, step.standing
+    return {
+        "at": stamp(datetime.fromtimestamp(row.at, UTC)),
+        "seconds": row.seconds,
+        "share": standing.share,
+        "counts": {
+            metric.name: None if cell is None else _sides(cell) for metric, cell in zip(metrics, row.cells, strict=True)
+        },
+        "odds": _finite(evidence_of_harm(standing, metrics)),
+        "blamed": metrics[most_blamed(standing, metrics)].name,
+        "excess": FULL_PERCENT * _unknown(standing, metrics, 0),
+        "notes": _notes(step),
+    }
+
+
+def _metric(replay: Replay, index: int) -> dict[str, object]:
+    totals, learnt = replay.reached.totals[index], replay.reached.history.metrics[index]
+    return {
+        "metric": replay.metrics[index].name,
+        **_sides(totals),
+        "excess": FULL_PERCENT * _unknown(replay.reached, replay.metrics, index),
+        "dispersion": learnt.dispersion,
+    }
+
+
+def _sides(counts: Sequence[float]) -> dict[str, object]:
+    requests, bad, others, theirs = counts
+    return {"source": {"requests": others, "bad": theirs}, "target": {"requests": requests, "bad": bad}}
+
+
+def _finite(value: float) -> float:
+    return min(value, 1e300)

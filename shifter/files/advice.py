@@ -1,0 +1,114 @@
+"""What a valid file does that its writer may not have meant: told by `lint` as warnings, and refused by nobody.
+
+Each sentence is about an effect that follows from two values together, or from a rule elsewhere, so that the line alone
+does not show it. What is certainly wrong is not here but in the models and in `fleet.misfits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from shifter.core.criteria import CustomRules, ErrorRules
+from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
+from shifter.core.measures import slo_edge
+from shifter.core.policy import PolicySpec, ShiftPolicy
+from shifter.core.schema import show_duration
+from shifter.core.steps import PLATEAU, candidates
+from shifter.core.worst_case import Premise, Pulse, first_cost
+from shifter.files.located_yaml import At
+
+_COMMON_RATES: Final = (10.0, 100.0, 1000.0)
+"""Requests per second of both meshes for which a first step is looked at; what a namespace has is not in any file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is easily overlooked about the value at the dotted `path`."""
+
+    path: At
+    reason: str
+
+
+def policy_advice(policy: ShiftPolicy, fleet: Fleet | None) -> Iterator[Advice]:
+    """Yield what is easily overlooked in a policy; without a fleet, as with one of defaults."""
+    spec = policy.spec
+    yield from _limit_beside_an_edge(spec, fleet)
+    yield from _hold_within_the_soak(spec)
+    yield from _limits_within_the_tolerance(spec)
+    yield from _first_step_too_costly(spec, fleet)
+    if spec.on_failure == "hold":
+        said = "nothing goes back by itself: a failing Istio keeps its share until a person acts; somebody is paged"
+        yield Advice(("spec", "onFailure"), said)
+
+
+def fleet_advice(fleet: Fleet) -> Iterator[Advice]:
+    """Yield what is easily overlooked in a fleet file."""
+    if not common_edges_ms(fleet):
+        said = (
+            "no edge of the source's edgesMs is among these: latency cannot be compared, and every policy that does not"
+            " say `latency: {enabled: false}` is refused"
+        )
+        yield Advice(("spec", "datasources", "target", "edgesMs"), said)
+
+
+def _limit_beside_an_edge(spec: PolicySpec, fleet: Fleet | None) -> Iterator[Advice]:
+    latency = spec.analysis.latency
+    if not latency.enabled or latency.max_ms is None:
+        return
+    edges = ISTIO_EDGES_MS if fleet is None else common_edges_ms(fleet)
+    edge = slo_edge(latency.max_ms, edges)
+    if edge is not None and edge != latency.max_ms:
+        below = max((each for each in edges if each < latency.max_ms), default=None)
+        other = "" if below is None else f"; {below:.12g} is one as well"
+        said = f"no bucket edge: what is slower than {latency.max_ms:.12g} ms cannot be counted, so the next edge is"
+        yield Advice(("spec", "analysis", "latency", "maxMs"), f"{said} the limit, {edge:.12g} ms{other}")
+
+
+def _hold_within_the_soak(spec: PolicySpec) -> Iterator[Advice]:
+    hold, soak = spec.analysis.hold, spec.soak
+    if hold > soak:
+        return
+    given = "hold" in spec.analysis.model_fields_set
+    named = f"hold ({show_duration(hold)}{'' if given else ', the default'})"
+    said = (
+        f"{named} is over when the soak ({show_duration(soak)}) is: no step waits for proof or for the blast radius;"
+        " make hold the longer one"
+    )
+    yield Advice(("spec", "analysis", "hold") if given else ("spec", "soak"), said)
+
+
+def _limits_within_the_tolerance(spec: PolicySpec) -> Iterator[Advice]:
+    analysis = spec.analysis
+    judged: list[tuple[At, ErrorRules | CustomRules]] = [(("errors",), analysis.errors)]
+    judged += [(("custom", index), each) for index, each in enumerate(analysis.custom)]
+    for path, rules in judged:
+        if rules.max_percent is not None and rules.max_percent <= rules.tolerance.percent:
+            said = f"has no effect: the tolerance allows {rules.tolerance.percent:.12g} points more than TCM anyway"
+            yield Advice(("spec", "analysis", *path, "maxPercent"), said)
+
+
+def _first_step_too_costly(spec: PolicySpec, fleet: Fleet | None) -> Iterator[Advice]:
+    """A first step that the blast radius does not allow, and no waiting at 0 % will: it comes when the hold is over."""
+    tick = (Timing() if fleet is None else fleet.spec.timing).tick.total_seconds()
+    premise = Premise(lessons=(Learning() if fleet is None else fleet.spec.learning).lessons())
+    first = candidates(spec.ladder, 0.0, None, auto=not spec.steps)[0]
+    path: At = ("spec", "steps", 0) if spec.steps else ("spec", "steps")
+    if first > PLATEAU:
+        held = f"the first step to {first:g} % is above {PLATEAU:g} %: nothing can be proven before it"
+        yield Advice(path, f"{held}, so it waits for the whole hold, and comes then unseen; begin with a smaller one")
+        return
+    for rate in _COMMON_RATES:
+        cost = first_cost(spec, premise, Pulse(rate, tick), first)
+        if not cost.fits:
+            yield Advice(
+                path,
+                (
+                    f"at {rate:g} requests a second a first step to {first:g} % could cost {cost.worst:.0f} failed"
+                    f" requests before it is found out, and blastRadius allows {cost.allowed:.0f}: it waits for all of"
+                    f" hold ({show_duration(spec.analysis.hold)}), and comes then all the same; begin with a smaller"
+                    " step, or say `steps: auto`"
+                ),
+            )
+            return
