@@ -10,10 +10,11 @@ import random
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from shifter.lab import envoy, prometheus
-from shifter.lab.envoy_control import FrontEnvoy, fraction, set_runtime
+from shifter.lab import envoy, programs
+from shifter.lab.bursts import Bursts, Rhythm
+from shifter.lab.envoy_control import FrontEnvoy, Loss, fraction, set_runtime
 from shifter.lab.free_ports import LOOPBACK, reserve_ports
 from shifter.lab.json_files import write_json
 from shifter.lab.load import HostLoad, LoadSpec
@@ -25,7 +26,6 @@ from shifter.lab.topology import (
     Gateway,
     Namespace,
     Topology,
-    Workloads,
     lay_out,
     ports_needed,
 )
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from shifter.lab.tools import Tools
 
-FRONT = "front"
 LOAD = "load"
 LOAD_STOP_SECONDS = 8.0  # more than a user's patience, so that the last answers are counted
 
@@ -88,6 +87,8 @@ class DataPlane:
         self._front = FrontEnvoy(self._endpoint_directory)
         self._dead: set[tuple[str, str]] = set()  # (mesh, namespace)
         self._unrouted: set[tuple[str, str]] = set()
+        self._lost: dict[tuple[str, str], Loss] = {}
+        self._bursts: dict[str, Bursts] = {}  # by namespace
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -96,7 +97,8 @@ class DataPlane:
             self._topology = lay_out(self._spec.namespaces, ports.ports)
             self._write_files()
             stack.enter_context(self._supervisor)
-            children = [self._supervisor.start(spec) for spec in self._process_specs()]
+            specs = programs.process_specs(self.topology, self._tools, self._config_directory, self._spec.directory)
+            children = [self._supervisor.start(spec) for spec in specs]
             for child in children:
                 child.wait_ready()
             if self._spec.rates:
@@ -107,7 +109,11 @@ class DataPlane:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        try:
+            for namespace in list(self._bursts):
+                self.stop_bursts(namespace)
+        finally:
+            self._stack.close()
 
     @property
     def topology(self) -> Topology:
@@ -166,15 +172,64 @@ class DataPlane:
         milliseconds = str(round(delay_seconds * 1_000))
         self._fault(mesh, namespace, {"delay_percent": fraction(percent), "delay_milliseconds": milliseconds})
 
-    def unroute_namespace(self, mesh: str, namespace: str) -> None:
+    def fail_grpc(self, mesh: str, namespace: str, percent: float, status: int = envoy.GRPC_UNAVAILABLE) -> None:
+        """Let that percentage of a namespace's gRPC answers behind one mesh be HTTP 200 with a failing gRPC status.
+
+        Raises:
+            ValueError: its users do not speak gRPC, a status outside 1-16, or no percentage.
+        """
+        if not self.topology.namespace(namespace).grpc or not 0 < status <= envoy.GRPC_STATUS_MAX:
+            raise ValueError(f"{namespace} cannot answer with gRPC status {status}")
+        self._fault(mesh, namespace, {"grpc_percent": fraction(percent), "grpc_status": str(status)})
+
+    def lose_traffic(self, mesh: str, namespace: str, percent: float) -> None:
+        """Let that percentage of a mesh's requests for a namespace end before its gateways, at a port that refuses.
+
+        The balancer's weights stay as they are and it knows of nothing: no gateway counts these requests, and users
+        get the front's own 503.
+        """
+        self._lost[self._known(mesh, namespace)] = Loss(percent, self.topology.closed_port)
+        self._lose(namespace)
+
+    def start_bursts(self, namespace: str, rhythm: Rhythm, rng: random.Random) -> None:
+        """Let all of a namespace's requests through a gateway pod fail (503) for an instant, pod by pod, in all meshes.
+
+        It ends with `stop_bursts`, the rhythm's end, or the `with` block.
+
+        Raises:
+            KeyError: no such namespace.
+            RuntimeError: its bursts come already.
+        """
+        if namespace in self._bursts:
+            raise RuntimeError(f"{namespace} has bursts already; stop them first")
+        name, mesh_of = self.topology.namespace(namespace).name, {pod.pod: pod.mesh for pod in self.gateways}
+
+        def strike(pod: str, begins: bool) -> None:  # noqa: FBT001 - as `Bursts` calls it
+            keys = {envoy.pod_fault_key(name, pod): fraction(100) if begins else ""}
+            set_runtime(self.topology.workloads_of(mesh_of[pod]).admin_port, keys)
+
+        self._bursts[namespace] = Bursts(tuple(mesh_of), rhythm, strike, rng)
+        self._bursts[namespace].start()
+
+    def stop_bursts(self, namespace: str) -> None:
+        """End a namespace's bursts, if there are any.
+
+        Raises:
+            EnvoyControlError: they had ended earlier, because an Envoy did not answer or refused.
+        """
+        if (bursts := self._bursts.pop(namespace, None)) is not None:
+            bursts.stop()
+
+    def lose_route(self, mesh: str, namespace: str) -> None:
         """Make a mesh's gateways forget the namespace's route, like a missing VirtualService: 404, flag NR."""
         self._unrouted.add(self._known(mesh, namespace))
         self._route(mesh, namespace)
 
     def mend(self, mesh: str, namespace: str) -> None:
-        """Undo `break_namespace`, `slow_namespace` and `unroute_namespace`."""
-        keys = ("abort_percent", "abort_status", "delay_percent", "delay_milliseconds")
-        self._fault(mesh, namespace, dict.fromkeys(keys, ""))
+        """Undo `break_namespace`, `slow_namespace`, `fail_grpc`, `lose_traffic` and `lose_route`."""
+        self._fault(mesh, namespace, dict.fromkeys(envoy.FAULTS, ""))
+        if self._lost.pop(self._known(mesh, namespace), None) is not None:
+            self._lose(namespace)
         self._unrouted.discard(self._known(mesh, namespace))
         self._route(mesh, namespace)
 
@@ -244,9 +299,10 @@ class DataPlane:
         if self._supervisor.runs(LOAD):
             raise RuntimeError("load runs already; stop it first")
         hosts = tuple(
-            HostLoad(name, host, rate / len(self.topology.namespace(name).hosts))
+            HostLoad(name, host, rate / len(namespace.hosts), namespace.grpc)
             for name, rate in rates.items()
-            for host in self.topology.namespace(name).hosts
+            for namespace in (self.topology.namespace(name),)
+            for host in namespace.hosts
         )
         spec = LoadSpec(
             port=self.front_port,
@@ -280,6 +336,15 @@ class DataPlane:
         keys = {envoy.fault_key(name, what): value for what, value in values.items()}
         set_runtime(self.topology.workloads_of(mesh).admin_port, keys)
 
+    def _lose(self, namespace: str) -> None:
+        losses = {
+            gateway.port: self._lost[gateway.mesh, namespace]
+            for gateway in self.gateways
+            if (gateway.mesh, namespace) in self._lost
+        }
+        for host in self.topology.namespace(namespace).hosts:
+            self._front.set_losses(host, losses)
+
     def _known(self, mesh: str, namespace: str) -> tuple[str, str]:
         return self.topology.workloads_of(mesh).mesh, self.topology.namespace(namespace).name
 
@@ -308,40 +373,6 @@ class DataPlane:
         first = {gateway.port: FIRST_WEIGHT for gateway in self.topology.gateways_of(SOURCE_MESH)}
         for namespace in self.topology.namespaces:
             self.set_weights(namespace.name, first)
-        for name, content in self._configurations().items():
-            write_json(self._config_path(name), content)
-
-    def _configurations(self) -> dict[str, dict[str, Any]]:
-        topology, endpoints = self.topology, self._endpoint_directory
         interval_seconds = self._spec.scrape_interval_seconds
-        return (
-            {FRONT: envoy.front_bootstrap(topology, endpoints)}
-            | {pod.pod: envoy.gateway_bootstrap(topology, pod) for pod in topology.gateways}
-            | {pod.pod: envoy.workloads_bootstrap(topology, pod) for pod in topology.workloads}
-            | {
-                f"prometheus-{mesh}": prometheus.configuration(prometheus.scraped(topology, mesh), interval_seconds)
-                for mesh in topology.prometheus_ports
-            }
-        )
-
-    def _process_specs(self) -> list[ProcessSpec]:
-        topology = self.topology
-        pods: list[Gateway | Workloads] = [*topology.gateways, *topology.workloads]
-        admin_ports = {FRONT: topology.front_admin_port} | {pod.pod: pod.admin_port for pod in pods}
-        specs = [
-            ProcessSpec(
-                name,
-                envoy.arguments(self._tools.envoy, self._config_path(name)),
-                envoy.ready_url(port),
-            )
-            for name, port in admin_ports.items()
-        ]
-        for mesh, port in topology.prometheus_ports.items():
-            name = f"prometheus-{mesh}"
-            store = self._spec.directory / name
-            argv = prometheus.arguments(self._tools.prometheus, self._config_path(name), store, port)
-            specs.append(ProcessSpec(name, argv, prometheus.ready_url(port)))
-        return specs
-
-    def _config_path(self, name: str) -> Path:
-        return self._config_directory / f"{name}.json"
+        for name, content in programs.configurations(self.topology, self._endpoint_directory, interval_seconds).items():
+            write_json(programs.config_path(self._config_directory, name), content)

@@ -13,8 +13,8 @@ from shifter.errors import StoreUnavailableError
 from shifter.lab.counted import counted
 from shifter.lab.narrator import Narrator
 from shifter.lab.plot import OrderFailedError, Progress, Scene
-from shifter.lab.scenarios import Scenario
 from shifter.lab.stage import Stage
+from shifter.lab.story import Scenario
 from shifter.lab.topology import MESHES
 from shifter.lab.verdict import Material
 

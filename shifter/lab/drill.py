@@ -12,12 +12,13 @@ from rich.console import Console
 from shifter.errors import ConfigError
 from shifter.lab.claim import claimed
 from shifter.lab.director import Director
-from shifter.lab.files import LAB_PACE, Pace
+from shifter.lab.files import LAB_PACE, Own, Pace
 from shifter.lab.json_files import write_json
 from shifter.lab.keeping import keep
 from shifter.lab.narrator import Narrator, closing
-from shifter.lab.scenarios import SCENARIOS, Scenario
+from shifter.lab.scenarios import SCENARIOS
 from shifter.lab.stage import Stage, StageSpec
+from shifter.lab.story import Scenario
 from shifter.lab.tools import LabToolError
 from shifter.lab.verdict import lab_report
 
@@ -51,7 +52,16 @@ def rehearse(scenario: Scenario, options: DrillOptions, console: Console) -> int
     began = time.time()
     with ExitStack() as stack:
         stack.enter_context(claimed(options.directory))
-        spec = StageSpec(options.directory, scenario.balancer_of, options.pace, options.seed, scenario.seconds_max + 60)
+        spec = StageSpec(
+            options.directory,
+            scenario.balancer_of,
+            options.pace,
+            options.seed,
+            load_seconds_max=scenario.seconds_max + 60,
+            rates=scenario.rates,
+            grpc=scenario.grpc,
+            own=Own(scenario.spec_of, scenario.fleet_spec),
+        )
         console.print(f"{scenario.name}: {scenario.about}", markup=False, highlight=False, soft_wrap=True)
         console.print("starting Envoys, Prometheus servers, the Tencent emulator and shifter ...", highlight=False)
         try:

@@ -40,6 +40,15 @@ DEAD_CLUSTER = "no_pods"  # an underscore, which no namespace has
 DECOY_EVERY = "0.1s"
 _TYPE = "type.googleapis.com/envoy."
 _FAULT = "envoy.filters.http.fault"
+_GRPC_FAULT = "lab.grpc"  # one fault filter cannot fail with an HTTP status and with a gRPC one
+_POD_FAULT = "lab.pod"
+_NOBODY = {"numerator": 0}
+FAULTS = ("abort_percent", "abort_status", "grpc_percent", "grpc_status", "delay_percent", "delay_milliseconds")
+GRPC_OK = "0"
+GRPC_UNAVAILABLE = 14
+GRPC_STATUS_MAX = 16
+GRPC_STATUS_HEADER = "grpc-status"
+GRPC_CONTENT_TYPE = "application/grpc"
 
 
 def arguments(binary: Path, config: Path) -> tuple[str, ...]:
@@ -102,6 +111,7 @@ def gateway_bootstrap(topology: Topology, gateway: Gateway) -> Json:
     routes = {
         "virtual_hosts": [_gateway_host(namespace) for namespace in topology.namespaces],
         "response_headers_to_add": [_header(name, value) for name, value in said.items()],
+        "request_headers_to_add": [_header(POD_HEADER, gateway.pod)],
     }
     no_route = {
         "filter": {"response_flag_filter": {"flags": ["NR"]}},
@@ -122,8 +132,9 @@ def workloads_bootstrap(topology: Topology, workloads: Workloads) -> Json:
     The decoy traffic is this Envoy's own health checks against its decoy listener: steady, bounded, and independent of
     what users send, so that the decoys are there also when the mesh gets no traffic.
     """
-    answering = {"virtual_hosts": [_answering_host(namespace) for namespace in topology.namespaces]}
-    fault = {"name": _FAULT, "typed_config": {"@type": f"{_TYPE}extensions.filters.http.fault.v3.HTTPFault"}}
+    pods = [gateway.pod for gateway in topology.gateways_of(workloads.mesh)]
+    answering = {"virtual_hosts": [_answering_host(namespace, pods) for namespace in topology.namespaces]}
+    faults = [{"name": name, "typed_config": _fault()} for name in (_FAULT, _GRPC_FAULT, _POD_FAULT)]
     refusing = {
         "virtual_hosts": [
             {
@@ -137,7 +148,7 @@ def workloads_bootstrap(topology: Topology, workloads: Workloads) -> Json:
     return _bootstrap(
         workloads.admin_port,
         [
-            _listener("workloads", workloads.port, answering, filters=[fault]),
+            _listener("workloads", workloads.port, answering, filters=faults),
             _listener("decoys", workloads.decoy_port, refusing, access_log=loggers),
         ],
         [_decoy_cluster(namespace.name, workloads.decoy_port) for namespace in topology.namespaces],
@@ -145,8 +156,13 @@ def workloads_bootstrap(topology: Topology, workloads: Workloads) -> Json:
 
 
 def fault_key(namespace: str, what: str) -> str:
-    """Runtime key of a namespace's fault: `abort_percent`, `abort_status`, `delay_percent`, `delay_milliseconds`."""
+    """Runtime key of a namespace's fault; `what` is one of `FAULTS`."""
     return f"lab.{namespace}.{what}"
+
+
+def pod_fault_key(namespace: str, pod: str) -> str:
+    """Runtime key of the percentage of a namespace's requests that fail (503) if they come through one gateway pod."""
+    return f"lab.{namespace}.through.{pod}"
 
 
 def alive_key(namespace: str) -> str:
@@ -175,29 +191,61 @@ def _gateway_host(namespace: Namespace) -> Json:
     }
 
 
-def _answering_host(namespace: Namespace) -> Json:
+def _answering_host(namespace: Namespace, pods: Sequence[str]) -> Json:
+    """A namespace's application. It answers gRPC, too: with trailers only, since a direct response has no others.
+
+    A fault with an HTTP status becomes, for gRPC, the status that Envoy maps it to (503: 14), as from a real Envoy.
+    """
+
     def key(what: str) -> str:
         return fault_key(namespace.name, what)
 
-    nobody = {"numerator": 0}
+    through = [[{"name": POD_HEADER, "string_match": {"exact": pod}}] for pod in pods]
     return {
         "name": namespace.name,
         "domains": list(namespace.hosts),
         "routes": [
-            {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": namespace.name}}}
+            route | {"typed_per_filter_config": {_POD_FAULT: _pod_fault(namespace, pod)}}
+            for pod, headers in zip(pods, through, strict=True)
+            for route in _answers(namespace, headers)
         ],
         "typed_per_filter_config": {
-            _FAULT: {
-                "@type": f"{_TYPE}extensions.filters.http.fault.v3.HTTPFault",
-                "abort": {"http_status": 503, "percentage": nobody},
-                "abort_percent_runtime": key("abort_percent"),
-                "abort_http_status_runtime": key("abort_status"),
-                "delay": {"fixed_delay": "0.001s", "percentage": nobody},
-                "delay_percent_runtime": key("delay_percent"),
-                "delay_duration_runtime": key("delay_milliseconds"),
-            }
+            _FAULT: _fault(
+                abort={"http_status": 503, "percentage": _NOBODY},
+                abort_percent_runtime=key("abort_percent"),
+                abort_http_status_runtime=key("abort_status"),
+                delay={"fixed_delay": "0.001s", "percentage": _NOBODY},
+                delay_percent_runtime=key("delay_percent"),
+                delay_duration_runtime=key("delay_milliseconds"),
+            ),
+            _GRPC_FAULT: _fault(
+                abort={"grpc_status": GRPC_UNAVAILABLE, "percentage": _NOBODY},
+                abort_percent_runtime=key("grpc_percent"),
+                abort_grpc_status_runtime=key("grpc_status"),
+            ),
         },
     }
+
+
+def _answers(namespace: Namespace, headers: Sequence[Json]) -> list[Json]:
+    body = {"inline_string": namespace.name}
+    return [
+        {
+            "match": {"prefix": "/", "grpc": {}, "headers": list(headers)},
+            "direct_response": {"status": 200},
+            "response_headers_to_add": [_header(GRPC_STATUS_HEADER, GRPC_OK)],
+        },
+        {"match": {"prefix": "/", "headers": list(headers)}, "direct_response": {"status": 200, "body": body}},
+    ]
+
+
+def _pod_fault(namespace: Namespace, pod: str) -> Json:
+    key = pod_fault_key(namespace.name, pod)
+    return _fault(abort={"http_status": 503, "percentage": _NOBODY}, abort_percent_runtime=key)
+
+
+def _fault(**settings: Any) -> Json:  # noqa: ANN401 - a message of Envoy's
+    return {"@type": f"{_TYPE}extensions.filters.http.fault.v3.HTTPFault", **settings}
 
 
 def _bootstrap(admin_port: int, listeners: list[Json], clusters: list[Json]) -> Json:

@@ -9,6 +9,10 @@ Istio's awkward semantics are kept, because a reader of the metrics must survive
 known only if an upstream host was chosen. No healthy upstream (503, flag UH) and no route (404, NR) say `unknown`; a
 client that leaves (DC) has response code 0.
 
+Users of gRPC are known by their request's content type, as Istio knows them; only their series say `grpc` and have a
+`grpc_response_status`, Envoy's `GRPC_STATUS_NUMBER` (from the trailers, else the headers, else the HTTP status). Where
+it finds none it writes a dash and Istio nothing, so `prometheus` takes the dash away.
+
 The decoys are series that look right and must not be counted: the same metric as seen by the destination's sidecars,
 by a sidecar client in the same namespace, and by a second gateway. They say that nearly everything fails slowly, so
 counting one changes a verdict.
@@ -38,6 +42,9 @@ DESTINATION_LABELS = (
     "destination_workload_namespace",
 )
 UPSTREAM_CHOSEN = "has(upstream.address)"
+SPEAKS_GRPC = "'content-type' in request.headers && request.headers['content-type'].startsWith('application/grpc')"
+GRPC_STATUS_LABEL = "grpc_response_status"
+NO_GRPC_STATUS = "-"
 SECOND_GATEWAY_WORKLOAD = f"{GATEWAY_WORKLOAD}-intranet"
 CLIENT_WORKLOAD = "web"
 DECOY_HEADER = "x-decoy-milliseconds"
@@ -62,7 +69,7 @@ def destination_metadata(namespace: Namespace) -> Json:
 
 
 def gateway_loggers(mesh: str) -> list[Json]:
-    """The access loggers of a mesh's gateway pod: one for requests that reached a host, one for those that did not."""
+    """The access loggers of a mesh's gateway pod: for requests that reached a host or did not, by protocol."""
     source = {
         "reporter": "source",
         "source_workload": GATEWAY_WORKLOAD,
@@ -72,16 +79,22 @@ def gateway_loggers(mesh: str) -> list[Json]:
     known = {label: f"%UPSTREAM_METADATA({METADATA_KEY}:{label})%" for label in DESTINATION_LABELS}
     unknown = dict.fromkeys(DESTINATION_LABELS, UNKNOWN)
     measured = {"response_code": "%RESPONSE_CODE%", "response_flags": "%RESPONSE_FLAGS%"}
+    protocols = {
+        f"!({SPEAKS_GRPC})": {"request_protocol": "http"},
+        SPEAKS_GRPC: {"request_protocol": "grpc", GRPC_STATUS_LABEL: "%GRPC_STATUS_NUMBER%"},
+    }
     return [
-        _logger(source | known | measured, "%DURATION%", only_if=UPSTREAM_CHOSEN),
-        _logger(source | unknown | measured, "%DURATION%", only_if=f"!{UPSTREAM_CHOSEN}"),
+        _logger(source | destination | measured | protocol, "%DURATION%", only_if=f"{reached} && {spoken}")
+        for reached, destination in ((UPSTREAM_CHOSEN, known), (f"!{UPSTREAM_CHOSEN}", unknown))
+        for spoken, protocol in protocols.items()
     ]
 
 
 def decoy_loggers(mesh: str, namespace: Namespace) -> list[Json]:
     """The three misleading reports about a namespace, each for every request that the decoy listener gets."""
     destination = dict(destination_metadata(namespace)["filter_metadata"][METADATA_KEY])
-    result = {"response_code": str(DECOY_STATUS), "response_flags": "UF", "source_cluster": mesh}
+    failed = {"response_code": str(DECOY_STATUS), "response_flags": "UF"}
+    result = failed | {"source_cluster": mesh, "request_protocol": "http"}
     decoys = (
         ("destination", GATEWAY_WORKLOAD, GATEWAY_NAMESPACE),
         ("source", CLIENT_WORKLOAD, namespace.name),
@@ -101,7 +114,7 @@ def decoy_loggers(mesh: str, namespace: Namespace) -> list[Json]:
 
 
 def _logger(labels: Mapping[str, str], duration_format: str, only_if: str, requests: int = 1) -> Json:
-    tags = [{"name": name, "value_format": value} for name, value in {**labels, "request_protocol": "http"}.items()]
+    tags = [{"name": name, "value_format": value} for name, value in labels.items()]
     return {
         "name": "envoy.access_loggers.stats",
         "filter": {

@@ -4,6 +4,11 @@
 whether or not earlier ones were answered, because users do not wait for each other; a slow mesh must not look like a
 quiet one. Bounded in time, in number, and in requests under way; what is due beyond that is counted, not queued.
 It sends to 127.0.0.1 only.
+
+Users of gRPC send what a gRPC client sends, but over HTTP/1.1: the client library has no HTTP/2. Envoy tells gRPC by
+the content type alone, routes, counts and fails it as such, and answers with HTTP 200 and a `grpc-status`; the lab's
+applications put it into the headers, which a gRPC client takes as well (a "trailers-only" answer). To such a user
+everything but `grpc-status: 0` is a failure, whatever the HTTP status says.
 """
 
 from __future__ import annotations
@@ -20,17 +25,22 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
-from shifter.lab.envoy import MESH_HEADER
+from shifter.lab.envoy import GRPC_CONTENT_TYPE, GRPC_OK, GRPC_STATUS_HEADER, MESH_HEADER
 from shifter.lab.free_ports import LOOPBACK
 from shifter.lab.json_files import write_json
 from shifter.lab.load_report import NO_MESH, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    _Asking = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 SNAPSHOT_EVERY_SECONDS = 0.5
 CATCH_UP_SECONDS = 1.0
 FIRST_FAILING_STATUS = 400
+GRPC_METHOD = "/lab.Application/Answer"
+EMPTY_MESSAGE = bytes(5)  # not compressed, no bytes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +51,13 @@ class HostLoad:
         namespace: under which they are counted.
         host: the Host header.
         requests_per_second: above 0.
+        grpc: whether these users speak gRPC.
     """
 
     namespace: str
     host: str
     requests_per_second: float
+    grpc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +182,23 @@ class LoadGenerator:
         started = time.perf_counter()
         mesh, cause = NO_MESH, ""
         try:
-            url = f"http://{LOOPBACK}:{self._spec.port}/"
-            async with session.get(url, headers={"Host": host.host}, allow_redirects=False) as response:
+            async with self._ask(session, host) as response:
                 await response.read()
                 mesh = response.headers.get(MESH_HEADER, NO_MESH)
-                if response.status >= FIRST_FAILING_STATUS:
-                    cause = str(response.status)
+                cause = _cause(response, grpc=host.grpc)
         except TimeoutError:
             mesh, cause = NO_MESH, "timeout"
         except aiohttp.ClientError:
             mesh, cause = NO_MESH, "connection"
         latency_seconds = time.perf_counter() - started
         self._tallies[host.namespace].answered(self._clock(), latency_seconds, mesh, cause)
+
+    def _ask(self, session: aiohttp.ClientSession, host: HostLoad) -> _Asking:
+        url = f"http://{LOOPBACK}:{self._spec.port}"
+        if not host.grpc:
+            return session.get(f"{url}/", headers={"Host": host.host}, allow_redirects=False)
+        headers = {"Host": host.host, "Content-Type": GRPC_CONTENT_TYPE, "TE": "trailers"}
+        return session.post(f"{url}{GRPC_METHOD}", data=EMPTY_MESSAGE, headers=headers, allow_redirects=False)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -202,6 +219,16 @@ class LoadGenerator:
             "namespaces": {name: tally.snapshot() for name, tally in self._tallies.items()},
         }
         write_json(Path(self._spec.report_path), content)
+
+
+def _cause(response: aiohttp.ClientResponse, *, grpc: bool) -> str:
+    """Why a user calls this answer a failure; empty if they do not."""
+    if response.status >= FIRST_FAILING_STATUS:
+        return str(response.status)
+    if not grpc:
+        return ""
+    status = response.headers.get(GRPC_STATUS_HEADER, "none")
+    return "" if status == GRPC_OK else f"grpc {status}"
 
 
 async def _run_until_told(spec: LoadSpec) -> None:

@@ -37,6 +37,11 @@ class Scene:
         report = self.reports.get(shift)
         return report is not None and any(hold.kind == kind for hold in report.holds)
 
+    def paged(self, shift: str) -> bool:
+        """Return whether somebody should look at a shift."""
+        report = self.reports.get(shift)
+        return report is not None and report.page
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:

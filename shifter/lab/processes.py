@@ -31,6 +31,7 @@ READY_SECONDS = 20.0
 PROBE_TIMEOUT_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.02
 LOG_EXCERPT_BYTES = 1_500
+FREEZE_SECONDS = 1.0  # a thread that is inside the kernel stops when it leaves it
 GUARD_DISMISSED = b"stopped"
 GUARD_SWEEPS = 20  # a child caught between fork and exec carries the token only a moment later
 GUARD_SWEEP_EVERY_SECONDS = 0.05
@@ -159,9 +160,12 @@ class Child:
         self._frozen = False
 
     def freeze(self) -> None:
-        """SIGSTOP: the process holds its sockets and answers nothing."""
+        """SIGSTOP: the process holds its sockets and answers nothing, from when this returns."""
         self._signal(signal.SIGSTOP)
         self._frozen = self.running
+        deadline = time.monotonic() + FREEZE_SECONDS
+        while self._frozen and not _all_stopped(self.pid) and time.monotonic() < deadline:
+            time.sleep(PROBE_EVERY_SECONDS)
 
     def thaw(self) -> None:
         """SIGCONT after `freeze`; does nothing otherwise."""
@@ -183,6 +187,16 @@ class Child:
             log.seek(max(self._log_start + len(head), end - LOG_EXCERPT_BYTES))
             tail = log.read(LOG_EXCERPT_BYTES)
         return b"\n[...]\n".join(part.strip() for part in (head, tail) if part).decode(errors="replace")
+
+
+def _all_stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped: SIGSTOP returns before they are."""
+    try:
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:  # a thread that just ended is asked for again
+        return False
+    # The state follows the name in brackets, and a name may have brackets, too.
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 class Supervisor:

@@ -1,8 +1,9 @@
 """One Prometheus per mesh: pure rendering of its configuration and its command.
 
 Each server scrapes the gateway pods of its mesh and the pods whose series are decoys, with the labels a Kubernetes pod
-discovery would add. Relabelling strips Envoy's prefix and nothing else, so that whatever is wrong with a series is
-still wrong in Prometheus. Written for 2.42 (Debian 12) and newer.
+discovery would add. Relabelling makes Envoy's spelling Istio's (the prefix, the dash for no gRPC status) and does
+nothing else, so that whatever is wrong with a series is still wrong in Prometheus. Written for 2.42 (Debian 12) and
+newer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shifter.lab.free_ports import LOOPBACK
+from shifter.lab.istio_metrics import GRPC_STATUS_LABEL, NO_GRPC_STATUS
 from shifter.lab.topology import GATEWAY_NAMESPACE
 
 if TYPE_CHECKING:
@@ -77,7 +79,13 @@ def configuration(targets: Sequence[ScrapeTarget], scrape_interval_seconds: floa
                         "regex": "envoy_(istio_.*)",
                         "target_label": "__name__",
                         "replacement": "$1",
-                    }
+                    },
+                    {
+                        "source_labels": [GRPC_STATUS_LABEL],
+                        "regex": NO_GRPC_STATUS,
+                        "target_label": GRPC_STATUS_LABEL,
+                        "replacement": "",
+                    },
                 ],
             }
         ],

@@ -1,24 +1,32 @@
-"""The scenarios of `shifter lab run`: which namespaces there are, what happens to them, how it must end."""
+"""The scenarios of `shifter lab run`: the clockwork's here, what the metrics must tell in `scenarios_of_evidence`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.lab.emulator import Fault, FaultKind
-from shifter.lab.plot import Beat, Plot, Scene, order
+from shifter.lab.plot import Beat, Plot, order
+from shifter.lab.scenarios_of_evidence import SCENARIOS_OF_EVIDENCE
 from shifter.lab.stage import Stage
+from shifter.lab.story import OWN, SHARED, Ending, Lull, Scenario, ended, reached, soaking
 from shifter.lab.topology import TARGET_MESH
 
-SHARED: Final = "lb-front0001"
-OWN: Final = "lb-front0002"
 PAUSE_SECONDS: Final = 5.0
 OUTAGE_SECONDS: Final = 6.0
-FAULT_PERCENT: Final = 40.0
+FAULT_PERCENT: Final = 4.0
+"""Few enough to pass for a bad day, were it not for the other mesh."""
+
+SLOW_PERCENT: Final = 30.0
+SLOW_SECONDS: Final = 0.2
+SLOWEST_MS: Final = 100.0
+"""What search promises its users: an edge far from the milliseconds that this machine's scheduler deals out."""
+
+STEEP: Final = 75.0
+"""The first share that is too much for search."""
 
 # Names of the beats that the verdict asks for.
 FAULT: Final = "pay breaks behind istio"
@@ -28,52 +36,13 @@ PROMOTED: Final = "search is promoted"
 OUTAGE: Final = "istio's Prometheus stops"
 NOTICED: Final = "the outage is noticed"
 RESTORED: Final = "istio's Prometheus is back"
+SLOWED: Final = "search gets slow behind istio"
+RELIEVED: Final = "search is stepped back, and quick again"
+WAITED: Final = "search waits for a person"
+RETRIED: Final = "search is retried"
 LOST_REPLY: Final = "the next write of shop loses its answer"
 DRIFTED: Final = "somebody edits shop's weights by hand"
 DIED: Final = "shop dies behind istio"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How one shift must end: in which phase, at which share, after how many rollbacks."""
-
-    phase: Phase = Phase.COMPLETED
-    share: float = 100.0
-    rollbacks: int = 0
-    may_fail_users: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A story. `balancer_of` gives each namespace its CLB; `seconds_max` is when it has failed."""
-
-    name: str
-    about: str
-    balancer_of: Mapping[str, str]
-    plots: tuple[Plot, ...]
-    endings: Mapping[str, Ending]
-    seconds_max: float = 170.0
-    holds_between: tuple[tuple[str, str], ...] = field(default=())
-    """Pairs of beats between which no share may be raised."""
-
-
-def _ended(shift: str, phase: Phase) -> Beat:
-    return Beat(f"{shift} is {phase}", lambda scene: scene.phase(shift) is phase)
-
-
-def _reached(shift: str, share: float) -> Callable[[Scene], bool]:
-    return lambda scene: scene.written(shift) >= share - 1
-
-
-def _soaking(shift: str, share: float) -> Callable[[Scene], bool]:
-    def soaks(scene: Scene) -> bool:
-        if scene.written(shift) < share - 1:
-            return False
-        # While a write is under way the report still shows the soak before it, a whole one.
-        report = scene.reports[shift]
-        return 0 < report.soaked_seconds < report.soak_seconds
-
-    return soaks
 
 
 def _lose_a_reply(stage: Stage) -> str:
@@ -90,6 +59,16 @@ def _break_pay(stage: Stage) -> str:
 def _mend_pay(stage: Stage) -> str:
     stage.plane.mend(TARGET_MESH, "pay")
     return "somebody fixed it"
+
+
+def _slow_search(stage: Stage) -> str:
+    stage.plane.slow_namespace(TARGET_MESH, "search", SLOW_SECONDS, SLOW_PERCENT)
+    return f"so many users are too many: {SLOW_PERCENT:g} % of requests take {SLOW_SECONDS * 1000:g} ms longer"
+
+
+def _relieve_search(stage: Stage) -> str:
+    stage.plane.mend(TARGET_MESH, "search")
+    return "fewer users, no queue"
 
 
 def _stop_prometheus(stage: Stage) -> str:
@@ -117,49 +96,66 @@ def _edit_weights(stage: Stage) -> str:
 _PAY = Plot(
     "pay fails, is rolled back, is mended, is retried",
     (
-        Beat(FAULT, _reached("pay", 25), _break_pay),
-        _ended("pay", Phase.ROLLED_BACK),
+        Beat(FAULT, reached("pay", 25), _break_pay),
+        ended("pay", Phase.ROLLED_BACK),
         Beat(MENDED, lambda scene: scene.since_beat > 1, _mend_pay),
         Beat(
             "pay is retried",
             lambda scene: scene.since_beat > 1,
             order("retry", "pay", "--reason", "the upstream pool is fixed", "--wait"),
         ),
-        _ended("pay", Phase.COMPLETED),
+        ended("pay", Phase.COMPLETED),
     ),
 )
 _SEARCH = Plot(
-    "search is paused by on-call, then promoted",
+    "search is paused by on-call, then promoted; it does not bear all users until somebody adds pods",
     (
-        Beat(PAUSED, _reached("search", 10), order("pause", "search", "--reason", "deploy under way", "--wait")),
+        Beat(PAUSED, reached("search", 10), order("pause", "search", "--reason", "deploy under way", "--wait")),
         Beat("search stays paused", lambda scene: scene.since_beat > PAUSE_SECONDS),
         Beat(
             PROMOTED,
             lambda scene: scene.held("search", HoldKind.PAUSE),
             order("promote", "search", "--reason", "deploy is done", "--yes", "--wait"),
         ),
-        _ended("search", Phase.COMPLETED),
+        Beat(SLOWED, reached("search", STEEP), _slow_search),
+        Beat(RELIEVED, lambda scene: scene.written("search") < STEEP - 1, _relieve_search),
+        Beat(WAITED, lambda scene: scene.since_beat > PAUSE_SECONDS),
+        Beat(RETRIED, lambda _: True, order("retry", "search", "--reason", "three more pods", "--wait")),
+        ended("search", Phase.COMPLETED),
     ),
 )
 _OUTAGE = Plot(
     "the target's Prometheus is away for a while",
     (
-        Beat(OUTAGE, _reached("shop", 50), _stop_prometheus),
+        Beat(OUTAGE, reached("shop", 50), _stop_prometheus),
         Beat(NOTICED, lambda scene: all(scene.held(shift, HoldKind.NO_SIGNAL) for shift in scene.reports)),
         Beat(RESTORED, lambda scene: scene.since_beat > OUTAGE_SECONDS, _start_prometheus),
     ),
 )
-_SHOP = Plot("shop just moves", (_ended("shop", Phase.COMPLETED),))
-_LOST = Plot("one write times out after it was applied", (Beat(LOST_REPLY, _reached("shop", 10), _lose_a_reply),))
+_SHOP = Plot("shop just moves", (ended("shop", Phase.COMPLETED),))
+_LOST = Plot("one write times out after it was applied", (Beat(LOST_REPLY, reached("shop", 10), _lose_a_reply),))
 
 _SCENARIOS = (
     Scenario(
         name="migration",
-        about="three namespaces move; one fails and is rolled back, one is paused and promoted, metrics go away",
+        about="three namespaces move; one fails and goes back, one is paused, promoted and steps back, metrics go away",
         balancer_of={"shop": OWN, "pay": SHARED, "search": SHARED},
         plots=(_SHOP, _LOST, _PAY, _SEARCH, _OUTAGE),
-        endings={"shop": Ending(), "pay": Ending(rollbacks=1, may_fail_users=True), "search": Ending()},
-        holds_between=((NOTICED, RESTORED),),
+        endings={
+            "shop": Ending(),
+            "pay": Ending(rollbacks=1, may_fail_users=True, told=("istio fails", "evidence")),
+            "search": Ending(steps_back=1, told=(f"istio takes over {SLOWEST_MS:g} ms",)),
+        },
+        seconds_max=240.0,
+        lulls=(Lull(NOTICED, RESTORED), Lull(RELIEVED, WAITED, "search")),
+        faults={"pay": FAULT, "search": SLOWED},
+        spec_of={
+            "search": {
+                "steps": [10, 25, 50, STEEP, 100],
+                "onFailure": "stepBack",
+                "analysis": {"latency": {"maxMs": SLOWEST_MS}},
+            }
+        },
     ),
     Scenario(
         name="clean",
@@ -170,10 +166,11 @@ _SCENARIOS = (
     ),
     Scenario(
         name="quiet-death",
-        about="a namespace dies behind istio and vanishes from its metrics; the rise of nameless 503s gives it away",
+        about="a namespace dies behind istio and vanishes from its metrics: what is missing gives it away",
         balancer_of={"shop": OWN},
-        plots=(Plot("shop dies", (Beat(DIED, _reached("shop", 50), _kill_shop), _ended("shop", Phase.ROLLED_BACK))),),
+        plots=(Plot("shop dies", (Beat(DIED, reached("shop", 50), _kill_shop), ended("shop", Phase.ROLLED_BACK))),),
         endings={"shop": Ending(Phase.ROLLED_BACK, 0.0, rollbacks=1, may_fail_users=True)},
+        faults={"shop": DIED},
     ),
     Scenario(
         name="drift",
@@ -183,21 +180,23 @@ _SCENARIOS = (
             Plot(
                 "drift",
                 (
-                    Beat(DRIFTED, _soaking("shop", 25), _edit_weights),
+                    Beat(DRIFTED, soaking("shop", 25), _edit_weights),
                     Beat("the drift is noticed", lambda scene: scene.held("shop", HoldKind.DRIFT)),
                     Beat(
                         "shop is rolled back by order",
                         lambda scene: scene.since_beat > PAUSE_SECONDS and scene.held("shop", HoldKind.DRIFT),
                         order("rollback", "shop", "--reason", "who touched this?", "--yes", "--wait"),
                     ),
-                    _ended("shop", Phase.ROLLED_BACK),
+                    ended("shop", Phase.ROLLED_BACK),
                 ),
             ),
         ),
         endings={"shop": Ending(Phase.ROLLED_BACK, 0.0, rollbacks=1)},
-        holds_between=(("the drift is noticed", "shop is RolledBack"),),
+        lulls=(Lull("the drift is noticed", "shop is RolledBack"),),
     ),
 )
 
-SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({scenario.name: scenario for scenario in _SCENARIOS})
+SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
+    {scenario.name: scenario for scenario in (*_SCENARIOS, *SCENARIOS_OF_EVIDENCE)}
+)
 DEFAULT: Final = "migration"

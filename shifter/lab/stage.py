@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -42,13 +42,27 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """What to set up. `balancer_of` gives each namespace its CLB; `directory` takes every file; `seed` the dice."""
+    """What to set up.
+
+    Args:
+        directory: takes every file.
+        balancer_of: gives each namespace its CLB.
+        pace: how fast to migrate.
+        seed: of the cloud's dice.
+        load_seconds_max: for how long there are users.
+        rates: requests per second of namespaces that do not have the pace's.
+        grpc: the namespaces whose users speak gRPC.
+        own: what the files have of their own.
+    """
 
     directory: Path
     balancer_of: Mapping[str, str]
     pace: files.Pace
     seed: int
     load_seconds_max: float
+    rates: Mapping[str, float] = field(default_factory=dict)
+    grpc: frozenset[str] = frozenset()
+    own: files.Own = files.NOTHING_OWN
 
 
 class Stage:
@@ -59,7 +73,7 @@ class Stage:
         self._stack = ExitStack()
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         self._environment = environment | {"NO_COLOR": "1", "SHIFTER_STORE": str(self.store_path)}
-        namespaces = tuple(Namespace(name) for name in spec.balancer_of)
+        namespaces = tuple(Namespace(name, grpc=name in spec.grpc) for name in spec.balancer_of)
         self._namespaces = namespaces
         self.plane = DataPlane(
             DataPlaneSpec(
@@ -98,7 +112,8 @@ class Stage:
             for balancer in self._account.balancers:
                 self._follow_weights(balancer.load_balancer_id)
             urls = {mesh: self.plane.prometheus_url(mesh) for mesh in MESHES}
-            files.write_all(self.spec.directory, self._account, self.emulator_port, urls, self.spec.pace)
+            own = self.spec.own
+            files.write_all(self.spec.directory, self._account, self.emulator_port, urls, self.spec.pace, own=own)
             supervisor = Supervisor(self.spec.directory / "logs", self._environment)
             stack.enter_context(supervisor)
             reserved = stack.enter_context(reserve_ports(1, random.Random()))
@@ -117,7 +132,7 @@ class Stage:
     @property
     def rates(self) -> Mapping[str, float]:
         """How many requests per second users send to each namespace."""
-        return dict.fromkeys(self.spec.balancer_of, self.spec.pace.requests_per_second)
+        return dict.fromkeys(self.spec.balancer_of, self.spec.pace.requests_per_second) | dict(self.spec.rates)
 
     @property
     def store_path(self) -> Path:

@@ -31,10 +31,12 @@ class Namespace:
     Args:
         name: Kubernetes name, for example `shop`.
         domains: host names that lead to it; none given means `<name>.example.com`.
+        grpc: whether its users speak gRPC.
     """
 
     name: str
     domains: tuple[str, ...] = ()
+    grpc: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class Workloads:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The whole lab: every process and its ports, all on 127.0.0.1."""
+    """The whole lab: every process and its ports, all on 127.0.0.1. Nobody ever listens on `closed_port`."""
 
     namespaces: tuple[Namespace, ...]
     gateways: tuple[Gateway, ...]
@@ -78,6 +80,7 @@ class Topology:
     front_port: int
     front_admin_port: int
     prometheus_ports: Mapping[str, int]
+    closed_port: int
 
     def namespace(self, name: str) -> Namespace:
         """The namespace of that name.
@@ -113,9 +116,12 @@ class Topology:
 
 
 def ports_needed() -> int:
-    """How many ports `lay_out` hands out: 2 a gateway, 3 for a mesh's workloads, 1 a Prometheus, 2 for the front."""
+    """How many ports `lay_out` hands out.
+
+    They are 2 a gateway, 3 for a mesh's workloads, 1 a Prometheus, 2 for the front, and a closed one.
+    """
     meshes = len(GATEWAY_PODS)
-    return 2 * sum(GATEWAY_PODS.values()) + 3 * meshes + meshes + 2
+    return 2 * sum(GATEWAY_PODS.values()) + 3 * meshes + meshes + 2 + 1
 
 
 def lay_out(namespaces: Sequence[Namespace], ports: Sequence[int]) -> Topology:
@@ -147,6 +153,7 @@ def lay_out(namespaces: Sequence[Namespace], ports: Sequence[int]) -> Topology:
         front_port=next(free),
         front_admin_port=next(free),
         prometheus_ports={mesh: next(free) for mesh in GATEWAY_PODS},
+        closed_port=next(free),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from shifter.core.phases import Phase
@@ -16,8 +17,8 @@ from shifter.core.records import Record, What
 from shifter.core.state import Report
 from shifter.lab.counted import UNKNOWN
 from shifter.lab.emulator import WriteRecord
-from shifter.lab.load_report import LoadReport, NamespaceLoad
-from shifter.lab.scenarios import DIED, FAULT, Ending, Scenario
+from shifter.lab.load_report import NO_MESH, LoadReport, NamespaceLoad
+from shifter.lab.story import Ending, Scenario
 from shifter.lab.topology import TARGET_MESH
 
 _CHANCE_DEVIATIONS: Final = 4.0
@@ -78,6 +79,7 @@ def lab_report(material: Material) -> dict[str, Any]:
     checks = [
         *_story(material),
         *(check for name, ending in material.scenario.endings.items() for check in _ending(material, name, ending)),
+        *(check for name, ending in material.scenario.endings.items() for check in _told(material, name, ending)),
         *(check for name, shift in shifts.items() for check in _splits(name, shift["steps"])),
         *_no_step_left_out(material, shifts),
         *_counts(material),
@@ -121,7 +123,7 @@ def _shift(material: Material, name: str) -> dict[str, Any]:
 
 def _rollbacks(material: Material, name: str, load: NamespaceLoad) -> list[dict[str, Any]]:
     """One row per rollback; the fault's own instant is known to the story, the last bad request to the users."""
-    fault_at = next((material.beats[beat] for beat in (FAULT, DIED) if beat in material.beats), None)
+    fault_at = material.beats.get(material.scenario.faults.get(name, ""))
     return [
         {
             "at": each.record.at.isoformat(),
@@ -173,6 +175,7 @@ def _steps(material: Material, name: str, load: NamespaceLoad) -> list[dict[str,
                 "observed": None if observed is None else round(observed, 3),
                 "errorPercentagePoints": None if observed is None else round(observed - written, 3),
                 "requests": answered,
+                "unanswered": seen.by_mesh.get(NO_MESH, 0),
             }
         )
     return rows
@@ -194,7 +197,7 @@ def _ending(material: Material, name: str, ending: Ending) -> list[Check]:
     report = material.reports.get(name)
     phase = None if report is None else report.phase
     share = None if report is None else report.written
-    rollbacks = len(_went_back(material, name))
+    rollbacks, steps_back = len(_went_back(material, name)), _steps_back(material, name)
     load = material.users.namespaces[name]
     failed = f"{load.failed} of {load.total} requests failed {dict(load.failed_by_cause)}"
     fine = load.failed == 0 if not ending.may_fail_users else 0 < load.failed < load.total / 5
@@ -202,12 +205,32 @@ def _ending(material: Material, name: str, ending: Ending) -> list[Check]:
         Check(f"{name} ends {ending.phase}", phase is ending.phase, f"it is {phase}"),
         Check(f"{name} ends at {ending.share:g} %", share == ending.share, f"the weights amount to {share} %"),
         Check(f"{name} went back {ending.rollbacks} times", rollbacks == ending.rollbacks, f"{rollbacks} times"),
+        Check(f"{name} stepped back {ending.steps_back} times", steps_back == ending.steps_back, f"{steps_back} times"),
         Check(f"users of {name} saw what was told", fine and load.not_sent == 0, failed),
     ]
 
 
+def _steps_back(material: Material, name: str) -> int:
+    """How often a verified share was below the one before it, and above 0: going back for good is not counted."""
+    taken = [float(str(each.record.evidence["to"])) for each in _records(material, name, What.DONE)]
+    return sum(0 < after < before for before, after in pairwise(taken))
+
+
+def _told(material: Material, name: str, ending: Ending) -> list[Check]:
+    """What people were told: the words must be in the reason of some record."""
+    reasons = [each.record.reason for each in material.history if each.record.shift == name]
+    checks = []
+    for words in ending.told:
+        found = next((reason for reason in reasons if words in reason), None)
+        checks.append(Check(f"{name} said {words!r}", found is not None, found or "nobody said so"))
+    return checks
+
+
 def _splits(name: str, steps: Sequence[Mapping[str, Any]]) -> list[Check]:
-    """The split users got is the split that was written, give or take chance."""
+    """The split users got is the split that was written, give or take chance.
+
+    What no gateway answered was meant for one mesh or the other: the written share lies between the two splits.
+    """
     checks = []
     for step in steps:
         if step["requests"] < _LEAST_REQUESTS:
@@ -217,7 +240,8 @@ def _splits(name: str, steps: Sequence[Mapping[str, Any]]) -> list[Check]:
         # None means none and all means all: only a split between the two may be off.
         allowed = chance + _SPLIT_ALLOWANCE_PERCENT if 0 < ratio < 1 else 0.0
         told = f"users got {step['observed']} % of {step['requests']} requests, allowed ±{allowed:.1f}"
-        near = abs(step["errorPercentagePoints"]) <= allowed
+        lost = 100 * step["unanswered"] / step["requests"]
+        near = -allowed - lost <= step["errorPercentagePoints"] <= allowed
         checks.append(Check(f"{name} at {step['wanted']:g} % really was", near, told))
     return checks
 
@@ -227,7 +251,8 @@ def _no_step_left_out(material: Material, shifts: Mapping[str, Mapping[str, Any]
     checks = []
     for name, ending in material.scenario.endings.items():
         report = material.reports.get(name)
-        if ending.phase is not Phase.COMPLETED or report is None:
+        free = material.scenario.spec_of.get(name, {}).get("steps") == "auto"
+        if ending.phase is not Phase.COMPLETED or report is None or free:
             continue
         taken = [step["wanted"] for step in shifts[name]["steps"]]
         left = iter(taken)
@@ -265,17 +290,19 @@ def _nobody_left_alone(material: Material) -> list[Check]:
 def _nothing_raised(material: Material) -> list[Check]:
     """Between two beats nothing may be raised, whatever else happens."""
     checks = []
-    for begin, end in material.scenario.holds_between:
-        times = material.beats
-        if begin not in times or end not in times:
+    times = material.beats
+    for lull in material.scenario.lulls:
+        if lull.begin not in times or lull.end not in times:
             continue
         raised = [
             each
             for each in material.history
             if each.record.what is What.INTENT
+            and lull.shift in {"", each.record.shift}
             and each.record.evidence["direction"] == "climb"
-            and times[begin] < each.record.at.timestamp() < times[end]
+            and times[lull.begin] < each.record.at.timestamp() < times[lull.end]
         ]
-        told = f"{len(raised)} climbs began in {times[end] - times[begin]:.1f} s"
-        checks.append(Check(f"nothing rose between {begin!r} and {end!r}", not raised, told))
+        told = f"{len(raised)} climbs began in {times[lull.end] - times[lull.begin]:.1f} s"
+        whose = f" of {lull.shift}" if lull.shift else ""
+        checks.append(Check(f"nothing{whose} rose between {lull.begin!r} and {lull.end!r}", not raised, told))
     return checks

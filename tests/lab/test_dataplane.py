@@ -162,7 +162,7 @@ def test_no_healthy_upstream_is_503_uh_of_an_unknown_destination(lab: DataPlane)
 def test_a_restarted_gateway_knows_what_the_other_pods_know(lab: DataPlane) -> None:
     pod = lab.gateways[-1]
     lab.kill_namespace("istio", "restarted")
-    lab.unroute_namespace("istio", "restarted")
+    lab.lose_route("istio", "restarted")
 
     lab.process(pod.pod).kill()
     lab.start_gateway(pod.pod)
@@ -176,7 +176,7 @@ def test_a_restarted_gateway_knows_what_the_other_pods_know(lab: DataPlane) -> N
 
 
 def test_a_missing_route_is_404_nr_of_an_unknown_destination(lab: DataPlane) -> None:
-    lab.unroute_namespace("tcm", "gone")
+    lab.lose_route("tcm", "gone")
     answers = answered_by(lab, "gone.example.com")
 
     matchers = f'{GATEWAYS},response_code="404",response_flags="NR",destination_service_namespace="unknown"'

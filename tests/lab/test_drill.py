@@ -13,12 +13,11 @@ from shifter.errors import ConfigError
 from shifter.lab.drill import DrillOptions, rehearse, run
 from shifter.lab.files import Pace
 from shifter.lab.plot import Beat, Plot, order
-from shifter.lab.scenarios import SCENARIOS, Ending, Scenario
+from shifter.lab.scenarios import SCENARIOS
+from shifter.lab.story import Ending, Scenario
 
 MARKER = ".shifter-lab"
-QUICK = Pace(
-    steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, window_seconds=2.0, min_requests=20
-)
+QUICK = Pace(steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, hold_seconds=3.0)
 
 
 def quiet() -> Console:

@@ -1,6 +1,8 @@
 """The lab's files are such as a user would write: the service's own reader takes them as they are."""
 
 import stat
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,24 +11,32 @@ from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
 from shifter.files.documents import load_fleet, load_policy
 from shifter.lab.account import SECRET_ID, SECRET_KEY, Account, open_account
-from shifter.lab.files import LAB_PACE, Pace, write_all
+from shifter.lab.files import LAB_PACE, NOTHING_OWN, Own, Pace, merged, write_all
+from shifter.lab.scenarios import SCENARIOS
+from shifter.lab.story import Scenario
 from shifter.lab.topology import Namespace, lay_out, ports_needed
 from shifter.service.policy_files import PolicyFolder
 
 BALANCER_OF = {"shop": "lb-front0002", "pay": "lb-front0001", "search": "lb-front0001"}
 URLS = {"tcm": "http://127.0.0.1:19090", "istio": "http://127.0.0.1:19091"}
-QUICK = Pace(steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, window_seconds=2.0)
+QUICK = Pace(steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, hold_seconds=2.0)
 
 
 @pytest.fixture
 def account() -> Account:
-    namespaces = [Namespace(name) for name in BALANCER_OF]
+    return account_of(BALANCER_OF)
+
+
+def account_of(balancer_of: Mapping[str, str]) -> Account:
+    namespaces = [Namespace(name) for name in balancer_of]
     gateways = lay_out(namespaces, range(20_000, 20_000 + ports_needed())).gateways
-    return open_account(namespaces, BALANCER_OF, gateways)
+    return open_account(namespaces, balancer_of, gateways)
 
 
-def written(directory: Path, account: Account, pace: Pace) -> tuple[Fleet, dict[str, ShiftPolicy]]:
-    write_all(directory, account, 18_000, URLS, pace)
+def written(
+    directory: Path, account: Account, pace: Pace, own: Own = NOTHING_OWN
+) -> tuple[Fleet, dict[str, ShiftPolicy]]:
+    write_all(directory, account, 18_000, URLS, pace, own=own)
     policies = {path.stem: load_policy(path) for path in (directory / "policies").iterdir()}
     return load_fleet(directory / "fleet.yaml"), policies
 
@@ -65,8 +75,54 @@ def test_the_pace_is_in_the_policy(tmp_path: Path, account: Account) -> None:
 
     assert spec.steps == QUICK.steps
     assert spec.soak.total_seconds() == QUICK.soak_seconds
-    assert spec.analysis.window.total_seconds() == QUICK.window_seconds
-    assert spec.analysis.min_requests == QUICK.min_requests
+    assert spec.analysis.hold.total_seconds() == QUICK.hold_seconds
+
+
+@pytest.mark.parametrize("told", SCENARIOS.values(), ids=list(SCENARIOS))
+def test_every_scenarios_files_pass_the_services_own_lint(tmp_path: Path, told: Scenario) -> None:
+    own = Own(told.spec_of, told.fleet_spec)
+
+    _, policies = written(tmp_path, account_of(told.balancer_of), LAB_PACE, own)
+    found = PolicyFolder(tmp_path / "policies").reload()
+
+    assert (found.problems, dict(found.policies)) == ((), policies)
+
+
+def test_a_scenario_gives_each_namespace_and_the_fleet_their_own_parts(tmp_path: Path, account: Account) -> None:
+    parts = {"pay": {"steps": "auto", "onFailure": "stepBack", "analysis": {"falseRollbackPercent": 5}}}
+    own = Own(spec_of=parts, fleet_spec={"timing": {"tick": "2s"}})
+
+    fleet, policies = written(tmp_path, account, QUICK, own)
+
+    pay, shop = policies["pay"].spec, policies["shop"].spec
+    assert (pay.steps, pay.on_failure, shop.steps, shop.on_failure) == ((), "stepBack", QUICK.steps, "rollback")
+    assert (pay.analysis.false_rollback_percent, pay.analysis.hold) == (5, timedelta(seconds=QUICK.hold_seconds))
+    assert fleet.spec.timing.tick == timedelta(seconds=2)
+    assert fleet.spec.timing.report_every == timedelta(seconds=QUICK.tick_seconds)
+
+
+def test_parts_for_a_namespace_that_is_not_there_are_refused(tmp_path: Path, account: Account) -> None:
+    with pytest.raises(ValueError, match="no policy is written for cart"):
+        written(tmp_path, account, QUICK, Own(spec_of={"cart": {}}))
+
+
+@pytest.mark.parametrize(
+    ("own", "together"),
+    [
+        ({}, {"a": 1, "b": {"c": 2, "d": 3}}),
+        ({"a": 5}, {"a": 5, "b": {"c": 2, "d": 3}}),
+        ({"b": {"c": 5}}, {"a": 1, "b": {"c": 5, "d": 3}}),
+        ({"b": 5}, {"a": 1, "b": 5}),
+        ({"a": {"e": 5}}, {"a": {"e": 5}, "b": {"c": 2, "d": 3}}),
+        ({"a": None, "b": {"d": None}}, {"b": {"c": 2}}),
+        ({"f": None}, {"a": 1, "b": {"c": 2, "d": 3}}),
+    ],
+)
+def test_own_parts_are_laid_over_what_all_have(own: Mapping[str, object], together: Mapping[str, object]) -> None:
+    base = {"a": 1, "b": {"c": 2, "d": 3}}
+
+    assert merged(base, own) == together
+    assert base == {"a": 1, "b": {"c": 2, "d": 3}}
 
 
 def test_each_side_reads_its_own_prometheus(tmp_path: Path, account: Account) -> None:

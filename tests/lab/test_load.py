@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def spec(port: int, report: Path, rate: float = 200, **bounds: float) -> LoadSpec:
-    hosts = (HostLoad("shop", "shop.example.com", rate),)
-    return LoadSpec(port=port, hosts=hosts, report_path=str(report), **bounds)  # type: ignore[arg-type]
+    return spec_of(HostLoad("shop", "shop.example.com", rate), port, report, **bounds)
+
+
+def spec_of(host: HostLoad, port: int, report: Path, **bounds: float) -> LoadSpec:
+    return LoadSpec(port=port, hosts=(host,), report_path=str(report), **bounds)  # type: ignore[arg-type]
 
 
 def random_with(seed: int) -> random.Random:
@@ -45,16 +48,21 @@ async def hang_up(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def run(handler: Handler, report: Path, **bounds: float) -> NamespaceLoad:
+def run(handler: Handler, report: Path, rate: float = 200, **bounds: float) -> NamespaceLoad:
+    return run_for(HostLoad("shop", "shop.example.com", rate), handler, report, **bounds)
+
+
+def run_for(host: HostLoad, handler: Handler, report: Path, **bounds: float) -> NamespaceLoad:
     """Run the generator against a server until a bound ends it."""
 
     async def session() -> None:
         application = web.Application()
         application.router.add_get("/", handler)
+        application.router.add_post("/lab.Application/Answer", handler)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        await LoadGenerator(spec(runner.addresses[0][1], report, **bounds)).run()
+        await LoadGenerator(spec_of(host, runner.addresses[0][1], report, **bounds)).run()
         await runner.cleanup()
 
     asyncio.run(session())
@@ -81,6 +89,32 @@ def test_bad_statuses_are_failures_of_the_mesh_that_sent_them(tmp_path: Path) ->
     assert seen.first_failed_at is not None
     assert seen.last_failed_at is not None
     assert before <= seen.first_failed_at <= seen.last_failed_at <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "cause"),
+    [
+        (200, {"grpc-status": "0"}, None),
+        (200, {"grpc-status": "5"}, "grpc 5"),
+        (200, {}, "grpc none"),
+        (503, {"grpc-status": "0"}, "503"),
+    ],
+)
+def test_users_of_grpc_go_by_its_status(
+    tmp_path: Path, status: int, headers: Mapping[str, str], cause: str | None
+) -> None:
+    asked: set[tuple[str | None, bytes]] = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.add((request.headers.get("content-type"), await request.read()))
+        return web.Response(status=status, headers={"x-mesh": "istio", **headers})
+
+    host = HostLoad("shop", "shop.example.com", 200, grpc=True)
+    seen = run_for(host, answer, tmp_path / "report.json", requests_max=5)
+
+    assert asked == {("application/grpc", bytes(5))}
+    assert seen.failed_by_cause == ({cause: 5} if cause else {})
+    assert seen.by_mesh == {"istio": 5}
 
 
 def test_impatient_users_are_timeouts(tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from pydantic import ValidationError
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
+from shifter.core.answers import BadAnswers, counts_of
 from shifter.core.apportion import apportion
 from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import INFINITY_MS, Counts, Reading, SideCounts
+from shifter.core.evidence import INFINITY_MS, Answer, Answers, Counts, Reading, SideCounts
 from shifter.core.fleet import Datasource
 from shifter.core.splits import Route, RouteView, Side
 from shifter.files.documents import load_fleet, load_policy
@@ -42,7 +43,8 @@ from shifter.ports import Change, Progress
 
 SHARES = (0, 1, 10, 33, 50, 75, 99, 100)
 SPLIT = {f"at-{share}": share for share in SHARES}
-MEASURED = ("fine", "faulty", "gone")
+MEASURED = ("fine", "faulty", "gone", "calls")
+GRPC = {"calls"}
 NAMESPACES = (*SPLIT, *MEASURED, "restarted")
 BALANCER = "lb-front0001"
 MESH = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
@@ -134,7 +136,7 @@ def eventually(holds: Callable[[], bool], timeout_seconds: float = 10) -> None:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("measured")
-    namespaces = tuple(Namespace(name) for name in NAMESPACES)
+    namespaces = tuple(Namespace(name, grpc=name in GRPC) for name in NAMESPACES)
     plane_spec = DataPlaneSpec(directory, namespaces, scrape_interval_seconds=PACE.scrape_seconds)
     with ExitStack() as stack:
         plane = stack.enter_context(DataPlane(plane_spec, find_tools(os.environ), os.environ))
@@ -209,12 +211,13 @@ class Measured:
 
 @pytest.fixture(scope="module")
 def measured(lab: Lab) -> Measured:
-    """Three namespaces at 40 %: one is fine, one fails at times on istio, one has no pods behind istio."""
+    """Four namespaces at 40 %: one is fine, the others fail behind istio: at times, for want of pods, in gRPC calls."""
     lab.write(dict.fromkeys(MEASURED, 40.0))
     # Answered before the first read, so that growing series and new ones are in the same counts.
     began = lab.send(dict.fromkeys(MEASURED, 150.0), each=50).written_at
     lab.plane.break_namespace("istio", "faulty", abort_percent=30, status=500)
     lab.plane.kill_namespace("istio", "gone")
+    lab.plane.fail_grpc("istio", "calls", percent=30)
     matchers: dict[str, Mapping[str, str] | None] = {"": None, **DECOYS}
     before = {(name, side): lab.read_settled(side, began, found) for name, found in matchers.items() for side in Side}
     users = lab.send(dict.fromkeys(MEASURED, 150.0), each=300)
@@ -238,6 +241,10 @@ def counted(before: Reading, after: Reading) -> SideCounts:
     return counts
 
 
+def judged(found: Answers) -> Counts:
+    return counts_of(found, BadAnswers())
+
+
 def answers(counts: Counts) -> tuple[float, float]:
     return counts.requests, counts.bad
 
@@ -247,16 +254,16 @@ def test_counts_between_two_reads_are_what_users_saw(measured: Measured) -> None
     source, target = measured.counts[Side.SOURCE], measured.counts[Side.TARGET]
 
     assert fine.failed == 0 < faulty.failed
-    assert answers(source.of(["fine"])) == (fine.by_mesh["tcm"], 0)
-    assert answers(target.of(["fine"])) == (fine.by_mesh["istio"], 0)
-    assert answers(source.of(["faulty"])) == (faulty.by_mesh["tcm"], 0)
-    assert answers(target.of(["faulty"])) == (faulty.by_mesh["istio"], faulty.failed)
+    assert answers(judged(source.of(["fine"]))) == (fine.by_mesh["tcm"], 0)
+    assert answers(judged(target.of(["fine"]))) == (fine.by_mesh["istio"], 0)
+    assert answers(judged(source.of(["faulty"]))) == (faulty.by_mesh["tcm"], 0)
+    assert answers(judged(target.of(["faulty"]))) == (faulty.by_mesh["istio"], faulty.failed)
 
 
 def test_as_many_latencies_as_requests_are_counted(measured: Measured) -> None:
     for side in Side:
         for name in ("fine", "faulty"):
-            found = measured.counts[side].of([name])
+            found = judged(measured.counts[side].of([name]))
             buckets = dict(found.buckets)
 
             assert tuple(buckets) == (*EDGES_MS, INFINITY_MS)
@@ -268,10 +275,21 @@ def test_a_namespace_without_pods_is_nameless_server_errors_of_its_side(measured
     source, target = measured.counts[Side.SOURCE], measured.counts[Side.TARGET]
 
     assert gone.failed_by_cause == {"503": gone.by_mesh["istio"]}
-    assert answers(target.unknown) == (gone.by_mesh["istio"], gone.by_mesh["istio"])
-    assert answers(target.of(["gone"])) == (0, 0)
-    assert answers(source.unknown) == (0, 0)
-    assert answers(source.of(["gone"])) == (gone.by_mesh["tcm"], 0)
+    assert answers(judged(target.unknown)) == (gone.by_mesh["istio"], gone.by_mesh["istio"])
+    assert answers(judged(target.of(["gone"]))) == (0, 0)
+    assert answers(judged(source.unknown)) == (0, 0)
+    assert answers(judged(source.of(["gone"]))) == (gone.by_mesh["tcm"], 0)
+
+
+def test_failing_grpc_calls_are_told_from_good_ones_by_their_status(measured: Measured) -> None:
+    calls = measured.users["calls"]
+    source, target = measured.counts[Side.SOURCE].of(["calls"]), measured.counts[Side.TARGET].of(["calls"])
+
+    assert calls.failed_by_cause == {"grpc 14": calls.failed}
+    assert answers(judged(source)) == (calls.by_mesh["tcm"], 0)
+    assert answers(judged(target)) == (calls.by_mesh["istio"], calls.failed)
+    assert target.by_answer[Answer("200", grpc="14")] == calls.failed
+    assert set(source.by_answer) == {Answer("200", grpc="0")}
 
 
 @pytest.mark.parametrize("decoy", DECOYS)
@@ -279,7 +297,7 @@ def test_a_namespace_without_pods_is_nameless_server_errors_of_its_side(measured
 def test_a_decoy_that_is_let_in_is_seen_in_the_counts(measured: Measured, decoy: str, side: Side) -> None:
     fine = measured.users["fine"]
 
-    found = measured.fooled[decoy][side].of(["fine"])
+    found = judged(measured.fooled[decoy][side].of(["fine"]))
 
     assert found.requests > fine.by_mesh[MESH[side]]
     assert found.bad > fine.failed
@@ -308,4 +326,4 @@ def test_a_restarted_pods_errors_count_from_its_first(lab: Lab) -> None:
     lab.plane.mend("istio", "restarted")
 
     assert new.namespaces["restarted"].failed_by_cause == {"503": 20}
-    assert answers(counts.of(["restarted"])) == (20, 20)
+    assert answers(judged(counts.of(["restarted"]))) == (20, 20)

@@ -36,7 +36,7 @@ class Hanging(Stage):
         raise subprocess.TimeoutExpired(words, 30)
 
 
-def report(written: float | None, *holds: str, soaked_seconds: float = 0.0) -> Report:
+def report(written: float | None, *holds: str, soaked_seconds: float = 0.0, page: bool = False) -> Report:
     return Report(
         name="shop",
         at=NOON,
@@ -56,6 +56,7 @@ def report(written: float | None, *holds: str, soaked_seconds: float = 0.0) -> R
         holds=tuple(HoldReport(kind=kind, reason="because") for kind in holds),
         soaked_seconds=soaked_seconds,
         soak_seconds=5.0,
+        page=page,
     )
 
 
@@ -89,9 +90,10 @@ def test_an_order_that_never_ends_fails_the_same_way() -> None:
 
 
 def test_a_scene_says_where_a_shift_is() -> None:
-    seen = scene(report(25.0, "paused"))
+    seen = scene(report(25.0, "paused", page=True))
 
     assert (seen.phase("shop"), seen.written("shop")) == (Phase.SHIFTING, 25)
+    assert (seen.paged("shop"), scene(report(25.0)).paged("shop")) == (True, False)
     assert (seen.held("shop", "paused"), seen.held("shop", "drift")) == (True, False)
 
 
@@ -99,6 +101,7 @@ def test_a_shift_that_is_not_known_yet_is_nowhere() -> None:
     seen = scene()
 
     assert (seen.phase("shop"), seen.written("shop"), seen.held("shop", "paused")) == (None, 0, False)
+    assert not seen.paged("shop")
 
 
 def test_a_share_that_nobody_knows_counts_as_none() -> None:

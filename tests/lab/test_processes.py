@@ -63,6 +63,19 @@ def test_a_frozen_child_ends_in_order(supervisor: Supervisor, tmp_path: Path, mo
     assert child.wait(timeout_seconds=1) == 7
 
 
+def test_a_frozen_child_does_nothing_from_then_on(supervisor: Supervisor) -> None:
+    busy = "import threading as t\nfor _ in range(4): t.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
+    child = supervisor.start(ProcessSpec("busy", (sys.executable, "-c", busy)))
+    deadline = time.monotonic() + 5
+    while len(os.listdir(f"/proc/{child.pid}/task")) < 5:  # noqa: PTH208 - threads of a process that runs
+        assert time.monotonic() < deadline
+
+    child.freeze()
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{child.pid}/task").iterdir()]
+
+    assert {stat.rpartition(")")[2].split()[0] for stat in stats} == {"T"}
+
+
 def test_a_killed_child_can_be_started_again(supervisor: Supervisor) -> None:
     child = supervisor.start(ProcessSpec("sleeper", SLEEPER))
     first = child.pid

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from shifter.lab.soak import rules_climbs, rules_journal, rules_people, rules_stops, rules_users, rules_writes
+from shifter.lab.soak import (
+    rules_back,
+    rules_climbs,
+    rules_journal,
+    rules_people,
+    rules_stops,
+    rules_users,
+    rules_writes,
+)
 from shifter.lab.soak.plan import Kind
 from shifter.lab.soak.rules_users import sufferings
 from shifter.lab.soak.seen import (
@@ -41,8 +49,8 @@ BOUNDS = Bounds(
     late_seconds=6.0,
     flight_seconds=2.0,
     noticed_seconds=4.0,
-    max_bad_percent=5.0,
-    window_seconds=5.0,
+    plainly_percent=15.0,
+    plainly_seconds=5.0,
     back_seconds=10.0,
 )
 
@@ -269,12 +277,6 @@ def soaking_too_short(seen: Seen) -> Seen:
     return replace(seen, policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 6.0),))
 
 
-def soaking_across_a_restart(seen: Seen) -> Seen:
-    lives = (Life(BEGAN, BEGAN + 6, killed=True), Life(BEGAN + 8))
-    later = tuple(replace(e, epoch=2) if e.what == "intent" and e.id >= 6 else e for e in seen.entries)
-    return replace(seen, lives=lives, entries=later)
-
-
 def soaking_in_the_dark(seen: Seen) -> Seen:
     return with_incident(seen, incident(2, Kind.NO_METRICS, 5, 10))
 
@@ -325,6 +327,40 @@ def climbing_while_frozen(seen: Seen) -> Seen:
 
 def climbing_past_a_gate(seen: Seen) -> Seen:
     return replace(seen, policies=(replace(seen.policies[0], gates=(50.0,)),))
+
+
+def stepped_back(seen: Seen, *more: Entry, to: int = 10) -> Seen:
+    """50 % fails at +14: the service steps back, and nobody resumes from there."""
+    failed = entry(0, 14.1, "ceiling", share=50.0, verdict="fail")
+    back = move(0, 14.2, 4, (50, to), "retreat"), done(0, 15, 4, to)
+    seen = with_history(seen, failed, *back, *more, without=[10, 11, 12])
+    seen = with_change(seen, change(14.8, split(50), split(to), "r5"), without=["r4"])
+    seen = with_order(seen, order(3, 39, "rollback"), 39.5)
+    home = phase(0, 39.6, "Shifting", "RollingBack"), phase(0, 41, "RollingBack", "RolledBack")
+    seen = with_change(with_history(seen, *home), change(40.5, split(to), split(0), "r9"))
+    return ending(seen, phase="RolledBack", written=0.0)
+
+
+def stepping_back_too_far(seen: Seen) -> Seen:
+    lower = (PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 4.0),)
+    return replace(stepped_back(seen, to=5), policies=lower)
+
+
+def stepping_back_for_nothing(seen: Seen) -> Seen:
+    seen = stepped_back(seen)
+    (number,) = (each.id for each in seen.entries if each.what == "ceiling")
+    return with_history(seen, without=[number])
+
+
+def climbing_to_what_failed(seen: Seen) -> Seen:
+    again = move(0, 25, 5, (10, 50)), done(0, 27, 5, 50)
+    return with_change(stepped_back(seen, *again), change(26.5, split(10), split(50), "r6"))
+
+
+def lifting_a_ceiling_by_itself(seen: Seen) -> Seen:
+    lifted = entry(0, 24, "ceiling", verdict="pass")
+    again = move(0, 25, 5, (10, 50)), done(0, 27, 5, 50)
+    return with_change(stepped_back(seen, lifted, *again), change(26.5, split(10), split(50), "r6"))
 
 
 def landing_after_a_pause(seen: Seen) -> Seen:
@@ -503,7 +539,6 @@ LIES: list[tuple[Lie, list[str]]] = [
     (skipping_a_step, [rules_climbs.STEP]),
     (climbing_from_elsewhere, [rules_climbs.FROM]),
     (soaking_too_short, [rules_climbs.SOAKED]),
-    (soaking_across_a_restart, [rules_climbs.SOAKED]),
     (soaking_in_the_dark, [rules_climbs.SOAKED]),
     (soaking_at_another_share, [rules_climbs.SOAKED]),
     (climbing_without_a_verdict, [rules_climbs.VERDICT]),
@@ -515,6 +550,10 @@ LIES: list[tuple[Lie, list[str]]] = [
     (climbing_while_users_fail, [rules_climbs.USERS]),
     (climbing_while_frozen, [rules_climbs.FROZEN]),
     (climbing_past_a_gate, [rules_climbs.APPROVED]),
+    (stepping_back_too_far, [rules_back.RUNG]),
+    (stepping_back_for_nothing, [rules_back.RUNG]),
+    (climbing_to_what_failed, [rules_back.CEILING]),
+    (lifting_a_ceiling_by_itself, [rules_back.CEILING]),
     (landing_after_a_pause, [rules_stops.FLYING]),
     (writing_with_hands_off, [rules_stops.HANDS_OFF, rules_climbs.PAUSED]),
     (missing_a_record, [rules_journal.IDS]),
@@ -579,6 +618,38 @@ def test_a_promotion_needs_no_soak_and_no_evidence(good: Seen) -> None:
     seen = with_order(seen, order(4, 24.9, "promote"), 25)
 
     assert broken(altered(seen, number_of(seen, 4), by="ann")) == []
+
+
+def test_a_step_back_to_the_rung_below_is_one(good: Seen) -> None:
+    assert broken(stepped_back(good)) == []
+
+
+def test_a_retry_lets_a_shift_go_where_it_failed(good: Seen) -> None:
+    seen = with_order(climbing_to_what_failed(good), order(4, 23, "retry"), 23.5)
+
+    assert broken(seen) == []
+
+
+def test_an_incident_that_goes_on_below_the_step_acquits_it(good: Seen) -> None:
+    seen = with_incident(lifting_a_ceiling_by_itself(good), incident(2, Kind.FAILING, 13, 20, "istio", "tcm"))
+
+    assert broken(seen) == []
+
+
+def test_a_shift_that_steps_back_has_left_a_broken_mesh_one_step_lower(good: Seen) -> None:
+    files = (replace(good.policies[0], steps_back=True),)
+    bad = tuple(replace(s, failed=20) if 12 <= s.at - BEGAN < 15 else s for s in good.seconds)
+    broke = incident(2, Kind.FAILING, 12, 36, "istio")
+    seen = with_incident(replace(stepped_back(good), seconds=bad, policies=files), broke)
+
+    assert broken(seen) == []
+
+
+def test_what_was_counted_while_no_process_lived_counts(good: Seen) -> None:
+    lives = (Life(BEGAN, BEGAN + 6, killed=True), Life(BEGAN + 9))
+    later = tuple(replace(e, epoch=2) if e.what == "intent" and e.id >= 6 else e for e in good.entries)
+
+    assert broken(replace(good, lives=lives, entries=later)) == []
 
 
 def test_an_approval_of_the_attempt_opens_the_gate(good: Seen) -> None:

@@ -18,9 +18,7 @@ from shifter.lab.emulator.cloud import TaskStatus
 from shifter.lab.files import Pace
 from shifter.lab.stage import Stage, StageSpec
 
-QUICK = Pace(
-    steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, window_seconds=2.0, min_requests=20
-)
+QUICK = Pace(steps=(25, 100), tick_seconds=0.5, scrape_seconds=0.5, soak_seconds=1.5, hold_seconds=3.0)
 
 
 def eventually(holds: Callable[[], bool], timeout_seconds: float) -> None:
@@ -58,6 +56,14 @@ def test_outside_its_with_block_a_stage_has_no_parts(tmp_path: Path) -> None:
             part()
     with pytest.raises(RuntimeError, match="the data plane gets its ports when its `with` block is entered"):
         _ = stage.plane.gateways
+
+
+def test_a_namespace_may_have_a_rate_of_its_own(tmp_path: Path) -> None:
+    balancer_of = {"shop": "lb-front0002", "pay": "lb-front0001"}
+
+    stage = Stage(StageSpec(tmp_path, balancer_of, QUICK, seed=3, load_seconds_max=50, rates={"shop": 1.0}))
+
+    assert stage.rates == {"shop": 1.0, "pay": QUICK.requests_per_second}
 
 
 def test_a_service_that_ends_in_mid_write_goes_on_where_it_was(tmp_path: Path) -> None:

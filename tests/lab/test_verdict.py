@@ -13,13 +13,15 @@ from shifter.core.state import Report
 from shifter.lab.emulator import Outcome, RuleKey, TargetKey, WriteRecord
 from shifter.lab.load_report import Latency, LoadReport, NamespaceLoad, Second
 from shifter.lab.plot import Beat, Plot
-from shifter.lab.scenarios import FAULT, SCENARIOS, Ending, Scenario
+from shifter.lab.scenarios import SCENARIOS
+from shifter.lab.story import Ending, Lull, Scenario
 from shifter.lab.verdict import Material, lab_report
 
 BEGAN = 1_000_000
 """Unix time. The story: 25 % is written at +10, 100 % at +25, the load ends at +40; 100 requests a second."""
 
 FIRST, SECOND, LAST = "the outage begins", "the outage ends", "shop is Completed"
+FAULT = "shop breaks"
 NO_LATENCY = Latency(0.01, 0.01, 0.01, 0.02, 0.02)
 
 
@@ -31,7 +33,8 @@ def scenario(ending: Ending) -> Scenario:
         balancer_of={"shop": "lb-front0002"},
         plots=(Plot("shop moves", beats),),
         endings={"shop": ending},
-        holds_between=((FIRST, SECOND),),
+        lulls=(Lull(FIRST, SECOND),),
+        faults={"shop": FAULT},
     )
 
 
@@ -219,6 +222,13 @@ def missing_its_fault(good: Material) -> Material:
     return replace(good, faults_left=1)
 
 
+def stepping_back(good: Material) -> Material:
+    history = [*move(1, 2, 3, 50), *move(3, 9, 10, 25, "retreat"), *move(5, 24, 25, 100)]
+    shop = load([(0, 0), (3, 50), (10, 25), (25, 100)])
+    counts = {mesh: {"shop": float(count)} for mesh, count in shop.by_mesh.items()}
+    return replace(good, history=history, users=users(shop), counted=counts)
+
+
 @pytest.mark.parametrize(
     ("lie", "named"),
     [
@@ -238,6 +248,7 @@ def missing_its_fault(good: Material) -> Material:
         (climbing_in_the_outage, "nothing rose between 'the outage begins' and 'the outage ends'"),
         (skipping_a_step, "shop took every step"),
         (missing_its_fault, "every fault struck"),
+        (stepping_back, "shop stepped back 0 times"),
     ],
 )
 def test_one_thing_that_is_not_as_told_fails_the_run(
@@ -264,6 +275,16 @@ def test_retreats_and_repairs_in_an_outage_are_no_climbs(good: Material) -> None
     assert found["verdict"] == "ok"
 
 
+@pytest.mark.parametrize(("whose", "verdict"), [("", "failed"), ("shop", "failed"), ("pay", "ok")])
+def test_a_lull_of_one_shift_is_no_other_shifts(good: Material, whose: str, verdict: str) -> None:
+    climbing = climbing_in_the_outage(good)
+    quiet = replace(climbing.scenario, lulls=(Lull(FIRST, SECOND, whose),))
+
+    found = lab_report(replace(climbing, scenario=quiet))
+
+    assert found["verdict"] == verdict
+
+
 def test_a_step_taken_again_after_a_rollback_still_counts(good: Material) -> None:
     history = [*move(1, 2, 3, 25), *move(3, 5, 6, 0, "retreat"), *move(5, 9, 10, 25), *move(7, 24, 25, 100)]
 
@@ -281,6 +302,48 @@ def test_a_step_of_a_few_requests_is_not_judged_by_its_split(good: Material) -> 
     assert found["verdict"] == "ok"
     assert [step["requests"] for step in found["shifts"]["shop"]["steps"]] == [1300, 0, 1400]
     assert found["shifts"]["shop"]["steps"][1]["observed"] is None
+
+
+def test_going_back_for_good_is_no_step_back(good: Material) -> None:
+    history = [*move(1, 2, 3, 25), *move(3, 5, 6, 0, "retreat"), *move(5, 9, 10, 25), *move(7, 24, 25, 100)]
+
+    found = lab_report(replace(good, history=history))
+
+    assert "shop stepped back 0 times" not in broken(found)
+
+
+@pytest.mark.parametrize(("told", "wrong"), [("bounded", []), ("proven by all", ["shop said 'proven by all'"])])
+def test_what_was_to_be_said_is_in_a_reason(good: Material, told: str, wrong: list[str]) -> None:
+    said = record(9, 20, What.PHASE, told="bounded, not proven: extra failures < 3.1 %")
+
+    found = lab_report(replace(good, scenario=scenario(Ending(told=(told,))), history=[*good.history, said]))
+
+    assert broken(found) == wrong
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0, "failed"), (15, "ok"), (3, "failed")])
+def test_what_no_gateway_answered_may_have_been_meant_for_either_mesh(good: Material, lost: int, verdict: str) -> None:
+    # 10 % reach istio where 25 % were written: all right if the other 15 % were lost on the way.
+    second = {"tcm": 90 - lost, "istio": 10, "none": lost}
+    shop = load([(0, 0), (10, 10), (25, 100)], failed=15 * lost)
+    timeline = tuple(replace(each, by_mesh=second) if 10 <= each.at - BEGAN < 25 else each for each in shop.timeline)
+    by_mesh = {mesh: sum(each.by_mesh.get(mesh, 0) for each in timeline) for mesh in ("tcm", "istio", "none")}
+    users_saw = replace(shop, timeline=timeline, by_mesh=by_mesh)
+    counts = {mesh: {"shop": float(by_mesh[mesh])} for mesh in ("tcm", "istio")}
+    ending = Ending(may_fail_users=lost > 0)
+
+    found = lab_report(replace(good, scenario=scenario(ending), users=users(users_saw), counted=counts))
+
+    assert found["verdict"] == verdict
+    assert broken(found) == ([] if verdict == "ok" else ["shop at 25 % really was"])
+
+
+def test_who_chooses_the_steps_may_leave_some_out(good: Material) -> None:
+    skipped = skipping_a_step(good)
+
+    found = lab_report(replace(skipped, scenario=replace(skipped.scenario, spec_of={"shop": {"steps": "auto"}})))
+
+    assert broken(found) == []
 
 
 def test_a_split_is_judged_until_somebody_else_changes_it(good: Material) -> None:
@@ -362,9 +425,10 @@ def test_every_scenario_names_beats_once_and_asks_for_no_other(told: Scenario) -
     beats = [beat.name for plot in told.plots for beat in plot.beats]
 
     assert len(set(beats)) == len(beats)
-    assert {beat for pair in told.holds_between for beat in pair} <= set(beats)
+    assert {beat for lull in told.lulls for beat in (lull.begin, lull.end)} | set(told.faults.values()) <= set(beats)
 
 
 @pytest.mark.parametrize("told", SCENARIOS.values(), ids=list(SCENARIOS))
 def test_every_scenario_judges_every_namespace(told: Scenario) -> None:
     assert told.endings.keys() == told.balancer_of.keys()
+    assert {*told.faults, *told.rates, *told.grpc, *told.spec_of} <= told.balancer_of.keys()

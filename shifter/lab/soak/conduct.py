@@ -35,7 +35,12 @@ _PATIENCE_SECONDS: Final[Mapping[str, float]] = {
     "preflight": 7.0,
     "freeze": 5.0,
     "approval": 4.0,
+    "stepped back": 6.0,
 }
+_FIRST_WISHES: Final[Mapping[str, str]] = {"freeze": "unfreeze", "drift": "reconcile", "preflight": "rollback"}
+_LATER_WISHES: Final[Mapping[str, str]] = {"pause": "resume", "stepped back": "retry", "approval": "approve"}
+"""What ends a hold, the first that applies: before and after what a shift that rests is asked for."""
+
 _YES: Final[Mapping[str, tuple[str, ...]]] = {"rollback": ("--yes",), "unfreeze": ("--yes",)}
 _RECONCILING: Final = (("reconcile", ("--restore", "--yes")), ("reconcile", ("--adopt", "--yes")))
 GATE_PERCENT: Final = 50.0
@@ -43,6 +48,9 @@ GATE_PERCENT: Final = 50.0
 
 _LAST_WORD_SECONDS: Final = 0.55
 """After this part of the calm, whoever has not come to rest is rolled back."""
+
+_CALM_LEAST_SECONDS: Final = 40.0
+"""A calm may last so long however short the soak, and however late it began: a busy machine is no fault of shifter."""
 
 _REST_SECONDS: Final = 4.0
 _RESTING: Final = frozenset({"Completed", "RolledBack"})
@@ -85,7 +93,8 @@ class Conductor:
     Args:
         stage: running, with users on it.
         troubles: what to do, by time.
-        seconds: how long it goes on, the calm included; it ends earlier once all shifts rest in the calm.
+        seconds: how long it goes on, the calm included; it ends earlier once all shifts rest in the calm, and later if
+            they do not and the calm was short.
         desk: where people order.
         tell: is told every event, as subject and sentence.
     """
@@ -124,7 +133,8 @@ class Conductor:
             self._round(now, calm=False)
             self._pause.wait(_LOOP_SECONDS)
         self._make_calm()
-        while (now := time.time()) < self.began_at + self._seconds and not self._all_rest(now):
+        ends_at = max(self.began_at + self._seconds, self.kept.calm_at + _CALM_LEAST_SECONDS)
+        while (now := time.time()) < ends_at and not self._all_rest(now):
             self._round(now, calm=True)
             self._pause.wait(_LOOP_SECONDS)
         self.collect()
@@ -225,6 +235,8 @@ class Conductor:
             if "hands off" in kinds:
                 return "resume"
             return "rollback" if str(report.phase) != "RollingBack" else ""
+        if "stepped back" in kinds:
+            return "retry"
         return "approve" if "approval" in kinds else "resume" if kinds & {"pause", "hands off"} else ""
 
     def _all_rest(self, now: float) -> bool:
@@ -261,14 +273,7 @@ def _rests(report: Report) -> bool:
 def _wish(report: Report, seconds: float) -> str:
     """What gets a shift moving again that has given the same picture for some time."""
     phase, kinds = str(report.phase), {str(hold.kind) for hold in report.holds}
-    if "freeze" in kinds and seconds > _PATIENCE_SECONDS["freeze"]:
-        return "unfreeze"
-    if "drift" in kinds and seconds > _PATIENCE_SECONDS["drift"]:
-        return "reconcile"
-    if "preflight" in kinds and seconds > _PATIENCE_SECONDS["preflight"]:
-        return "rollback"
-    if phase in _RESTING and seconds > _PATIENCE_SECONDS[phase]:
-        return "rollback" if phase == "Completed" else "retry"
-    if "pause" in kinds and seconds > _PATIENCE_SECONDS["pause"]:
-        return "resume"
-    return "approve" if "approval" in kinds and seconds > _PATIENCE_SECONDS["approval"] else ""
+    resting = {phase: "rollback" if phase == "Completed" else "retry"} if phase in _RESTING else {}
+    wishes = {**_FIRST_WISHES, **resting, **_LATER_WISHES}
+    due = (verb for why, verb in wishes.items() if why in {phase, *kinds} and seconds > _PATIENCE_SECONDS[why])
+    return next(due, "")

@@ -176,7 +176,9 @@ class FileHands:
         spec = document["spec"] if document else {}
         steps = tuple(float(step) for step in spec.get("steps", ()))
         gates = tuple(float(gate["before"]) for gate in spec.get("approvals", ()))
-        self._notes.policies.append(PolicyFile(at, namespace, steps, float(str(spec.get("soak", "0s"))[:-1]), gates))
+        soak_seconds = float(str(spec.get("soak", "0s"))[:-1])
+        steps_back = spec.get("onFailure") == "stepBack"
+        self._notes.policies.append(PolicyFile(at, namespace, steps, soak_seconds, gates, steps_back))
 
     def _mending(self, namespace: str) -> Undo:
         def mend() -> str:

@@ -1,8 +1,8 @@
 """No climb without evidence: each one is held against the soak, the verdict, the people, the files and the schedule.
 
 The history is walked in the order of its ids, so what stands in one transaction is in force within it. The soak is
-reckoned from when a share was verified and when the process that decides was started, less what the schedule took
-away from the datasources; the service's own idea of how long it soaked is not asked.
+reckoned from when a share was verified, less what the schedule took away from the datasources; the service's own idea
+of how long it soaked is not asked. While no process of it lived the datasources went on counting, so that is no loss.
 """
 
 from __future__ import annotations
@@ -178,9 +178,7 @@ def _not_soaked(seen: Seen, climb: _Climb) -> str:
     if climb.share <= 0:
         return ""
     at = climb.entry.at
-    lives = [life.started_at for life in seen.lives if life.started_at <= at]
-    since = max([climb.verified_at, *lives[-1:]])
-    in_sight = at - since - _lost_seconds(seen, climb, since)
+    in_sight = at - climb.verified_at - _lost_seconds(seen, climb)
     soaks = [file.soak_seconds for file in policies_at(seen, climb.entry.shift, at)]
     soak = min(soaks, default=0.0)
     if in_sight >= soak:
@@ -188,9 +186,9 @@ def _not_soaked(seen: Seen, climb: _Climb) -> str:
     return f"{in_sight:.1f} s at that share in sight of both meshes since it was verified, {soak:g} s asked"
 
 
-def _lost_seconds(seen: Seen, climb: _Climb, start: float) -> float:
-    """How long until a climb a datasource was away, or other weights in force; a gap that nobody can see is none."""
-    end = climb.entry.at
+def _lost_seconds(seen: Seen, climb: _Climb) -> float:
+    """How long, since a share was verified, a datasource was away or other weights in force; short gaps are none."""
+    start, end = climb.verified_at, climb.entry.at
     blind = [(each.began_at, each.ended_at) for each in seen.incidents if each.kind in BLINDING]
     foreign = foreign_spans(seen, climb.entry.shift, climb.verified_at, end)
     reach = _UNSEEN_TICKS * seen.bounds.tick_seconds
@@ -261,11 +259,11 @@ def _no_file(seen: Seen, climb: _Climb) -> str:
 
 
 def _users_failed(seen: Seen, climb: _Climb) -> str:
-    """What users saw in the window before, its edges left out: no verdict may pass what they plainly suffered."""
+    """What users saw in the seconds before, their edges left out: no verdict may pass what they plainly suffered."""
     if climb.share <= 0 or climb.promoted is not None:
         return ""
     at, shift = climb.entry.at, climb.entry.shift
-    since = max(at - seen.bounds.window_seconds, climb.verified_at) + 1
+    since = max(at - seen.bounds.plainly_seconds, climb.verified_at) + 1
     until = at - seen.bounds.noticed_seconds / 2
     also = [each for each in seen.incidents if shift in each.namespaces and each.hurts - {TARGET}]
     if any(each.covers(since, until, _SETTLED_SECONDS) for each in also):
@@ -273,7 +271,7 @@ def _users_failed(seen: Seen, climb: _Climb) -> str:
     seconds = [each for each in seen.seconds if each.namespace == shift and since <= each.at and each.at + 1 <= until]
     bad = sum(each.failed for each in seconds)
     answers = sum(each.by_mesh.get(TARGET, 0) for each in seconds)
-    if bad < _FEWEST_BAD or 100 * bad <= 3 * seen.bounds.max_bad_percent * answers:
+    if bad < _FEWEST_BAD or 100 * bad <= seen.bounds.plainly_percent * answers:
         return ""
     return f"users saw {bad} failures among {answers} answers of {TARGET} and none of {SOURCE} is to blame"
 

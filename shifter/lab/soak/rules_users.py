@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from shifter.lab.soak.plan import Kind
+from shifter.lab.soak.rules_climbs import policies_at
 from shifter.lab.soak.rules_people import phase_at
 from shifter.lab.soak.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation, overlap_seconds
 
@@ -104,7 +105,7 @@ def _went_back(seen: Seen) -> Finding:
         if phase_at(seen, namespace, each.began_at) != "Shifting" or _overridden(seen, namespace, each.ended_at):
             continue
         looked_at += 1
-        ended_at = next((at for at, share in seen.shares(namespace) if at > each.began_at and not share), each.ended_at)
+        ended_at = _left_at(seen, each, namespace)
         undisturbed = _undisturbed_seconds(seen, each, min(ended_at, each.ended_at))
         felt = sum(
             second.failed
@@ -116,6 +117,14 @@ def _went_back(seen: Seen) -> Finding:
             told = f"{each.told}: {felt} failures, {undisturbed:.0f} undisturbed seconds, {allowed}"
             wrong.append(Violation(WENT_BACK, each.began_at, namespace, told))
     return Finding(WENT_BACK, looked_at, tuple(wrong))
+
+
+def _left_at(seen: Seen, incident: Incident, namespace: str) -> float:
+    """When a shift left a broken mesh: at 0, or one step lower if that is what its policy wants."""
+    files = policies_at(seen, namespace, incident.began_at)
+    stays_below = seen.share_at(namespace, incident.began_at) if any(file.steps_back for file in files) else 0.0
+    later = ((at, share or 0.0) for at, share in seen.shares(namespace) if at > incident.began_at)
+    return next((at for at, share in later if not share or share < stays_below - 1), incident.ended_at)
 
 
 def _undisturbed_seconds(seen: Seen, incident: Incident, until: float) -> float:

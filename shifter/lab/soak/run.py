@@ -14,7 +14,7 @@ from rich.console import Console
 from shifter.core.orders import Verb
 from shifter.errors import ConfigError
 from shifter.lab.claim import claimed
-from shifter.lab.files import Pace
+from shifter.lab.files import Own, Pace
 from shifter.lab.json_files import write_json
 from shifter.lab.soak.conduct import Conductor
 from shifter.lab.soak.gather import seen_by
@@ -33,11 +33,12 @@ SOAK_PACE: Final = Pace(
     tick_seconds=1.0,
     scrape_seconds=1.0,
     soak_seconds=4.0,
-    window_seconds=5.0,
-    min_requests=15,
     requests_per_second=45.0,
 )
 """Four namespaces together stay below 200 requests a second."""
+
+SOAK_OWN: Final = Own({"cart": {"onFailure": "stepBack"}})
+"""One of them steps back where the others go back for good."""
 
 LONGEST_MINUTES: Final = 240.0
 _OPERATION_SECONDS: Final = 8.0
@@ -63,8 +64,8 @@ def bounds_of(pace: Pace) -> Bounds:
         late_seconds=_OPERATION_SECONDS + 4.0,
         flight_seconds=3.0,
         noticed_seconds=3 * pace.scrape_seconds + 1.0 + 2 * pace.tick_seconds,
-        max_bad_percent=5.0,
-        window_seconds=pace.window_seconds,
+        plainly_percent=15.0,
+        plainly_seconds=pace.soak_seconds + 1,
         back_seconds=15.0,
     )
 
@@ -84,7 +85,7 @@ def run(options: SoakOptions, console: Console) -> int:
     with ExitStack() as stack:
         stack.enter_context(claimed(options.directory))
         load_seconds = seconds + _LOAD_AFTER_SECONDS
-        spec = StageSpec(options.directory, BALANCER_OF, SOAK_PACE, options.seed, load_seconds)
+        spec = StageSpec(options.directory, BALANCER_OF, SOAK_PACE, options.seed, load_seconds, own=SOAK_OWN)
         try:
             stage = Stage(spec)
         except LabToolError as error:
@@ -112,10 +113,11 @@ def _soak(stage: Stage, troubles: tuple[Trouble, ...], options: SoakOptions, con
     with Desk(stage, tell_order) as desk:
         conductor = Conductor(stage, troubles, 60 * options.minutes, desk, tell)
         conductor.play()
-        ended_at = time.time()
-        stage.plane.stop_load()
-        conductor.collect()
-        seen = seen_by(stage, conductor, desk, bounds_of(SOAK_PACE), ended_at)
+    # Leaving the desk has waited for the commands under way: what they recorded is known to be theirs.
+    ended_at = time.time()
+    stage.plane.stop_load()
+    conductor.collect()
+    seen = seen_by(stage, conductor, desk, bounds_of(SOAK_PACE), ended_at)
     return soak_report(seen, judge(seen), options.seed, options.minutes)
 
 

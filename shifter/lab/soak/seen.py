@@ -142,13 +142,17 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What a shift's policy file said from a time on; no steps: it was broken or gone. `gates` need an approval."""
+    """What a shift's policy file said from a time on; no steps: it was broken or gone.
+
+    `gates` need an approval. `steps_back`: what fails goes one step down, and not all the way.
+    """
 
     at: float
     shift: str
     steps: tuple[float, ...]
     soak_seconds: float
     gates: tuple[float, ...] = ()
+    steps_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,9 @@ class Bounds:
     """The settings that the rules measure by, seconds unless they say otherwise.
 
     `late_seconds`: how long after the end of its intent a call may still land; `flight_seconds`: how long the cloud
-    takes for a call that it has; `noticed_seconds`: until the metrics show what users see, or no longer do.
+    takes for a call that it has; `noticed_seconds`: until the metrics show what users see, or no longer do. Istio is
+    plainly broken if users saw more than `plainly_percent` of its answers fail in the last `plainly_seconds`;
+    `back_seconds`: until a shift has left it then.
     """
 
     tick_seconds: float
@@ -187,8 +193,8 @@ class Bounds:
     late_seconds: float
     flight_seconds: float
     noticed_seconds: float
-    max_bad_percent: float
-    window_seconds: float
+    plainly_percent: float
+    plainly_seconds: float
     back_seconds: float
 
 
