@@ -164,7 +164,8 @@ def _keys(model: type[ShiftPolicy | Fleet], before: str) -> str:
     return "\n".join(rows)
 
 
-def _walk(node: Json, schema: Json, path: str = "") -> Iterator[tuple[str, str, str]]:
+def _walk(node: Json, schema: Json, path: str = "", whole: Json | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield key, type and default; `whole` is the default of the mapping around, whose keys go together."""
     sides = node["properties"].keys() >= {"source", "target"}
     for name, field in node["properties"].items():
         if sides and name == "target":
@@ -172,11 +173,13 @@ def _walk(node: Json, schema: Json, path: str = "") -> Iterator[tuple[str, str, 
         key = f"{path}source/target" if sides and name == "source" else f"{path}{name}"
         optional = "anyOf" in field
         inner = _resolved(field["anyOf"][0] if optional else field, schema)
-        default = _default(field, name in node.get("required", ()))
+        required = name in node.get("required", ())
+        known = required and name in (whole or {})
+        default = _default({**field, "default": (whole or {})[name]} if known else field, required and not known)
         if "properties" in inner:
             if optional:
                 yield key, "mapping", default
-            yield from _walk(inner, schema, f"{key}.")
+            yield from _walk(inner, schema, f"{key}.", field.get("default"))
         else:
             yield key, _kind(inner, schema), default
         if inner.get("type") == "array" and "properties" in (item := _resolved(inner["items"], schema)):
@@ -191,11 +194,13 @@ def _default(field: Json, required: bool) -> str:  # noqa: FBT001 - one private 
     if required:
         return "required"
     value = field.get("default")
-    if value is None or value == []:
+    if value is None or value in ([], {}):
         return "none"
     if field.get("format") == "duration":
         value = show_duration(TypeAdapter(timedelta).validate_python(value))
-    return f"`{', '.join(f'{each:g}' for each in value)}`" if isinstance(value, list) else f"`{value}`"
+    if isinstance(value, list):
+        return f"`{', '.join(each if isinstance(each, str) else f'{each:g}' for each in value)}`"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 
 def _kind(inner: Json, schema: Json) -> str:
@@ -208,10 +213,14 @@ def _kind(inner: Json, schema: Json) -> str:
         items = _resolved(inner["items"], schema)
         most = f", at most {inner['maxItems']}" if "maxItems" in inner else ""
         each, *range_words = ["mapping"] if "properties" in items else _kind(items, schema).split()
+        if each == "whole":
+            each, *range_words = " ".join((each, *range_words)).split(maxsplit=2)[1:]
+            each = f"whole {each}"
         return " ".join([f"list of {each}s", *range_words]) + most
     if kind in {"integer", "number"}:
         return _number(inner)
-    words = {"null": "refused: not in this version", "object": "label: value, at least one"}
+    mapping = "label: value, at least one" if inner.get("minProperties") else "label: value"
+    words = {"null": "refused: not in this version", "object": mapping, "boolean": "`true` or `false`"}
     return words.get(kind, "duration" if inner.get("format") == "duration" else "text")
 
 
