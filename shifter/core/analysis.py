@@ -18,12 +18,13 @@ from typing import Final
 
 from shifter.core.climbing import Known, permit
 from shifter.core.evidence import Ledger, Tick
-from shifter.core.guards import VANISHED_TICKS, dead, lost_traffic, vanished
+from shifter.core.guards import VANISHED_TICKS, Guard, dead, lost_traffic, vanished
 from shifter.core.measures import Metric, counted, metrics_of
 from shifter.core.policy import PolicySpec
 from shifter.core.sequential import bound
+from shifter.core.sickness import is_sick
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Standing, evidence_of_harm, is_sick
+from shifter.core.standing import Standing, evidence_of_harm
 from shifter.core.verdicts import NOT_YET, Assessment, Finding, Situation, Verdict, odds, percent
 
 SUSPECTED: Final = 10.0
@@ -48,15 +49,17 @@ def assess(spec: PolicySpec, standing: Standing | None, ledger: Ledger, situatio
         ledger: the ticks since the share last changed.
         situation: what share the ticks were taken at, and when it is.
     """
-    if silent := _silent(ledger, situation):
-        return silent
+    silent = _silent(ledger, situation)
     if standing is None:
-        return Assessment(Verdict.TOO_LITTLE, situation.lacking or NOT_YET)
+        return silent or Assessment(Verdict.TOO_LITTLE, situation.lacking or NOT_YET)
     metrics = metrics_of(spec.analysis, standing.history.edges_ms)
     judged = _Judged(spec, standing, metrics, situation, evidence_of_harm(standing, metrics))
     base = Assessment(
         Verdict.TOO_LITTLE, "", _findings(judged), harm=judged.harm, limit=judged.limit, proven=judged.is_proven
     )
+    if silent is not None:
+        # What was known stays known: who looks during an outage must see that something speaks against the target.
+        return replace(base, verdict=silent.verdict, reason=silent.reason)
     exposed = situation.share > 0 or standing.failing.ticks > 0
     if exposed and (failed := _failed(judged, ledger, base)):
         return failed
@@ -103,6 +106,8 @@ class _Judged:
 
 def _silent(ledger: Ledger, situation: Situation) -> Assessment | None:
     """Silence is not health."""
+    if situation.problem:
+        return Assessment(Verdict.NO_SIGNAL, situation.problem)
     if not ledger.ticks:
         return Assessment(Verdict.NO_SIGNAL, NOT_YET)
     age = situation.now - ledger.ticks[-1].at
@@ -121,12 +126,12 @@ def _failed(judged: _Judged, ledger: Ledger, base: Assessment) -> Assessment | N
     newest = replace(ledger, ticks=ledger.ticks[-VANISHED_TICKS:])
     settled = newest.since(verified) if verified is not None else ()
     seen = [
-        ("dead target", dead(standing, situation.tick.total_seconds(), situation.written)),
-        ("lost traffic", vanished(ledger, settled, situation.share) if situation.share > 0 and settled else ""),
+        (Guard.DEAD, dead(standing, situation.tick.total_seconds(), situation.written)),
+        (Guard.NAMELESS, vanished(ledger, settled, situation.share) if situation.share > 0 and settled else ""),
     ]
     if situation.split_by_request:
-        seen.append(("lost traffic", lost_traffic(standing, judged.alpha)))
-    found = [Finding(name, Verdict.FAIL, text) for name, text in seen if text]
+        seen.append((Guard.LOST, lost_traffic(standing, judged.alpha)))
+    found = [Finding(name, Verdict.FAIL, text, guard=True) for name, text in seen if text]
     if judged.harm >= judged.limit:
         index = most_blamed(judged.standing, judged.metrics)
         blamed = replace(base.findings[index], verdict=Verdict.FAIL, text=_blamed(judged, index))
@@ -197,12 +202,13 @@ def _incident(judged: _Judged) -> str:
     """Say what is wrong with the source, and with the target if that shares it."""
     requests = sum(tick[0][0] for tick in judged.standing.recent)
     bad = sum(tick[0][1] for tick in judged.standing.recent)
+    seen = sum(tick[0] for tick in judged.standing.recent_target)
+    failed = sum(tick[1] for tick in judged.standing.recent_target)
     usual = percent(judged.standing.history.metrics[0].rate, 1)
-    theirs = f"tcm fails {percent(bad, requests)}, usually {usual}"
-    seen, failed, _, _ = judged.standing.totals[0]
+    theirs = f"tcm failed {bad:.0f} of its last {requests:.0f} requests, usually {usual}"
     if judged.situation.share <= 0 or not _is_shared(judged):
         return f"{theirs}: tcm itself is in trouble"
-    return f"both meshes fail: {theirs}; istio {percent(failed, seen)}"
+    return f"both meshes fail: {theirs}; istio {failed:.0f} of {seen:.0f}"
 
 
 def _is_shared(judged: _Judged) -> bool:
@@ -228,7 +234,7 @@ def _next(judged: _Judged, base: Assessment) -> Assessment:
             f"{_blamed(judged, most_blamed(judged.standing, judged.metrics))}: not enough to go back, too much to go on"
         )
         return replace(base, reason=said)
-    known = Known(judged.alpha, judged.harm, judged.bounds, judged.is_proven)
+    known = Known(judged.alpha, judged.harm, judged.bounds, judged.is_proven, judged.metrics[0].safety.ratio)
     allowed = permit(judged.spec, judged.standing, judged.metrics, judged.situation, known)
     verdict = Verdict.PASS if allowed.granted else Verdict.TOO_LITTLE
     return replace(base, verdict=verdict, reason=allowed.said, step=allowed.step)

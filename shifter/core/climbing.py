@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from shifter.core.measures import Metric
@@ -44,19 +45,24 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the target: the odds against it, the bound U of each metric, and whether they prove safety."""
+    """What is known of the target: the odds against it, the bound U of each metric, and whether they prove safety.
+
+    `ratio` is the safety ratio of errors: U is on top of so many times the source's rate.
+    """
 
     alpha: float
     harm: float
     bounds: tuple[float, ...]
     proven: bool
+    ratio: float
 
     @property
     def bounded(self) -> str:
-        """What may still be wrong, as `istio may fail up to 3.1 % more than tcm`."""
+        """What may still be wrong, as `istio fails at most 1.5 times as often as tcm, plus 3.1 %`."""
         if self.bounds[0] >= 1:
             return "nothing is known of istio's failures yet"
-        return f"istio may fail up to {percent(self.bounds[0], 1)} more than tcm (95 % confidence)"
+        excess = percent(self.bounds[0], 1)
+        return f"istio fails at most {self.ratio:g} times as often as tcm, plus {excess} (95 % confidence)"
 
 
 def permit(
@@ -64,6 +70,8 @@ def permit(
 ) -> Permit:
     """Return whether the next step may be taken."""
     share = situation.share
+    if missing := _unheard(standing):
+        return _waiting(missing)
     stops = [stop for stop in (situation.gate, situation.ceiling) if stop is not None]
     ahead = candidates(spec.ladder, share, min(stops, default=None), auto=not spec.steps)
     over = standing.seconds >= _hold_seconds(spec, known)
@@ -73,6 +81,18 @@ def permit(
         return _granted(_standing_said(known))
     if ahead[0] > PLATEAU:
         return _from_the_plateau(spec, standing, ahead[0], known, over=over)
+    return _up_to_the_plateau(spec, standing, metrics, (situation, ahead), known)
+
+
+def _up_to_the_plateau(
+    spec: PolicySpec,
+    standing: Standing,
+    metrics: Sequence[Metric],
+    where: tuple[Situation, Sequence[float]],
+    known: Known,
+) -> Permit:
+    """Permit the largest step that the blast radius allows, or the smallest one when the hold is over."""
+    situation, ahead = where
     pace = Pace(known.alpha, situation.tick.total_seconds(), spec.blast_radius)
     costs = [(step, cost_of(standing, metrics, step, pace)) for step in ahead]
     fitting = [(step, cost) for step, cost in costs if cost.fits]
@@ -80,9 +100,8 @@ def permit(
         step, cost = fitting[-1]
         return _granted(f"{_standing_said(known)}; the step can cost {cost.worst:.0f} failed requests", step)
     step, cost = costs[0]
-    if over:
-        held = show_duration(spec.analysis.hold)
-        return _granted(f"{_standing_said(known)}; held {held}, the step can cost {cost.worst:.0f}", step)
+    if standing.seconds >= _hold_seconds(spec, known):
+        return _granted(f"{_standing_said(known)}; held {_held(standing)}, the step can cost {cost.worst:.0f}", step)
     return _waiting(_too_costly(spec, standing, (step, cost), pace, known))
 
 
@@ -95,7 +114,13 @@ def _waiting(said: str) -> Permit:
 
 
 def _standing_said(known: Known) -> str:
-    return "no worse than tcm, proven on every metric" if known.proven else f"bounded, not proven: {known.bounded}"
+    if known.proven:
+        return "no worse than tcm within the margins, proven on every metric"
+    return known.bounded if known.bounds[0] >= 1 else f"bounded, not proven: {known.bounded}"
+
+
+def _held(standing: Standing) -> str:
+    return show_duration(timedelta(seconds=round(standing.seconds)))
 
 
 def _hold_seconds(spec: PolicySpec, known: Known) -> float:
@@ -106,9 +131,18 @@ def _from_the_plateau(spec: PolicySpec, standing: Standing, step: float, known: 
     if known.proven:
         return _granted(_standing_said(known), step)
     if over:
-        return _granted(f"{_standing_said(known)}; held {show_duration(spec.analysis.hold)}", step)
+        return _granted(f"{_standing_said(known)}; held {_held(standing)}", step)
     left = _hold_seconds(spec, known) - standing.seconds
     return _waiting(f"{known.bounded}: proof is being gathered, for {left:.0f} s more at most")
+
+
+def _unheard(standing: Standing) -> str:
+    """Say that a target which should have had requests by now has answered none: whatever that is, it is no health."""
+    requests, _, others, _ = standing.totals[0]
+    part = standing.share / FULL_PERCENT
+    if part <= 0 or part >= 1 or requests > 0 or others * part < 1 - part:
+        return ""
+    return f"istio has answered no request at this share, tcm {others:.0f}: do they arrive?"
 
 
 def _late(standing: Standing, ahead: Sequence[float], known: Known, *, over: bool) -> Permit:

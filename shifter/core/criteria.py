@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from shifter.core.answers import LEFT_FLAGS
 from shifter.core.schema import Duration, Name, Percent, Retired, StrictModel, Unsupported, distinct, second_of_its_kind
 
 GRPC_FAILURES: Final = (2, 4, 12, 13, 14, 15)
@@ -35,11 +36,14 @@ def _shown(excess: Excess) -> str:
 def _margin_beyond(margin: Excess, info: ValidationInfo) -> Excess:
     """Refuse a margin within the tolerance: what is neither harm nor safe must lie between them, not the reverse."""
     tolerance = info.data.get("tolerance")
+    if info.data.get("enabled") is False:  # nothing is judged by either
+        return margin
     if tolerance is not None and (margin.ratio < tolerance.ratio or margin.percent <= tolerance.percent):
         raise PydanticCustomError(
             "margins",
             "the tolerance ({tolerance}) is not below the margin ({margin}): what is not blamed could never be proven"
-            " safe, and the shift would neither go on nor back; make the margin larger or the tolerance smaller",
+            " safe, and the shift would go on by waiting alone, when its hold is over; make the margin larger or the"
+            " tolerance smaller",
             {"tolerance": _shown(tolerance), "margin": _shown(margin)},
         )
     return margin
@@ -48,6 +52,29 @@ def _margin_beyond(margin: Excess, info: ValidationInfo) -> Excess:
 _Margin = Annotated[Excess, AfterValidator(_margin_beyond), Field(validate_default=True)]
 _CODE: Final = r"^[1-5](xx|[0-9]{2})$"
 _Code = Annotated[str, Field(pattern=_CODE)]
+
+
+def _not_of_success(code: str) -> str:
+    if code[0] in "12":
+        raise PydanticCustomError(
+            "code", "answers of class 1xx and 2xx went well: as failures they would make nearly every request one"
+        )
+    return code
+
+
+def _something_fails(statuses: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    """Refuse rules by which nothing is ever a failure; what is wrong by itself is not in the data, and told there."""
+    codes, flags = info.data.get("codes"), info.data.get("flags")
+    if codes is None or flags is None or statuses or codes or not LEFT_FLAGS.issuperset(flags):
+        return statuses
+    raise PydanticCustomError(
+        "failures",
+        "no answer would ever be a failure: an Istio that fails every request would be proven no worse; name codes,"
+        " flags or grpcStatuses, or leave the keys out for their defaults",
+    )
+
+
+_FailureCode = Annotated[_Code, AfterValidator(_not_of_success)]
 _Flag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,40}$")]
 _GrpcStatus = Annotated[int, Field(ge=1, le=16)]
 
@@ -57,23 +84,30 @@ class ErrorRules(StrictModel):
 
     `codes` are response codes (`503`) or classes (`5xx`), `flags` Envoy's response flags that make a request a failure
     whatever its code, `grpcStatuses` the numbers of failing gRPC statuses. A client that left is never a failure.
-    `maxPercent`: of the target's requests, whatever the source has; without it twice the source's history and 2 points.
+    `maxPercent`: of the target's requests, as long as the source itself keeps to it, in place of the default, which is
+    twice the source's history and 2 points; stricter or looser.
     """
 
-    codes: Annotated[tuple[_Code, ...], Field(max_length=50), distinct("a code")] = ("5xx",)
+    codes: Annotated[tuple[_FailureCode, ...], Field(max_length=50), distinct("a code")] = ("5xx",)
     flags: Annotated[tuple[_Flag, ...], Field(max_length=50), distinct("a flag")] = ()
-    grpc_statuses: Annotated[tuple[_GrpcStatus, ...], distinct("a status")] = GRPC_FAILURES
-    max_percent: Annotated[Percent, Field(gt=0)] | None = None
+    grpc_statuses: Annotated[tuple[_GrpcStatus, ...], distinct("a status"), AfterValidator(_something_fails)] = (
+        GRPC_FAILURES
+    )
+    max_percent: Annotated[Percent, Field(ge=0.001)] | None = None
     tolerance: Excess = Excess(ratio=1.1, percent=0.01)
     margin: _Margin = Excess(ratio=1.5, percent=0.1)
     over_source_percent: Retired
+
+    def fails_like(self, other: ErrorRules) -> bool:
+        """Return whether the same answers are failures under both."""
+        return (self.codes, self.flags, self.grpc_statuses) == (other.codes, other.flags, other.grpc_statuses)
 
 
 class LatencyRules(StrictModel):
     """How much larger the share of slow requests may be, above bucket edges that the source's history fixes.
 
-    `maxMs` with `quantile`: this part of the target's requests must be faster than `maxMs`, whatever the source has.
-    `enabled: false` reads no latency at all.
+    `maxMs` with `quantile`: this part of the target's requests must be faster than `maxMs`, as long as it is of the
+    source's; it takes the place of the default as `maxPercent` does. `enabled: false` reads no latency at all.
     """
 
     enabled: bool = True
@@ -102,7 +136,7 @@ class CustomRules(StrictModel):
     """A pair of counters that the fleet file defines under this name, judged like errors."""
 
     name: Annotated[Name, AfterValidator(_not_built_in)]
-    max_percent: Annotated[Percent, Field(gt=0)] | None = None
+    max_percent: Annotated[Percent, Field(ge=0.001)] | None = None
     tolerance: Excess = Excess(ratio=1.25, percent=0.2)
     margin: _Margin = Excess(ratio=1.5, percent=0.5)
 
@@ -121,7 +155,7 @@ class Analysis(StrictModel):
     kept for want of proof, before the shift goes on with "bounded, not proven".
     """
 
-    false_rollback_percent: Annotated[float, Field(gt=0, le=20)] = 1.0
+    false_rollback_percent: Annotated[float, Field(ge=0.001, le=20)] = 1.0
     hold: Duration = timedelta(minutes=4)
     errors: ErrorRules = ErrorRules()
     answers: AnswerRules = AnswerRules()
@@ -130,6 +164,10 @@ class Analysis(StrictModel):
     guards: Unsupported
     window: Retired
     min_requests: Retired
+
+    def judges_like(self, other: Analysis) -> bool:
+        """Return whether evidence means the same under both; how long a share is kept for it is no part of that."""
+        return self == other.model_copy(update={"hold": self.hold})
 
 
 class BlastRadius(StrictModel):

@@ -82,8 +82,7 @@ def _obey_all(
 
 
 def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
-    if evidence.signal_problem:
-        return Assessment(Verdict.NO_SIGNAL, evidence.signal_problem)
+    views = evidence.views or {}
     situation = Situation(
         share=state.share,
         verified_at=state.verified_at,
@@ -93,11 +92,15 @@ def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
         attempt=state.attempt,
         gate=state.gate(FULL_PERCENT),
         ceiling=None if state.ceiling is None else state.ceiling.share,
-        split_by_request=all(view.split_by_request for view in (evidence.views or {}).values()),
+        split_by_request=bool(views) and all(view.split_by_request for view in views.values()),
         written=0.0 if state.intent is None else state.intent.to_share,
         lacking=evidence.lacking,
+        problem=evidence.signal_problem,
     )
-    return assess(state.policy.spec, evidence.standing, evidence.ledger, situation)
+    assessment = assess(state.policy.spec, evidence.standing, evidence.ledger, situation)
+    if state.phase is Phase.ROLLED_BACK and assessment.verdict is Verdict.PASS:
+        return replace(assessment, verdict=Verdict.TOO_LITTLE, reason="nothing is judged before a retry", step=None)
+    return assessment
 
 
 def _hands_off(decision: Decision, wish: Wish | None, trouble: Trouble | None) -> Decision:

@@ -322,9 +322,6 @@ class _Way:
 
     def noticed(self, share: float) -> Estimate:
         """Return in how many seconds a target that fails is failed at the latest, from its first failure on."""
-        errors = self.spec.analysis.errors
-        if not (errors.codes or errors.flags or errors.grpc_statuses):
-            return Estimate(None, "no answer counts as a failure: analysis.errors names none")
         if self.pulse is None or self.clockwork is None:
             return Estimate(None, self.unknown)
         found = ticks_until_found(self.spec, self.outset.premise, self.pulse, share)

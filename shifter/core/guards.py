@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final
 
 from shifter.core.evidence import Ledger, Tick
 from shifter.core.splits import FULL_PERCENT
 from shifter.core.standing import Failing, Standing
 
+
+class Guard(StrEnum):
+    """The guards, as people read them."""
+
+    DEAD = "dead target"
+    LOST = "lost traffic"
+    NAMELESS = "lost names"
+
+
 DEAD_BAD: Final = 10.0
 """So many failures in one tick, times the dispersion, and most of its requests: the target is dead."""
 
 DEAD_BAD_TWICE: Final = 6.0
-"""So many in two ticks in a row, each of which failed by half or more."""
+"""So many, times the dispersion, in two ticks or more in a row, each of which failed by half or more."""
 
 LEAST_SPARED: Final = 8.0
 """So many requests of the source must have gone well meanwhile: else nobody knows that it is not dead, too."""
@@ -58,7 +68,7 @@ def dead(standing: Standing, tick_seconds: float, written: float = 0.0) -> str:
     at_once = failing.bad >= DEAD_BAD * standing.history.metrics[0].dispersion and _is_held_against(
         failing, exposed, tick_seconds
     )
-    lasting = failing.ticks > 1 and failing.bad >= DEAD_BAD_TWICE
+    lasting = failing.ticks > 1 and failing.bad >= DEAD_BAD_TWICE * standing.history.metrics[0].dispersion
     if not (at_once or lasting):
         return ""
     meanwhile = "" if exposed >= FULL_PERCENT else " while tcm is well"

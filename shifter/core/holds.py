@@ -204,7 +204,11 @@ def beyond_ceiling(state: ShiftState, step: float | None) -> str:
     ceiling = state.ceiling
     if ceiling is None or state.phase is not Phase.SHIFTING or step is None or step < ceiling.share:
         return ""
-    return f"it failed at {ceiling.share:g} % ({ceiling.reason}); `shifter retry {state.name}` lets it go there again"
+    again = f"`shifter retry {state.name}` lets it go there again"
+    if ceiling.probe:
+        probe = f"a step back from {ceiling.share:g} % as a probe ({ceiling.reason})"
+        return f"{probe}; it is lifted if that goes on, else {again}"
+    return f"it failed at {ceiling.share:g} % ({ceiling.reason}); {again}"
 
 
 def _failing(state: ShiftState, assessment: Assessment) -> str:

@@ -142,7 +142,8 @@ def counted(metric: Metric, counts: Counts) -> tuple[float, float] | None:
     if metric.kind is Kind.ANSWERS:
         return counts.requests, dict(counts.kinds).get(metric.name, 0.0)
     if metric.kind is Kind.CUSTOM:
-        return next(((total, bad) for name, bad, total in counts.pairs if name == metric.name), None)
+        nothing = (0.0, 0.0) if counts.requests == 0 else None
+        return next(((total, bad) for name, bad, total in counts.pairs if name == metric.name), nothing)
     if metric.edge_ms is None or not counts.buckets:
         return (0.0, 0.0) if counts.requests == 0 else None
     upto = dict(counts.buckets).get(metric.edge_ms)

@@ -14,6 +14,7 @@ from typing import Final
 
 from shifter.core.basis import Evidence
 from shifter.core.decision import Decision, Kind, hold_reason, write_share
+from shifter.core.guards import Guard
 from shifter.core.holds import HoldKind
 from shifter.core.journal import is_back
 from shifter.core.orders import Promotion, Wish, roll_back
@@ -29,7 +30,7 @@ PROBE_TICKS: Final = 4
 ACQUITTED_TICKS: Final = 8
 """An incident that goes on for so many ticks after a step back is not the target's doing."""
 
-TOTAL: Final = frozenset({"dead target"})
+TOTAL: Final = frozenset({Guard.DEAD})
 """Guards after which a smaller share would be as bad for whoever gets it: there is no step to go back to."""
 
 
@@ -51,7 +52,7 @@ def trouble_of(state: ShiftState, evidence: Evidence, assessment: Assessment, wi
         return Trouble(gone, one_step=False)
     # At 0 % the target answers nothing, so nothing it does can be a failure.
     if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:
-        total = any(finding.metric in TOTAL for finding in assessment.findings)
+        total = any(finding.guard and finding.metric in TOTAL for finding in assessment.findings)
         return Trouble(assessment.reason, one_step=state.policy.spec.on_failure == "stepBack" and not total)
     return _probe(state, assessment)
 

@@ -22,7 +22,8 @@ Averages of such products, with weights that were fixed before, are again such p
 metrics, alternatives and start times share one error probability by averaging, and nothing is divided among tests.
 
 If failures come in clusters, one cluster looks like many independent ones. With dispersion phi, log e / phi is used
-instead: exact where clusters have at most phi requests (convexity: a^(S/s) <= 1 + (S/s) * (a - 1)).
+instead: exact where no cluster has more than s = phi requests, since for one of S <= s requests each factor a of (1)
+counts a^(S/s) <= 1 + (S/s) * (a - 1) (convexity), which is what S/s independent failures would add on average.
 
 Sources: Ville 1939; Lindon & Malek, Anytime-Valid Inference for Multinomial Count Data (NeurIPS 2022, arXiv:2011.03567)
 for the conditional case eps = 0; Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting
@@ -34,7 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 HARM_PRIOR: Final = (0.25, 0.30, 0.25, 0.20)
@@ -43,12 +44,22 @@ HARM_PRIOR: Final = (0.25, 0.30, 0.25, 0.20)
 WORSE: Final = (1.6, 3.0, 10.0)
 """The target's rate of bad requests as a multiple of the source's, in the first three alternatives."""
 
+MOST_WORSE: Final = 0.9
+LEAST_RUIN: Final = 0.5
+MOST_RUIN: Final = 0.95
+RUIN_RATIO: Final = 4.0
+"""The fourth alternative: half of the requests fail, or four times as many as the source's if that is more."""
+
+BEYOND_EDGE: Final = 1.05
+"""So far beyond the tolerated edge every alternative lies: at the edge itself a bet would be 0."""
+
 HISTORY_WORSE: Final = (2.0, 5.0, math.inf)
 """The same against the history's limit; the last one is `MOST_HISTORY` itself."""
 
 MOST_HISTORY: Final = 0.8
 CAP_NATS: Final = 3.5
-"""The most one tick may add to a product: an odd scrape alone can never reach ln 100 = 4.6. Capping only takes away."""
+"""The most one tick may add to a product of harm, a factor of 33: at the usual limit of 100:1 no odd scrape is
+enough by itself. Capping only takes away, so that every promise stands."""
 
 INCIDENT_RATIO: Final = 2.0
 """While the source itself is in an incident, the target is not blamed for less than twice its rate."""
@@ -65,7 +76,15 @@ GRID: Final[tuple[float, ...]] = (*(2.5e-4 * 160 ** (i / 14) for i in range(15))
 SAFE: Final = (1.0, 1.4)
 """What the target is taken to be, as a multiple of the source's rate, while safety is proven."""
 
+LEAST_RATE: Final = 1e-5
+"""A target is never taken to fail not at all: one failure would cost everything."""
+
+WITHIN_EDGE: Final = 0.999
+"""So far within the edge a safe target is taken to lie at most."""
+
 REOPEN_BELOW: Final = math.exp(-2)
+"""The wealth below which a product makes room for a fresh one: deep enough that chance alone seldom gets there."""
+
 _DEEPEST_BET: Final = -0.98
 _LARGEST_EXPONENT: Final = 60.0
 _JUST_BELOW_ONE: Final = 1 - 1e-12
@@ -110,7 +129,9 @@ class Cell:
     """What one metric counted in one tick, and by how much the target's requests outnumber the source's.
 
     `ratio` is r of formula (1), None where a comparison says nothing: no source (a share of 100 %) or no request.
-    `vouched`: the source looks like its history, so that the target may be held against that as well.
+    `vouched`: the source looks like its history, so that the target may be held against that as well. `steady`: its
+    rate is what it used to be; only then something is proven, since what both suffer together would hide what one does
+    by itself, and a bound on the day of an outage says nothing about the day after.
     """
 
     target: float
@@ -119,6 +140,7 @@ class Cell:
     source_bad: float
     ratio: float | None
     vouched: bool = True
+    steady: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +148,10 @@ class MetricWealth:
     """One metric's products, as logarithms: four comparisons and three with history in `start` and in `latest`.
 
     `start` runs since the beginning, `latest` since the last new start. `safety` has two per excess of `GRID`, and two
-    for the metric's own margin, which lies between two of them.
-    `source_rate` is the source's smoothed rate and `source_weight` the requests that it rests on, both of the past.
+    for the metric's own margin, which lies between two of them. `source_rate` is the source's smoothed rate and
+    `source_weight` the requests that it rests on, both of the past. `frozen` is what closed products left, weighted,
+    and `opened` how many starts there were, of the comparisons and of those with history: each kind of each metric
+    starts anew by itself, since clean traffic uses up the one at another pace than the other.
     """
 
     start: tuple[float, ...]
@@ -135,15 +159,15 @@ class MetricWealth:
     safety: tuple[float, ...]
     source_rate: float
     source_weight: float
+    frozen: tuple[float, float] = (0.0, 0.0)
+    opened: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Wealth:
-    """All products of one attempt. `frozen` is what closed ones left, weighted; `opened` how many starts there were."""
+    """All products of one attempt."""
 
     metrics: tuple[MetricWealth, ...]
-    frozen: float = 0.0
-    opened: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +195,9 @@ STARTS: Final = Starts(
 def best_bet(source_rate: float, target_rate: float, margin: Margin, ratio: float) -> float:
     """Return the bet u under which wealth grows fastest if these were the rates; its sign is that of the excess.
 
-    The derivative of the expectation of (1) is zero at A u^2 - B u + C = 0; this is its smaller root, which lies in
+    By request of the target, log e grows by g(u) = p_c log(1 + u) + (p_b / r) log(1 - rho r u) - eps u on average. g is
+    concave, and g'(u) = p_c / (1 + u) - rho p_b / (1 - rho r u) - eps = 0 is A u^2 - B u + C = 0 with A = eps rho r,
+    B = p_c rho r + rho p_b + eps (1 - rho r) and C = p_c - rho p_b - eps. This is its smaller root, which lies in
     (-1, 1 / (rho r)], written so that nothing cancels. It is 0 where there is nothing to tell apart: no failure is
     expected of either side, and none is tolerated.
 
@@ -199,13 +225,18 @@ def log_growth(bet: float, margin: Margin, cell: Cell) -> float:
 
 
 def alternatives(test: Test, source_rate: float, *, incident: bool) -> tuple[Margin, tuple[float, ...]]:
-    """Return the tolerated edge, and the four rates of a bad target that are bet on, all beyond that edge."""
+    """Return the tolerated edge, and the four rates of a bad target that are bet on, all beyond that edge.
+
+    Three multiples of the source's rate, and a target of which most fails: what is bet on need not be true, it decides
+    only how fast wealth grows if something else is.
+    """
     tolerated = test.tolerance
     if incident:
         tolerated = Margin(max(INCIDENT_RATIO, tolerated.ratio), tolerated.rate)
-    edge = 1.05 * tolerated.of(source_rate)
-    multiples = (min(0.9, worse * (source_rate + tolerated.rate)) for worse in WORSE)
-    return tolerated, tuple(max(rate, edge) for rate in (*multiples, max(0.5, min(0.95, 4 * source_rate))))
+    edge = BEYOND_EDGE * tolerated.of(source_rate)
+    multiples = (min(MOST_WORSE, worse * (source_rate + tolerated.rate)) for worse in WORSE)
+    ruin = max(LEAST_RUIN, min(MOST_RUIN, RUIN_RATIO * source_rate))
+    return tolerated, tuple(max(rate, edge) for rate in (*multiples, ruin))
 
 
 def open_wealth(tests: Sequence[Test]) -> Wealth:
@@ -241,7 +272,7 @@ def add(
         metric if cell is None else _add(metric, test, cell, incidents)
         for metric, test, cell in zip(wealth.metrics, tests, cells, strict=True)
     )
-    return Wealth(added, wealth.frozen, wealth.opened)
+    return Wealth(added)
 
 
 def _add(metric: MetricWealth, test: Test, cell: Cell, incidents: Collection[bool]) -> MetricWealth:
@@ -251,10 +282,11 @@ def _add(metric: MetricWealth, test: Test, cell: Cell, incidents: Collection[boo
         *(min(each) for each in zip(*pairs, strict=True)),
         *_history_growth(test, cell, incident=any(incidents)),
     )
-    safety = metric.safety if cell.ratio is None else _safety(metric, test, cell)
+    safety = metric.safety if cell.ratio is None or not cell.steady else _safety(metric, test, cell)
     weight = FORGETTING * metric.source_weight
     rate = (weight * metric.source_rate + cell.source_bad) / max(weight + cell.source, 1.0)
-    return MetricWealth(
+    return replace(
+        metric,
         start=tuple(round(before + by, _DIGITS) for before, by in zip(metric.start, grown, strict=True)),
         latest=tuple(round(before + by, _DIGITS) for before, by in zip(metric.latest, grown, strict=True)),
         safety=safety,
@@ -296,12 +328,12 @@ def _safety(metric: MetricWealth, test: Test, cell: Cell) -> tuple[float, ...]:
     sqrt, log1p = math.sqrt, math.log1p
     bad, tolerated, phi = cell.target_bad, test.safety.ratio * metric.source_rate, test.dispersion
     weighted = test.safety.ratio * cell.ratio
-    rates = tuple(safe * metric.source_rate + 1e-5 for safe in SAFE)
+    rates = tuple(safe * metric.source_rate + LEAST_RATE for safe in SAFE)
     after = []
     wealth = iter(metric.safety)
     for excess in (*GRID, test.safety.rate):
         edge = tolerated + excess
-        most, a, shared = 0.999 * edge, 4 * excess * weighted, tolerated + excess * (1 - weighted)
+        most, a, shared = WITHIN_EDGE * edge, 4 * excess * weighted, tolerated + excess * (1 - weighted)
         for rate in rates:
             target_rate = min(most, rate)
             b, c = target_rate * weighted + shared, target_rate - edge
@@ -312,24 +344,51 @@ def _safety(metric: MetricWealth, test: Test, cell: Cell) -> tuple[float, ...]:
     return tuple(after)
 
 
-def new_start(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> Wealth:
+def with_source_rates(wealth: Wealth, rates: Sequence[tuple[float, float]]) -> Wealth:
+    """Return the wealth with these (rate, weight) of the source, by metric: bets are aimed at them from now on."""
+    return Wealth(
+        tuple(
+            replace(metric, source_rate=rate, source_weight=weight)
+            for metric, (rate, weight) in zip(wealth.metrics, rates, strict=True)
+        )
+    )
+
+
+def new_start(wealth: Wealth, starts: Starts = STARTS) -> Wealth:
     """Return the wealth with the latest products closed and fresh ones opened: the share has changed.
 
     "It turned bad when the share rose" is the likeliest story of all, so each share begins with stakes of its own.
     """
-    if starts.most is not None and wealth.opened >= starts.most:
-        return wealth
-    fresh = (0.0,) * (len(HARM_PRIOR) + len(HISTORY_WORSE))
-    frozen = wealth.frozen + starts.weight(wealth.opened) * _block(wealth, tests, latest=True)
-    metrics = tuple(MetricWealth(m.start, fresh, m.safety, m.source_rate, m.source_weight) for m in wealth.metrics)
-    return Wealth(metrics, round(frozen, 12), wealth.opened + 1)
+    return Wealth(tuple(_restarted(_restarted(metric, 0, starts), 1, starts) for metric in wealth.metrics))
 
 
-def reopened(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> Wealth:
-    """Return the wealth with a new start if clean traffic has used up the latest products."""
-    if starts.reopen_below is None or _block(wealth, tests, latest=True) >= starts.reopen_below:
+def reopened(wealth: Wealth, starts: Starts = STARTS) -> Wealth:
+    """Return the wealth with new starts where clean traffic has used up the latest products."""
+    below = starts.reopen_below
+    if below is None:
         return wealth
-    return new_start(wealth, tests, starts)
+    metrics = []
+    for metric in wealth.metrics:
+        for kind, mean in enumerate(_means(metric.latest)):
+            metric = _restarted(metric, kind, starts) if mean < below else metric  # noqa: PLW2901 - kind by kind
+        metrics.append(metric)
+    return Wealth(tuple(metrics))
+
+
+def _restarted(metric: MetricWealth, kind: int, starts: Starts) -> MetricWealth:
+    """Return the metric with fresh products of one kind: 0 are the comparisons, 1 those with history."""
+    opened = metric.opened[kind]
+    if starts.most is not None and opened >= starts.most:
+        return metric
+    pairs, history = metric.latest[: len(HARM_PRIOR)], metric.latest[len(HARM_PRIOR) :]
+    latest = ((0.0,) * len(pairs), history) if kind == 0 else (pairs, (0.0,) * len(history))
+    left = round(metric.frozen[kind] + starts.weight(opened) * _means(metric.latest)[kind], 12)
+    return replace(
+        metric,
+        latest=(*latest[0], *latest[1]),
+        frozen=(left, metric.frozen[1]) if kind == 0 else (metric.frozen[0], left),
+        opened=(opened + 1, metric.opened[1]) if kind == 0 else (metric.opened[0], opened + 1),
+    )
 
 
 def harm(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> float:
@@ -337,29 +396,28 @@ def harm(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> floa
 
     P(M ever reaches 1 / alpha) <= alpha while the target stays within tolerance on all metrics.
     """
-    return (
-        starts.beginning * _block(wealth, tests, latest=False)
-        + starts.weight(wealth.opened) * _block(wealth, tests, latest=True)
-        + wealth.frozen
-        + starts.left(wealth.opened)
-    )
-
-
-def _block(wealth: Wealth, tests: Sequence[Test], *, latest: bool) -> float:
-    """Return the mean of one start's products over metrics and alternatives, by their weights."""
     total = 0.0
     for metric, test in zip(wealth.metrics, tests, strict=True):
-        logs = metric.latest if latest else metric.start
-        pairs, history = logs[: len(HARM_PRIOR)], logs[len(HARM_PRIOR) :]
-        total += test.pair_weight * sum(w * _exp(log) for w, log in zip(HARM_PRIOR, pairs, strict=True))
-        total += test.history_weight * sum(_exp(log) for log in history) / len(HISTORY_WORSE)
+        start, latest = _means(metric.start), _means(metric.latest)
+        for kind, stake in enumerate((test.pair_weight, test.history_weight)):
+            opened = metric.opened[kind]
+            running = starts.beginning * start[kind] + starts.weight(opened) * latest[kind]
+            total += stake * (running + metric.frozen[kind] + starts.left(opened))
     return total
+
+
+def _means(logs: Sequence[float]) -> tuple[float, float]:
+    """Return the mean wealth of the comparisons over their alternatives, and of the products with history."""
+    pairs = sum(weight * _exp(log) for weight, log in zip(HARM_PRIOR, logs[: len(HARM_PRIOR)], strict=True))
+    return pairs, sum(_exp(log) for log in logs[len(HARM_PRIOR) :]) / len(HISTORY_WORSE)
 
 
 def bound(metric: MetricWealth, margin: float = 1.0) -> float:
     """Return U: with 95 % anytime confidence the target's rate is at most `safety.ratio` times the source's plus U.
 
-    The smallest excess whose product reached 1 / `BETA`; 1 if none has. `margin` is the metric's `safety.rate`.
+    The smallest excess whose product reached 1 / `BETA`; 1 if none has. `margin` is the metric's `safety.rate`. No
+    correction for the many excesses: the larger one is, the easier it is ruled out, so that U can be below the truth
+    only if the product of the truth itself has grown as well, and that happens with probability `BETA` at most.
     """
     proven = next((excess for index, excess in enumerate(GRID) if _is_proven(metric, index)), 1.0)
     return margin if margin < proven and _is_proven(metric, len(GRID)) else proven

@@ -47,7 +47,12 @@ _OUTAGE_SECONDS: Final = (180.0, 480.0)
 _OUTAGE_RATE: Final = 0.3
 _OVERLOADED_PERCENT: Final = 50.0
 _OVERLOAD_RATE: Final = 0.1
-_GOOD, _BAD = Answer("200"), Answer("503")
+
+WELL: Final = Answer("200")
+"""What a gateway gives that does not fail."""
+
+FAILED: Final = Answer("503")
+"""What one gives that does; whether that is a failure is the policy's to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def _answered(requests: int, error_rate: float, median_ms: float, load: Load, ch
         buckets.append((edge, float(upto)))
     if buckets:
         buckets.append((INFINITY_MS, float(requests)))
-    counts = {_GOOD: float(requests - bad), _BAD: float(bad)}
+    counts = {WELL: float(requests - bad), FAILED: float(bad)}
     return Answers({answer: count for answer, count in counts.items() if count}, tuple(buckets))
 
 

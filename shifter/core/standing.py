@@ -17,14 +17,24 @@ from typing import Final
 from shifter.core.evidence import Tick
 from shifter.core.learning import History, MetricHistory, unlearnt
 from shifter.core.measures import Metric, counted
-from shifter.core.sequential import CAP_NATS, Cell, Margin, Test, Wealth, add, harm, new_start, open_wealth, reopened
+from shifter.core.sequential import (
+    CAP_NATS,
+    Cell,
+    Margin,
+    Test,
+    Wealth,
+    add,
+    harm,
+    new_start,
+    open_wealth,
+    reopened,
+    with_source_rates,
+)
+from shifter.core.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_steady, vouches
 from shifter.core.splits import FULL_PERCENT
 
 RECENT_TICKS: Final = 8
 """The source is judged by so many newest ticks."""
-
-VOUCHING_REQUESTS: Final = 10.0
-"""A source with fewer requests than this in its recent ticks cannot tell whether it is still what it was."""
 
 STEADY_REQUESTS: Final = 100.0
 """From so many expected requests a tick on each side on, the tick's own ratio is used, else that of the whole share."""
@@ -35,12 +45,6 @@ _USUAL_KEEPS: Final = 0.9
 _LIMIT: Final = Margin(2.0, 0.02)
 """What the target is allowed by history: twice the source's rate and two points."""
 
-_VOUCHED: Final = Margin(2.0, 0.01)
-_SICK_RATIO: Final = 5.0
-_SICK_RATE: Final = 0.03
-_SICK_EVENTS: Final = 3.0
-_SICK_DEVIATIONS: Final = 3.0
-_WELL_TICKS: Final = 5
 
 _LOST: Final = 0.7
 """A target at which less than this part of its requests arrive loses traffic; what is bet on is that `_GONE` arrive."""
@@ -75,18 +79,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Sickness:
-    """The source is in an incident: for how many ticks, how many since it was last seen sick, and how it began.
-
-    `after_ticks` is how many ticks the share had lasted when it began; None once a step back was taken because of it.
-    """
-
-    ticks: int
-    well_ticks: int
-    after_ticks: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Failing:
     """The newest ticks in a row in which the target failed by half or more and the source did not, summed up.
 
@@ -105,11 +97,12 @@ class Standing:
     """What the ticks of one attempt amount to; see the fields' types.
 
     `attempt` is that of the shift's state: each has half of the error probability of the one before. `share` is in
-    percent. `totals`, `ticks` and `seconds` are of the ticks wholly at that share, `exposed_seconds` of all above 0.
-    `recent` are the source's newest ticks, (requests, bad) per metric. `usual` is the smoothed number of both sides'
-    requests in a tick. `lost` is the logarithm of the odds that traffic is lost. `pending` are counts that are gathered
-    before they are bet on, where requests are not split one by one. `unmeasured` are the metrics that the newest tick
-    did not show, `counted_until` is its end, in epoch seconds.
+    percent. `totals` and `ticks` are of the ticks wholly at that share; `seconds` of those without an incident of the
+    source, and `exposed_seconds` of all such ticks above 0 %; `exposed_ticks` counts them, also those with an incident.
+    `recent` are the source's newest ticks, (requests, bad) per metric; `recent_target` are the target's, of errors.
+    `usual` is the smoothed number of both sides' requests in a tick. `lost` is the logarithm of the odds that traffic
+    is lost. `pending` are counts that are gathered before they are bet on, where requests are not split one by one.
+    `unmeasured` are the metrics that the newest tick did not show, `counted_until` is its end, in epoch seconds.
     """
 
     attempt: int
@@ -122,23 +115,23 @@ class Standing:
     ticks: int = 0
     seconds: float = 0.0
     exposed_seconds: float = 0.0
+    exposed_ticks: int = 0
     sickness: Sickness | None = None
     failing: Failing = Failing()
     lost: float = 0.0
     pending: tuple[Counted | None, ...] = ()
     unmeasured: tuple[str, ...] = ()
+    recent_target: tuple[tuple[float, float], ...] = ()
     counted_until: float = 0.0
 
 
 def limit_rate(metric: Metric, history: MetricHistory) -> float:
     """Return the rate that the target may have whatever the source has just now.
 
-    The policy's limit if it says one; but never less than what the tolerance allows over history, since the target
-    would be blamed for what is tolerated.
+    The policy's limit if it says one, else what history allows; but never less than what the tolerance allows over
+    history, since the target would be blamed for what is tolerated.
     """
-    limit = _LIMIT.of(history.rate)
-    if metric.most_rate is not None:
-        limit = min(limit, metric.most_rate)
+    limit = _LIMIT.of(history.rate) if metric.most_rate is None else metric.most_rate
     return max(limit, metric.tolerance.of(history.rate))
 
 
@@ -190,6 +183,35 @@ def begin_anew(standing: Standing, metrics: Sequence[Metric], attempt: int) -> S
     )
 
 
+def is_sound(standing: Standing) -> bool:
+    """Return whether a standing that was saved can be one: every part has its size, and every number is one."""
+    count = len(standing.history.metrics)
+    fresh = open_wealth([Test(_LIMIT, _LIMIT, 0.0, 0.0, 0.0, 0.0, 1.0)]).metrics[0]
+    sizes = len(fresh.start), len(fresh.latest), len(fresh.safety)
+    sickness, failing = standing.sickness, standing.failing
+    rates = () if sickness is None else sickness.rates
+    numbers = [standing.share, standing.usual, standing.seconds, standing.exposed_seconds, standing.lost]
+    numbers += [failing.bad, failing.requests, failing.source_requests, *(part for rate in rates for part in rate)]
+    numbers += [part for cells in (standing.totals, standing.recent_target) for cell in cells for part in cell]
+    numbers += [part for tick in standing.recent for cell in tick for part in cell]
+    counts = [metric.source_rate for metric in standing.wealth.metrics] + [
+        learnt.rate for learnt in standing.history.metrics
+    ]
+    for metric, learnt in zip(standing.wealth.metrics, standing.history.metrics, strict=False):
+        if (
+            (len(metric.start), len(metric.latest), len(metric.safety)) != sizes
+            or min(metric.opened) < 1
+            or learnt.dispersion < 1
+        ):
+            return False
+        numbers += [*metric.start, *metric.latest, *metric.safety, *metric.frozen, metric.source_rate]
+        numbers += [metric.source_weight, learnt.rate, learnt.requests, learnt.dispersion]
+    lengths = {len(standing.wealth.metrics), len(standing.totals), *(len(tick) for tick in standing.recent)}
+    lengths |= {len(part) for part in (standing.pending, rates) if part}
+    is_sized = count > 0 and lengths <= {count}
+    return is_sized and all(math.isfinite(number) for number in numbers) and min([standing.usual, *counts]) >= 0
+
+
 def at_share(standing: Standing, metrics: Sequence[Metric], share: float) -> Standing:
     """Return the standing for a share (percent) that has just been verified: stakes of its own, counts from zero."""
     if share == standing.share:
@@ -198,12 +220,13 @@ def at_share(standing: Standing, metrics: Sequence[Metric], share: float) -> Sta
     return replace(
         standing,
         share=share,
-        # At 0 there is no target: nothing was bet there, and whatever comes after it is another try.
-        wealth=new_start(standing.wealth, tests) if min(share, standing.share) > 0 else open_wealth(tests),
+        # Before the first tick of an attempt that was wholly at a share nothing was bet; after 0 it is another try.
+        wealth=new_start(standing.wealth) if share > 0 and standing.exposed_ticks > 0 else open_wealth(tests),
         totals=_nothing(metrics),
         ticks=0,
         seconds=0.0,
-        lost=0.0,
+        # What does not arrive is the same part of the requests at every share.
+        lost=standing.lost if share > 0 else 0.0,
         pending=(),
     )
 
@@ -232,14 +255,21 @@ def advance(standing: Standing, metrics: Sequence[Metric], row: Row) -> Standing
     """
     tests = tests_of(metrics, standing.history)
     recent = (*standing.recent, tuple((cell[2], cell[3]) if cell else (0.0, 0.0) for cell in row.cells))[-RECENT_TICKS:]
-    sickness = _sickness(standing, recent, whole=row.whole)
+    rates = tuple((metric.source_rate, metric.source_weight) for metric in standing.wealth.metrics)
+    # What begins while the share is being changed begins with the new share.
+    began = Sickness(1, 0, standing.ticks if row.whole else 0, rates)
+    sickness = after_tick(standing.sickness, standing.history.metrics[0], recent, began)
     whole = row.whole and standing.share > 0
     cells, pending = (row.cells, ()) if row.by_request else _merged(standing, row)
-    bets = _bets(standing, metrics, cells, recent, (whole, row.by_request)) if cells else None
+    incident, foreseen = sickness is not None, standing.sickness is not None
     wealth = standing.wealth
-    if bets is not None and standing.share > 0:
-        incident, foreseen = sickness is not None, standing.sickness is not None
-        wealth = reopened(add(wealth, tests, bets, incident=incident, foreseen=foreseen), tests)
+    # What an attempt that has just begun still sees of the share before belongs to the attempt before.
+    if cells and standing.share > 0 and (whole or standing.exposed_ticks > 0):
+        bets = _bets(standing, metrics, cells, recent, (whole, row.by_request, not (incident or foreseen)))
+        wealth = reopened(add(wealth, tests, bets, incident=incident, foreseen=foreseen))
+    if standing.sickness is not None and not incident and standing.sickness.rates:
+        # From the next tick on: what is over must not aim the bets, and what this tick shows must not aim its own.
+        wealth = with_source_rates(wealth, standing.sickness.rates)
     seen = row.cells[0]
     arrived = 0.0 if seen is None else seen[0] + seen[2]
     return replace(
@@ -247,13 +277,16 @@ def advance(standing: Standing, metrics: Sequence[Metric], row: Row) -> Standing
         wealth=wealth,
         totals=_added(standing.totals, row.cells) if whole else standing.totals,
         recent=recent,
+        recent_target=(*standing.recent_target, (0.0, 0.0) if seen is None else (seen[0], seen[1]))[-RECENT_TICKS:],
         usual=round(_USUAL_KEEPS * standing.usual + (1 - _USUAL_KEEPS) * arrived, 6),
         ticks=standing.ticks + row.whole,
-        seconds=round(standing.seconds + row.seconds * row.whole, 3),
-        exposed_seconds=round(standing.exposed_seconds + row.seconds * whole, 3),
+        # An incident of the source says nothing about the target, so that it is no waiting for it either.
+        seconds=round(standing.seconds + row.seconds * (row.whole and not incident), 3),
+        exposed_ticks=standing.exposed_ticks + whole,
+        exposed_seconds=round(standing.exposed_seconds + row.seconds * (whole and not incident), 3),
         sickness=sickness,
         failing=_failing(standing.failing, seen, row.apart_seconds),
-        lost=_lost(standing, seen) if whole else standing.lost,
+        lost=_lost(standing, seen) if whole and row.by_request else standing.lost,
         pending=pending,
         unmeasured=tuple(m.name for m, cell in zip(metrics, row.cells, strict=True) if cell is None),
         counted_until=row.at,
@@ -265,44 +298,15 @@ def evidence_of_harm(standing: Standing, metrics: Sequence[Metric]) -> float:
     return harm(standing.wealth, tests_of(metrics, standing.history))
 
 
-def is_sick(learnt: MetricHistory, requests: float, bad: float) -> bool:
-    """Return whether a source that failed so many requests is in an incident of its own.
-
-    It must fail far more than it used to, and more than chance explains: three standard deviations beyond that limit.
-    """
-    limit = requests * max(_SICK_RATIO * learnt.rate, learnt.rate + _SICK_RATE)
-    return bad >= _SICK_EVENTS and bad > limit + _SICK_DEVIATIONS * math.sqrt(learnt.dispersion * limit)
-
-
-def _sickness(standing: Standing, recent: Sequence[Sequence[tuple[float, float]]], *, whole: bool) -> Sickness | None:
-    """Look at the source's errors in the newest tick, in the newest two, and so on.
-
-    What begins while the share is being changed begins with the new share.
-    """
-    before, learnt = standing.sickness, standing.history.metrics[0]
-    requests = bad = 0.0
-    sick = False
-    for tick in reversed(recent):
-        requests, bad = requests + tick[0][0], bad + tick[0][1]
-        sick = sick or is_sick(learnt, requests, bad)
-    if sick:
-        if before is None:
-            return Sickness(1, 0, standing.ticks if whole else 0)
-        return Sickness(before.ticks + 1, 0, before.after_ticks)
-    if before is None or before.well_ticks + 1 >= _WELL_TICKS:
-        return None
-    return Sickness(before.ticks + 1, before.well_ticks + 1, before.after_ticks)
-
-
 def _bets(
     standing: Standing,
     metrics: Sequence[Metric],
     cells: Sequence[Counted | None],
     recent: Sequence[Sequence[tuple[float, float]]],
-    how: tuple[bool, bool],
+    how: tuple[bool, bool, bool],
 ) -> tuple[Cell | None, ...]:
-    """Return the cells of formula (1). `how`: the tick is wholly at the share; requests are split one by one."""
-    whole, by_request = how
+    """Return the cells of formula (1). `how`: wholly at the share, split request by request, without an incident."""
+    whole, by_request, calm = how
     bets: list[Cell | None] = []
     for index, (metric, learnt, cell) in enumerate(zip(metrics, standing.history.metrics, cells, strict=True)):
         if cell is None:
@@ -310,15 +314,24 @@ def _bets(
             continue
         ratio = _ratio(standing, standing.totals[index], cell, by_request=by_request) if whole else None
         least = 0.0 if standing.share >= FULL_PERCENT else VOUCHING_REQUESTS
-        vouched = learnt.requests > 0 and _vouches(metric, learnt, [tick[index] for tick in recent], least)
-        bets.append(Cell(cell[0], cell[1], cell[2], cell[3], ratio, vouched))
+        vouched = learnt.requests > 0 and vouches(metric, learnt, [tick[index] for tick in recent], least)
+        steady = calm and is_steady(learnt, [tick[index] for tick in recent])
+        bets.append(Cell(cell[0], cell[1], cell[2], cell[3], ratio, vouched, steady))
     return tuple(bets)
 
 
 def _ratio(standing: Standing, totals: Counted, cell: Counted, *, by_request: bool) -> float | None:
     """Return r: the tick's own where both sides are expected to have many requests, else that of the whole share.
 
-    Which of the two must not depend on this tick's requests: choosing by them would favour lucky ticks.
+    Which of the two must not depend on this tick's requests: choosing by them would favour lucky ticks. With few of
+    them a tick's own ratio is noise, or infinite. Then r stands for w / (1 - w), the split itself, and the bet is fair
+    on average over the split: each of N requests goes to the target with probability w, and at the edge of the
+    tolerance, with x = rho * p_b * u,
+
+        E[e] = (w * (1 + p_c * u) * exp(-eps * u) + (1 - w) * (1 - r * x))^N <= (w * (1 + x) + (1 - w) - w * x)^N = 1,
+
+    since (1 + x + eps * u) * exp(-eps * u) <= (1 + x + eps * u) / (1 + eps * u) <= 1 + x. What is not known exactly is
+    w: the weights say it, and the requests counted at this share correct it, the more the more there are.
     """
     part = standing.share / FULL_PERCENT
     if part >= 1:
@@ -329,24 +342,12 @@ def _ratio(standing: Standing, totals: Counted, cell: Counted, *, by_request: bo
     return target / (totals[2] + cell[2] + _PSEUDO_REQUESTS * (1 - part))
 
 
-def _vouches(metric: Metric, learnt: MetricHistory, recent: Iterable[tuple[float, float]], least: float) -> bool:
-    """Return whether the source looks like its history, and keeps to the policy's limit itself.
-
-    With fewer than `least` requests nobody can tell; at 100 % it has none, and what it was like is all there is.
-    """
-    requests = bad = 0.0
-    for so_many, failed in recent:
-        requests, bad = requests + so_many, bad + failed
-    most = _VOUCHED.of(learnt.rate)
-    if metric.most_rate is not None:
-        most = min(most, max(metric.most_rate, metric.tolerance.of(learnt.rate)))
-    return requests >= least and bad <= requests * most
-
-
 def _merged(standing: Standing, row: Row) -> tuple[tuple[Counted | None, ...], tuple[Counted | None, ...]]:
     """Return (cells to bet on, cells to keep): ticks are merged until both sides have enough requests."""
     if not row.whole:
         return row.cells, standing.pending
+    if standing.share >= FULL_PERCENT:
+        return row.cells, ()  # there is nothing to compare with, and history needs no ratio
     cells = row.cells if not standing.pending else _together(standing.pending, row.cells)
     first = cells[0]
     enough = first is not None and min(first[0], first[2]) >= STEADY_REQUESTS

@@ -233,6 +233,7 @@ class FindingReport(_Saved):
     dispersion: float | None = None
     source_counts: tuple[float, float] | None = None
     target_counts: tuple[float, float] | None = None
+    guard: bool = False
 
 
 class Report(_Saved):

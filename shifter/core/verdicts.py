@@ -28,7 +28,7 @@ class Finding:
 
     `limit` is what the target may have whatever the source has. `bound` is U: with 95 % anytime confidence the target
     has at most the safety ratio times the source's, plus this. `source_counts` and `target_counts` are (requests, bad
-    ones) at this share. `dispersion` is 1 where failures come one by one.
+    ones) at this share. `dispersion` is 1 where failures come one by one. `guard`: `metric` is the name of a guard.
     """
 
     metric: str
@@ -42,6 +42,7 @@ class Finding:
     dispersion: float | None = None
     source_counts: tuple[float, float] | None = None
     target_counts: tuple[float, float] | None = None
+    guard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Situation:
     error probability of the one before. `gate` is the first share that nobody approved, `ceiling` the first at which
     this shift failed; None if there is none. `split_by_request`: requests are split one by one, so that what does not
     arrive is lost. `written` is the share (percent) that a write under way may have brought. `lacking` says what is
-    missing before anything can be judged.
+    missing before anything can be judged, `problem` why nothing is seen at all.
     """
 
     share: float
@@ -87,6 +88,7 @@ class Situation:
     split_by_request: bool = True
     written: float = 0.0
     lacking: str = ""
+    problem: str = ""
 
 
 NOT_YET: Final = "no evidence yet at this share"

@@ -210,7 +210,7 @@ def test_requests_that_lost_their_name_fail_it() -> None:
 
     found = story.judged(split_by_request=False)
 
-    assert (found.verdict, found.findings[0].metric) == (Verdict.FAIL, "lost traffic")
+    assert (found.verdict, found.findings[0].metric, found.findings[0].guard) == (Verdict.FAIL, "lost names", True)
     assert "name no namespace (404 500 times)" in found.reason
 
 
@@ -235,7 +235,8 @@ def test_the_same_guard_is_said_once_and_every_guard_is_kept() -> None:
     story = at(25).tick(Counts(1500, 15), NOTHING, count=4, target_unknown=Counts(500, 500))
     found = story.judged()
 
-    assert [finding.metric for finding in found.findings if finding.verdict is Verdict.FAIL] == ["lost traffic"] * 2
+    failed = [finding.metric for finding in found.findings if finding.verdict is Verdict.FAIL]
+    assert failed == ["lost names", "lost traffic"]
     assert found.reason.count("failing, not quiet") == 1
     assert "requests are lost on the way" in found.reason
 
@@ -248,7 +249,7 @@ def test_proof_on_every_metric_passes() -> None:
 
     assert found.verdict is Verdict.PASS
     assert found.proven
-    assert (found.step, found.reason) == (75, "no worse than tcm, proven on every metric")
+    assert (found.step, found.reason) == (75, "no worse than tcm within the margins, proven on every metric")
     assert found.findings[0].bound is not None
     assert found.findings[0].bound <= 0.1
     assert "excess under" in found.findings[0].text
@@ -277,7 +278,7 @@ def test_an_incident_of_the_source_alone_is_told_and_is_no_step_back() -> None:
     found = at(5).tick(*GOOD).tick(Counts(1425, 300), Counts(75, 1)).judged()
 
     assert found.verdict is not Verdict.FAIL
-    assert found.incident == "tcm fails 7.6 %, usually 1 %: tcm itself is in trouble"
+    assert found.incident == "tcm failed 329 of its last 4350 requests, usually 1 %: tcm itself is in trouble"
     assert found.incident_after_ticks is None
 
 
@@ -285,8 +286,8 @@ def test_an_incident_of_both_says_how_long_the_share_had_lasted() -> None:
     found = at(25).tick(Counts(1125, 11), Counts(375, 4), count=2).tick(Counts(1125, 500), Counts(375, 170)).judged()
 
     assert found.verdict is not Verdict.FAIL
-    assert found.incident.startswith("both meshes fail: tcm fails")
-    assert "istio 16 %" in found.incident
+    assert found.incident.startswith("both meshes fail: tcm failed 537 of its last 4875 requests")
+    assert found.incident.endswith("istio 178 of 1125")
     assert found.incident_after_ticks == 2
 
 

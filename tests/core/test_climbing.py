@@ -25,9 +25,9 @@ from tests.core.evidences import a_history, a_policy, a_standing, a_story
 AUTO = a_policy(steps="auto")
 LADDER = a_policy(steps=(5, 25, 50, 75, 100))
 HOLD_SECONDS = 240.0
-NOTHING_KNOWN = Known(alpha=0.01, harm=1.0, bounds=(1.0,), proven=False)
-BOUNDED = Known(alpha=0.01, harm=1.0, bounds=(0.031,), proven=False)
-PROVEN = Known(alpha=0.01, harm=0.5, bounds=(0.001,), proven=True)
+NOTHING_KNOWN = Known(alpha=0.01, harm=1.0, bounds=(1.0,), proven=False, ratio=1.5)
+BOUNDED = Known(alpha=0.01, harm=1.0, bounds=(0.031,), proven=False, ratio=1.5)
+PROVEN = Known(alpha=0.01, harm=0.5, bounds=(0.001,), proven=True, ratio=1.5)
 
 
 def a_start(share: float, per_second: float = 100.0, **changes: Any) -> Standing:  # noqa: ANN401 - any field
@@ -54,7 +54,7 @@ def test_what_a_step_can_cost_is_said() -> None:
     cost = cost_of(standing, metrics, 25, Pace(0.01, 15.0, AUTO.spec.blast_radius)).worst
 
     assert permitted(AUTO, standing).said == (
-        f"bounded, not proven: nothing is known of istio's failures yet; the step can cost {cost:.0f} failed requests"
+        f"nothing is known of istio's failures yet; the step can cost {cost:.0f} failed requests"
     )
 
 
@@ -64,7 +64,7 @@ def test_a_step_of_a_list_waits_until_it_is_small_enough() -> None:
 
     assert (waiting.granted, waiting.step) == (False, None)
     assert "a step to 25 % could cost" in waiting.said
-    assert "100 are allowed so far; istio may fail up to 3.1 % more than tcm (95 % confidence); about" in waiting.said
+    assert f"100 are allowed so far; {BOUNDED.bounded}; about" in waiting.said
     assert "about 1 s more" in patient.said
 
 
@@ -98,7 +98,7 @@ def test_when_the_hold_is_over_the_smallest_step_is_taken_and_called_bounded() -
     over = permitted(LADDER, a_start(5, 2000, seconds=HOLD_SECONDS), BOUNDED)
 
     assert (over.granted, over.step) == (True, 25)
-    assert over.said.startswith("bounded, not proven: istio may fail up to 3.1 % more than tcm (95 % confidence); held")
+    assert over.said.startswith(f"bounded, not proven: {BOUNDED.bounded}; held 4m")
 
 
 def test_some_evidence_of_harm_makes_the_hold_longer() -> None:
@@ -113,7 +113,7 @@ def test_some_evidence_of_harm_makes_the_hold_longer() -> None:
 
 def test_the_plateau_is_left_on_proof() -> None:
     assert permitted(LADDER, a_start(50), PROVEN) == Permit(
-        granted=True, said="no worse than tcm, proven on every metric", step=75
+        granted=True, said="no worse than tcm within the margins, proven on every metric", step=75
     )
 
 
@@ -174,7 +174,7 @@ def test_at_the_top_a_pass_has_no_step() -> None:
     top = a_start(100, totals=((5000.0, 0.0, 0.0, 0.0),), ticks=9)
 
     assert permitted(AUTO, top, PROVEN) == Permit(
-        granted=True, said="no worse than tcm, proven on every metric", step=None
+        granted=True, said="no worse than tcm within the margins, proven on every metric", step=None
     )
 
 
@@ -185,7 +185,7 @@ def test_no_step_is_permitted_at_a_gate_or_a_ceiling(stops: tuple[float | None, 
 
     assert permitted(AUTO, a_start(0, 0.2), gate=gate, ceiling=ceiling).step == below
     assert permitted(AUTO, a_start(below, 0.2), gate=gate, ceiling=ceiling) == Permit(
-        granted=True, said="bounded, not proven: nothing is known of istio's failures yet", step=None
+        granted=True, said="nothing is known of istio's failures yet", step=None
     )
 
 

@@ -46,7 +46,14 @@ def test_a_tolerance_above_the_margin_is_refused_with_the_reason(metric: str, ma
     assert "the tolerance (" in said
     assert "is not below the margin (" in said
     assert "what is not blamed could never be proven safe" in said
+    assert "the shift would go on by waiting alone, when its hold is over" in said
     assert "make the margin larger or the tolerance smaller" in said
+
+
+def test_a_tolerance_above_the_margin_of_latency_that_is_not_judged_is_nobodys_business() -> None:
+    analysis = Analysis.model_validate({"latency": {"enabled": False, "tolerance": {"ratio": 9.0, "percent": 9.0}}})
+
+    assert analysis.latency.tolerance.ratio == 9
 
 
 def test_the_refusal_names_the_tolerance() -> None:
@@ -79,9 +86,31 @@ def test_what_is_no_response_code_and_no_class_of_them_is_refused(code: str) -> 
     assert refused({"errors": {"codes": (code,)}}).startswith("String should match pattern")
 
 
+@pytest.mark.parametrize("code", ["100", "1xx", "200", "204", "2xx"])
+def test_an_answer_that_went_well_is_no_failure_but_may_be_compared(code: str) -> None:
+    assert "went well" in refused({"errors": {"codes": (code,)}})
+    assert Analysis.model_validate({"answers": {"codes": (code,)}}).answers.codes == (code,)
+
+
+@pytest.mark.parametrize("flags", [(), ("DC",), ("DC", "DR")])
+def test_rules_by_which_nothing_is_ever_a_failure_are_refused(flags: tuple[str, ...]) -> None:
+    said = refused({"errors": {"codes": (), "flags": flags, "grpcStatuses": ()}})
+
+    assert said.startswith("no answer would ever be a failure: an Istio that fails every request would be proven")
+
+
+@pytest.mark.parametrize("kept", [{"codes": ("503",)}, {"flags": ("UF",)}, {"grpcStatuses": (14,)}])
+def test_one_kind_of_failure_is_enough(kept: Mapping[str, object]) -> None:
+    assert Analysis.model_validate({"errors": {"codes": (), "grpcStatuses": (), **kept}})
+
+
+def test_rules_of_which_one_is_wrong_by_itself_are_told_once() -> None:
+    assert refused({"errors": {"codes": ("9xx",), "grpcStatuses": ()}}).startswith("String should match")
+
+
 @pytest.mark.parametrize("percent", [0, -1, 21])
 def test_an_error_probability_of_none_or_above_20_percent_is_refused(percent: float) -> None:
-    assert "than or equal to 20" in (said := refused({"falseRollbackPercent": percent})) or "greater than 0" in said
+    assert "than or equal to 20" in (said := refused({"falseRollbackPercent": percent})) or "or equal to 0.001" in said
 
 
 @pytest.mark.parametrize("key", ["window", "minRequests"])

@@ -271,11 +271,6 @@ def test_the_worst_case_is_rate_times_share_times_the_time_until_it_is_undone() 
         ({}, 0, "too few requests reach istio to notice within 1h that all of them fail"),
         ({}, 0.01, "too few requests reach istio to notice within 1h that all of them fail"),
         (
-            {"errors": {"codes": [], "grpcStatuses": []}},
-            1000,
-            "no answer counts as a failure: analysis.errors names none",
-        ),
-        (
             {"on_failure": "stepBack"},
             1,
             "only one step goes back (onFailure: stepBack): too few requests to call it dead",

@@ -15,8 +15,8 @@ from shifter.core.evidence import Counts
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS, acquitted
+from shifter.core.sickness import Sickness
 from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.standing import Sickness
 from shifter.core.state import Ceiling, Direction, ShiftState
 from tests.core.evidences import NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt
 

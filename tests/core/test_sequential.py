@@ -38,6 +38,7 @@ from shifter.core.sequential import (
     new_start,
     open_wealth,
     reopened,
+    with_source_rates,
 )
 
 FAIR = 1 + 1e-9
@@ -394,10 +395,10 @@ def test_the_stakes_of_all_start_times_add_up_to_1(opened: int) -> None:
 def test_a_new_start_keeps_what_the_closed_products_won() -> None:
     test = a_test()
     won = after_one_tick(test, Cell(100, 50, 100, 0, 1.0))
-    opened = new_start(won, [test])
+    opened = new_start(won)
 
     assert harm(opened, [test]) == pytest.approx(harm(won, [test]))
-    assert opened.opened == won.opened + 1
+    assert opened.metrics[0].opened == (2, 2)
     assert opened.metrics[0].latest == (0.0,) * len(won.metrics[0].latest)
     assert opened.metrics[0].start == won.metrics[0].start
     assert opened.metrics[0].safety == won.metrics[0].safety
@@ -408,38 +409,80 @@ def test_before_the_first_tick_the_odds_are_even_however_often_the_share_changed
     wealth = open_wealth([test])
     for _ in range(20):
         assert harm(wealth, [test]) == pytest.approx(1, abs=1e-12)
-        wealth = new_start(wealth, [test])
+        wealth = new_start(wealth)
 
 
 def test_a_limited_number_of_starts_is_kept_to() -> None:
     limited = Starts(beginning=0.5, weight=lambda _: 0.25, left=lambda j: 0.25 * (2 - j), reopen_below=None, most=2)
-    wealth = new_start(open_wealth([a_test()]), [a_test()], limited)
+    wealth = new_start(open_wealth([a_test()]), limited)
 
-    assert wealth.opened == 2
-    assert new_start(wealth, [a_test()], limited) is wealth
+    assert wealth.metrics[0].opened == (2, 2)
+    assert new_start(wealth, limited) == wealth
 
 
 def test_a_product_that_clean_traffic_used_up_is_opened_anew() -> None:
     test = a_test()
     poor = after_one_tick(test, Cell(5000, 0, 5000, 500, 1.0))
-    again = reopened(poor, [test])
+    again = reopened(poor)
 
-    assert again.opened == poor.opened + 1
+    assert again.metrics[0].opened == (2, 2)
     assert harm(again, [test]) == pytest.approx(harm(poor, [test]))
 
 
-def test_a_product_that_is_not_used_up_runs_on() -> None:
+@pytest.mark.parametrize(
+    ("cell", "opened"),
+    [(Cell(5000, 0, 5000, 500, 1.0, vouched=False), (2, 1)), (Cell(5000, 0, 0, 0, None), (1, 2))],
+    ids=["comparisons", "history"],
+)
+def test_the_kind_that_is_used_up_is_opened_anew_alone(cell: Cell, opened: tuple[int, int]) -> None:
+    """At 100 % nothing is compared, so that the comparisons, as rich as ever, must not keep the others closed."""
     test = a_test()
-    wealth = after_one_tick(test, Cell(100, 1, 100, 1, 1.0))
+    poor = after_one_tick(test, cell)
+    again = reopened(poor)
 
-    assert reopened(wealth, [test]) is wealth
+    assert again.metrics[0].opened == opened
+    assert harm(again, [test]) == pytest.approx(harm(poor, [test]))
+    assert reopened(again) == again
+
+
+def test_one_metric_that_won_does_not_keep_the_products_of_another_closed() -> None:
+    tests = [a_test(pair_weight=0.4, history_weight=0.1)] * 2
+    cells = [Cell(100, 60, 100, 0, 1.0), Cell(5000, 0, 5000, 500, 1.0)]
+    wealth = add(open_wealth(tests), tests, cells, incident=False)
+    again = reopened(wealth)
+
+    assert [metric.opened for metric in again.metrics] == [(1, 1), (2, 2)]
+    assert harm(again, tests) == pytest.approx(harm(wealth, tests))
+
+
+def test_a_product_that_is_not_used_up_runs_on() -> None:
+    wealth = after_one_tick(a_test(), Cell(10, 0, 10, 0, 1.0))
+
+    assert reopened(wealth) == wealth
 
 
 def test_without_restarts_a_poor_product_runs_on() -> None:
     never = Starts(STARTS.beginning, STARTS.weight, STARTS.left, reopen_below=None)
     poor = after_one_tick(a_test(), Cell(5000, 0, 5000, 500, 1.0))
 
-    assert reopened(poor, [a_test()], never) is poor
+    assert reopened(poor, never) is poor
+
+
+def test_a_source_that_is_not_steady_proves_nothing_and_is_compared_all_the_same() -> None:
+    cell = Cell(1000, 0, 1000, 10, 1.0)
+    steady, unsteady = (after_one_tick(a_test(), replace(cell, steady=each)).metrics[0] for each in (True, False))
+
+    assert unsteady.safety == (0.0,) * len(unsteady.safety)
+    assert max(steady.safety) > 0
+    assert unsteady.latest == steady.latest
+
+
+def test_bets_can_be_aimed_at_what_the_source_used_to_be() -> None:
+    wealth = after_one_tick(a_test(), Cell(100, 50, 100, 50, 1.0))
+    aimed = with_source_rates(wealth, [(0.01, 500.0)])
+
+    assert (aimed.metrics[0].source_rate, aimed.metrics[0].source_weight) == (0.01, 500)
+    assert products(aimed).tolist() == products(wealth).tolist()
 
 
 def test_the_bound_is_the_smallest_excess_whose_mean_product_reached_20() -> None:
@@ -472,7 +515,7 @@ def test_no_counts_make_anything_but_finite_numbers(requests: Sequence[tuple[int
     for (target, source), part in zip(requests, parts, strict=False):
         ratio = target / source if target and source else None
         cell = Cell(target, part * target, source, (1 - part) * source, ratio)
-        wealth = reopened(add(wealth, [test], [cell], incident=part > 0.5), [test])
+        wealth = reopened(add(wealth, [test], [cell], incident=part > 0.5))
 
     assert math.isfinite(harm(wealth, [test]))
     assert 0 < bound(wealth.metrics[0]) <= 1

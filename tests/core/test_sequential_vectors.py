@@ -65,7 +65,7 @@ def replayed(trajectory: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Wealt
     wealth = open_wealth(tests)
     for tick in trajectory["ticks"]:
         if tick["new_share"]:
-            wealth = new_start(wealth, tests, TEN)
+            wealth = new_start(wealth, TEN)
         cells = [
             Cell(tick["target"], bad, tick["source"], source_bad, tick["ratio"], vouched)
             for bad, source_bad, vouched in zip(tick["target_bad"], tick["source_bad"], tick["vouched"], strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import product
@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from shifter.core import standing as standings
 from shifter.core.evidence import Counts, Tick
 from shifter.core.learning import MetricHistory
-from shifter.core.measures import Metric
+from shifter.core.measures import Kind, Metric
 from shifter.core.sequential import bound
+from shifter.core.sickness import Sickness, is_sick
 from shifter.core.standing import (
     Counted,
     Failing,
     Row,
-    Sickness,
     Standing,
     advance,
     at_share,
     begin_anew,
     evidence_of_harm,
-    is_sick,
+    is_sound,
     limit_rate,
     row_of,
 )
@@ -60,13 +60,20 @@ def a_start(share: float = 50.0, rate: float = 0.01, **history: float) -> tuple[
     return at_share(standing, metrics, share), metrics
 
 
+def said_of(standing: Standing) -> Sickness | None:
+    """How the source's incident is, but for what its rates were before."""
+    return None if standing.sickness is None else replace(standing.sickness, rates=())
+
+
 # Fair, as a whole
 
 Way = Sequence[tuple[int, int, float]]
 """What comes: the target's requests in a tick, the source's, and the share by then."""
 
 
-def mean_harm(start: Standing, metrics: Sequence[Metric], way: Way, p_source: float) -> tuple[float, set[int]]:
+def mean_harm(
+    start: Standing, metrics: Sequence[Metric], way: Way, p_source: float
+) -> tuple[float, set[tuple[int, int]]]:
     """Return E[M] over every outcome of all ticks of a target at its tolerance, and how many products were opened."""
     p_target = metrics[0].tolerance.of(p_source)
     found: dict[Standing, float] = {start: 1.0}
@@ -85,7 +92,7 @@ def mean_harm(start: Standing, metrics: Sequence[Metric], way: Way, p_source: fl
                 following[after] = following.get(after, 0.0) + likely * chance
         found = following
     mean = math.fsum(likely * evidence_of_harm(standing, metrics) for standing, likely in found.items())
-    return mean, {standing.wealth.opened for standing in found}
+    return mean, {standing.wealth.metrics[0].opened for standing in found}
 
 
 def binomial(n: int, p: float) -> list[float]:
@@ -221,7 +228,103 @@ def test_restarts_are_what_finds_it() -> None:
     quiet = added(standing, metrics, *[a_row(750, 7.5, 750, 7.5)] * 240)
 
     assert max(quiet.wealth.metrics[0].start[:4]) < -5
-    assert quiet.wealth.opened > 50
+    assert quiet.wealth.metrics[0].opened[0] > 50
+
+
+def test_at_the_top_a_history_product_that_clean_traffic_buried_is_opened_anew() -> None:
+    """There nothing is compared: the comparisons, which bet nothing, must not hold the others back."""
+    story = learnt(source=timed(400 * TICK_SECONDS, 4 * TICK_SECONDS)).at(100).tick(Counts())
+    clean, failing = a_row(6000, 60, 0, 0), a_row(6000, 2700, 0, 0)
+    quiet = added(story.known, story.metrics, *[clean] * 20)
+    wealth = quiet.wealth.metrics[0]
+    before = story.known.wealth.metrics[0].opened
+    assert (wealth.opened[0], wealth.opened[1] > before[1]) == (before[0], True)
+    assert evidence_of_harm(quiet, story.metrics) <= 1
+
+    late = added(quiet, story.metrics, *[failing] * WITHIN_TICKS)
+
+    assert evidence_of_harm(late, story.metrics) >= 100
+
+
+def test_a_latency_product_is_not_kept_closed_by_another_metric() -> None:
+    """Errors cannot be measured, so that theirs are as rich as ever; latency is clean, then two thirds are slow."""
+    story = learnt(a_policy({})).at(100).tick(Counts())
+    slow = next(place for place, metric in enumerate(story.metrics) if metric.kind is Kind.SLOW)
+    clean: list[Counted | None] = [(1500.0, 1500 * each.rate, 0.0, 0.0) for each in story.known.history.metrics]
+    clean[0] = None
+    late = list(clean)
+    late[slow] = (1500.0, 1000.0, 0.0, 0.0)
+    quiet = added(story.known, story.metrics, *[Row(0.0, TICK_SECONDS, tuple(clean))] * 40)
+    opened = [metric.opened[1] for metric in quiet.wealth.metrics]
+
+    found = added(quiet, story.metrics, *[Row(0.0, TICK_SECONDS, tuple(late))] * WITHIN_TICKS)
+
+    assert opened[slow] > opened[0] == story.known.wealth.metrics[0].opened[1]
+    assert evidence_of_harm(found, story.metrics) >= 100 > evidence_of_harm(quiet, story.metrics)
+
+
+# An outage of both
+
+
+def outage_of_both() -> tuple[Standing, Standing, Standing, tuple[Metric, ...]]:
+    """Return the standing before an outage, at its end, and once the source has been well for long enough."""
+    standing, metrics = a_start()
+    before = added(standing, metrics, *[a_row(750, 7, 750, 7)] * 30)
+    during = added(before, metrics, *[a_row(750, 375, 750, 375)] * 20)
+    after = during
+    for _ in range(standings.RECENT_TICKS + 5):
+        if after.sickness is not None:
+            after = advance(after, metrics, a_row(750, 7, 750, 7))
+    return before, during, after, metrics
+
+
+def test_an_outage_of_both_proves_nothing() -> None:
+    before, during, after, metrics = outage_of_both()
+
+    assert said_of(during) == Sickness(20, 0, 30)
+    assert bound(during.wealth.metrics[0]) == bound(before.wealth.metrics[0]) < 1
+    assert during.wealth.metrics[0].safety == after.wealth.metrics[0].safety == before.wealth.metrics[0].safety
+    assert evidence_of_harm(during, metrics) < 10
+
+
+def test_an_outage_of_both_aims_no_bet_once_it_is_over() -> None:
+    before, during, after, metrics = outage_of_both()
+    rates = [(each.source_rate, each.source_weight) for each in before.wealth.metrics]
+    next_tick = advance(after, metrics, a_row(750, 7, 750, 7))
+
+    assert during.wealth.metrics[0].source_rate > 0.1
+    assert after.sickness is None
+    assert [(each.source_rate, each.source_weight) for each in after.wealth.metrics] == rates
+    assert next_tick.wealth.metrics[0].source_rate == pytest.approx(rates[0][0], rel=0.05)
+
+
+def test_an_incident_that_was_saved_without_the_rates_before_it_ends_without_them() -> None:
+    _, during, after, metrics = outage_of_both()
+    last = Sickness(24, 4, 30)
+    without = advance(replace(during, sickness=last, recent=()), metrics, a_row(750, 7, 750, 7))
+
+    assert without.sickness is None
+    assert without.wealth.metrics[0].source_rate > after.wealth.metrics[0].source_rate
+
+
+def test_the_hold_does_not_run_during_an_incident() -> None:
+    before, during, after, metrics = outage_of_both()
+    on = advance(after, metrics, a_row(750, 7, 750, 7))
+
+    assert during.ticks == before.ticks + 20
+    assert (during.seconds, during.exposed_seconds) == (before.seconds, before.exposed_seconds)
+    assert (on.seconds, on.exposed_seconds) == (after.seconds + TICK_SECONDS, after.exposed_seconds + TICK_SECONDS)
+
+
+def test_a_source_that_fails_more_than_it_used_to_lets_nothing_be_proven() -> None:
+    """Not an incident yet; but what both suffer together would hide what the target does by itself."""
+    standing, metrics = a_start(rate=0.01)
+    worse = added(standing, metrics, *[a_row(1000, 35, 1000, 35)] * 8)
+    usual = added(standing, metrics, *[a_row(1000, 15, 1000, 15)] * 8)
+
+    assert worse.sickness is usual.sickness is None
+    assert worse.wealth.metrics[0].safety == standing.wealth.metrics[0].safety
+    assert usual.wealth.metrics[0].safety != standing.wealth.metrics[0].safety
 
 
 # The parts
@@ -250,7 +353,8 @@ def test_a_new_share_counts_from_zero_and_opens_products() -> None:
     after = at_share(before, metrics, 25)
 
     assert (after.share, after.ticks, after.seconds, after.totals) == (25, 0, 0, ((0, 0, 0, 0),))
-    assert after.wealth.opened == before.wealth.opened + 1
+    opened = before.wealth.metrics[0].opened
+    assert after.wealth.metrics[0].opened == (opened[0] + 1, opened[1] + 1)
     assert evidence_of_harm(after, metrics) == pytest.approx(evidence_of_harm(before, metrics))
     assert after.wealth.metrics[0].safety == before.wealth.metrics[0].safety
     assert after.recent == before.recent
@@ -291,15 +395,15 @@ def test_a_metric_that_is_new_in_an_attempt_has_no_history() -> None:
 def test_an_incident_goes_on_in_another_attempt_but_is_no_reason_for_another_step_back() -> None:
     standing, metrics = a_start(5)
     sick = added(standing, metrics, *[a_row(10, 5, 100, 50)] * 2)
-    assert sick.sickness == Sickness(2, 0, 0)
+    assert said_of(sick) == Sickness(2, 0, 0)
 
-    assert begin_anew(sick, metrics, 2).sickness == Sickness(2, 0, None)
+    assert begin_anew(sick, metrics, 2).sickness == replace(sick.sickness or Sickness(0, 0, 0), after_ticks=None)
 
 
 @pytest.mark.parametrize(
     ("rate", "most", "limit"),
-    [(0.01, None, 0.04), (0.01, 0.02, 0.02), (0.01, 0.5, 0.04), (0.1, 0.02, 0.1101)],
-    ids=["twice and two points", "the policy's", "never more than by default", "never less than is tolerated"],
+    [(0.01, None, 0.04), (0.01, 0.02, 0.02), (0.01, 0.5, 0.5), (0.1, 0.02, 0.1101)],
+    ids=["twice and two points", "the policy's", "the policy's, looser", "never less than is tolerated"],
 )
 def test_what_the_target_may_have_whatever_the_source_has(rate: float, most: float | None, limit: float) -> None:
     _, (errors,) = a_standing()
@@ -341,12 +445,25 @@ def test_a_tick_without_errors_counts_no_request() -> None:
 
 
 def test_a_tick_in_which_the_share_changed_is_held_against_history_alone() -> None:
-    standing, metrics = a_start()
+    start, metrics = a_start()
+    standing = replace(start, exposed_ticks=1)
     after = advance(standing, metrics, a_row(100, 50, 100, 1, whole=False))
 
     assert after.wealth.metrics[0].latest[:4] == (0, 0, 0, 0)
     assert all(log > 0 for log in after.wealth.metrics[0].latest[4:])
     assert (after.ticks, after.seconds, after.totals) == (0, 0, standing.totals)
+
+
+def test_before_a_tick_wholly_at_its_share_an_attempt_bets_on_none_that_is_not() -> None:
+    """After a step back the newest samples are of the share above: they were the last attempt's evidence."""
+    standing, metrics = a_start()
+    failed = added(standing, metrics, *[a_row(100, 60, 100, 1)] * 3)
+    again = at_share(begin_anew(failed, metrics, 2), metrics, 25)
+    after = added(again, metrics, *[a_row(100, 90, 100, 1, whole=False)] * 3)
+
+    assert evidence_of_harm(failed, metrics) >= 100
+    assert after.wealth == again.wealth
+    assert after.failing.ticks == 3
 
 
 def test_with_many_requests_the_ticks_own_ratio_is_used() -> None:
@@ -401,6 +518,14 @@ def test_where_clients_stick_ticks_are_merged_until_both_sides_have_enough() -> 
     assert bet.totals == ((180, 3, 120, 0),)
 
 
+def test_at_100_percent_no_tick_waits_for_another() -> None:
+    standing, metrics = a_start(100)
+    after = advance(standing, metrics, a_row(10, 10, 0, 0, by_request=False))
+
+    assert after.pending == ()
+    assert after.wealth.metrics[0].latest[4] > 0
+
+
 def test_merged_ticks_use_their_own_ratio() -> None:
     standing, metrics = a_standing(replace(a_history(), per_tick=10))
     there = at_share(standing, metrics, 50)
@@ -411,6 +536,7 @@ def test_merged_ticks_use_their_own_ratio() -> None:
 def test_a_tick_across_a_change_is_not_merged_with_others_and_loses_none_of_them() -> None:
     standing, metrics = a_start()
     pending = advance(standing, metrics, a_row(10, 0, 10, 0, by_request=False))
+    assert pending.exposed_seconds == TICK_SECONDS
     after = advance(pending, metrics, a_row(10, 10, 10, 0, whole=False, by_request=False))
 
     assert after.pending == pending.pending != ()
@@ -467,28 +593,28 @@ def test_an_incident_that_flares_up_again_is_the_same_one() -> None:
     sick = advance(standing, metrics, a_row(100, 0, 100, 50))
     well = added(sick, metrics, *[a_row(100, 0, 10_000, 3)] * 3)
 
-    assert advance(well, metrics, a_row(100, 0, 100, 50)).sickness == Sickness(5, 0, 0)
+    assert said_of(advance(well, metrics, a_row(100, 0, 100, 50))) == Sickness(5, 0, 0)
 
 
 def test_fewer_than_three_failures_make_no_incident() -> None:
     standing, metrics = a_start()
 
     assert added(standing, metrics, *[a_row(1, 0, 1, 1)] * 2).sickness is None
-    assert added(standing, metrics, *[a_row(1, 0, 1, 1)] * 3).sickness == Sickness(1, 0, 2)
+    assert said_of(added(standing, metrics, *[a_row(1, 0, 1, 1)] * 3)) == Sickness(1, 0, 2)
 
 
 def test_an_incident_remembers_how_long_the_share_had_lasted() -> None:
     standing, metrics = a_start()
     good = added(standing, metrics, *[a_row(100, 1, 100, 1)] * 6)
 
-    assert advance(good, metrics, a_row(100, 50, 100, 50)).sickness == Sickness(1, 0, 6)
+    assert said_of(advance(good, metrics, a_row(100, 50, 100, 50))) == Sickness(1, 0, 6)
 
 
 def test_an_incident_that_begins_while_the_share_changes_began_with_the_change() -> None:
     standing, metrics = a_start()
     good = added(standing, metrics, *[a_row(100, 1, 100, 1)] * 6)
 
-    assert advance(good, metrics, a_row(100, 50, 100, 50, whole=False)).sickness == Sickness(1, 0, 0)
+    assert said_of(advance(good, metrics, a_row(100, 50, 100, 50, whole=False))) == Sickness(1, 0, 0)
 
 
 def test_a_source_unlike_its_history_vouches_for_no_limit() -> None:
@@ -512,6 +638,15 @@ def test_what_history_never_counted_is_no_limit() -> None:
     standing, metrics = a_start(rate=0.0, requests=0.0)
 
     assert advance(standing, metrics, a_row(100, 100, 100, 0)).wealth.metrics[0].latest[4:] == (0, 0, 0)
+
+
+def test_a_source_with_too_few_requests_vouches_for_nothing_below_100_percent() -> None:
+    fewer, enough, top = (
+        advance(start, metrics, a_row(100, 90, source, 0)).wealth.metrics[0].latest[4]
+        for (start, metrics), source in ((a_start(95), 9), (a_start(95), 10), (a_start(100), 0))
+    )
+
+    assert (fewer, enough > 0, top > 0) == (0, True, True)
 
 
 # Death and losses
@@ -550,6 +685,30 @@ def test_what_does_not_arrive_adds_up_and_is_never_below_even_odds() -> None:
     assert added(good, metrics, *[a_row(100, 0, 500, 0)] * 2).lost > math.log(100)
 
 
+def test_what_does_not_arrive_at_one_share_counts_on_at_the_next_one_and_not_back_at_0() -> None:
+    standing, metrics = a_start()
+    losing = advance(standing, metrics, a_row(100, 0, 500, 0))
+
+    assert at_share(losing, metrics, 75).lost == losing.lost > 0
+    assert at_share(losing, metrics, 0).lost == 0
+
+
+@pytest.mark.parametrize("how", [{"by_request": False}, {"whole": False}], ids=["clients stick", "the share changes"])
+def test_where_the_share_is_not_what_it_says_nothing_is_missed(how: dict[str, bool]) -> None:
+    standing, metrics = a_start()
+    losing = advance(standing, metrics, a_row(100, 0, 500, 0))
+
+    assert advance(losing, metrics, a_row(100, 0, 500, 0, **how)).lost == losing.lost
+
+
+@pytest.mark.parametrize(("others", "asked"), [(18.0, False), (19.0, True)], ids=["too early", "it should have"])
+def test_a_target_that_answers_nothing_though_it_should_is_given_no_more(others: float, *, asked: bool) -> None:
+    """At 5 % one of 20 requests is its own."""
+    story = learnt().at(5).tick(timed(others))
+
+    assert ("istio has answered no request at this share, tcm 19: do they arrive?" in story.judged().reason) is asked
+
+
 def test_traffic_at_its_share_is_not_lost_by_chance() -> None:
     """Clients send several requests at a time: in lumps of two, over a day, at every share."""
     random = np.random.default_rng(5)
@@ -586,3 +745,78 @@ def test_each_metric_is_judged_by_its_own_history() -> None:
     tests = standings.tests_of(story.metrics, story.known.history)
 
     assert [test.history_rate for test in tests] == [each.rate for each in story.known.history.metrics]
+
+
+NAN, INFINITE = math.nan, math.inf
+
+
+def with_metric(standing: Standing, **changes: object) -> Standing:
+    metric = replace(standing.wealth.metrics[0], **changes)  # type: ignore[arg-type]
+    return replace(standing, wealth=replace(standing.wealth, metrics=(metric, *standing.wealth.metrics[1:])))
+
+
+def with_learnt(standing: Standing, **changes: float) -> Standing:
+    learnt_of = replace(standing.history.metrics[0], **changes)  # type: ignore[arg-type]
+    return replace(standing, history=replace(standing.history, metrics=(learnt_of,)))
+
+
+def a_saved() -> Standing:
+    standing, metrics = a_start()
+    return added(standing, metrics, *[a_row(750, 7, 750, 7)] * 3)
+
+
+SHAPES = {
+    "no metric": lambda s: replace(s, wealth=replace(s.wealth, metrics=()), history=replace(s.history, metrics=())),
+    "wealth of fewer metrics": lambda s: replace(s, wealth=replace(s.wealth, metrics=())),
+    "wealth of more metrics": lambda s: replace(s, wealth=replace(s.wealth, metrics=s.wealth.metrics * 2)),
+    "history of more metrics": lambda s: replace(s, history=replace(s.history, metrics=s.history.metrics * 2)),
+    "totals of fewer metrics": lambda s: replace(s, totals=()),
+    "a recent tick of more metrics": lambda s: replace(s, recent=(*s.recent, ((1.0, 0.0),) * 2)),
+    "too few products from the start": lambda s: with_metric(s, start=(0.0,) * 6),
+    "too many latest products": lambda s: with_metric(s, latest=(0.0,) * 8),
+    "too few products of safety": lambda s: with_metric(s, safety=(0.0,) * 2),
+    "never started": lambda s: with_metric(s, opened=(1, 0)),
+    "a dispersion below 1": lambda s: with_learnt(s, dispersion=0.9),
+}
+NUMBERS = {
+    **{name: {name: NAN} for name in ("share", "usual", "seconds", "exposed_seconds", "lost")},
+    "infinite": {"lost": INFINITE},
+}
+OF_METRIC = {
+    "start": (0.0,) * 6 + (NAN,),
+    "latest": (INFINITE,) + (0.0,) * 6,
+    "frozen": (0.0, NAN),
+    "source_rate": NAN,
+    "source_weight": INFINITE,
+}
+
+
+@pytest.mark.parametrize("spoilt", SHAPES.values(), ids=SHAPES)
+def test_a_saved_standing_of_a_wrong_shape_is_not_sound(spoilt: Callable[[Standing], Standing]) -> None:
+    assert is_sound(a_saved())
+
+    assert not is_sound(spoilt(a_saved()))
+
+
+@pytest.mark.parametrize("changes", NUMBERS.values(), ids=NUMBERS)
+def test_a_saved_standing_with_what_is_no_number_is_not_sound(changes: dict[str, float]) -> None:
+    assert not is_sound(replace(a_saved(), **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", OF_METRIC)
+def test_a_saved_product_that_is_no_number_is_not_sound(name: str) -> None:
+    assert not is_sound(with_metric(a_saved(), **{name: OF_METRIC[name]}))
+
+
+@pytest.mark.parametrize("name", ["rate", "requests", "dispersion"])
+def test_a_saved_history_that_is_no_number_is_not_sound(name: str) -> None:
+    assert not is_sound(with_learnt(a_saved(), **{name: NAN}))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(odd_counts, st.booleans(), st.booleans()), max_size=30))
+def test_whatever_comes_a_standing_is_sound(story: Sequence[tuple[Counted, bool, bool]]) -> None:
+    standing, metrics = a_start()
+    rows = (a_row(*counts, whole=whole, by_request=by_request) for counts, whole, by_request in story)
+
+    assert is_sound(added(standing, metrics, *rows))

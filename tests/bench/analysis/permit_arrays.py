@@ -36,7 +36,7 @@ def dead(standing: Standing) -> Flags:
     """Return which targets count as dead. Both sides are sampled at the same instant here."""
     at_once = standing.failing_bad >= DEAD_BAD * standing.tests.dispersion[0]
     held_against = (standing.share >= FULL_PERCENT) | (standing.failing_source >= LEAST_SPARED)
-    lasting = (standing.failing_ticks > 1) & (standing.failing_bad >= DEAD_BAD_TWICE)
+    lasting = (standing.failing_ticks > 1) & (standing.failing_bad >= DEAD_BAD_TWICE * standing.tests.dispersion[0])
     return np.asarray((standing.failing_ticks > 0) & held_against & (at_once | lasting), dtype=np.bool_)
 
 
@@ -65,7 +65,10 @@ def permits(standing: Standing, harm: Floats, alpha: Floats, spec: PolicySpec) -
         fits = largest > 0
         granted[index] = fits | over[index]
         step[index] = np.where(fits, largest, following[index])
-    return np.asarray(granted, dtype=np.bool_), step
+    part = standing.share / FULL_PERCENT
+    expected = standing.requests[1] * part >= 1 - part
+    unheard = (part > 0) & (part < 1) & (standing.requests[0] <= 0) & expected
+    return np.asarray(granted & ~unheard, dtype=np.bool_), step
 
 
 def _following(ladder: Sequence[float], share: Floats) -> Floats:

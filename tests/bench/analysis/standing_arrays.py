@@ -16,6 +16,16 @@ from shifter.core.criteria import Analysis
 from shifter.core.learning import MOST_OFTEN, OFTEN, SELDOM, shrunk
 from shifter.core.measures import Metric, metrics_of
 from shifter.core.sequential import CAP_NATS
+from shifter.core.sickness import (
+    _SICK_DEVIATIONS,
+    _SICK_EVENTS,
+    _SICK_RATE,
+    _SICK_RATIO,
+    _STEADY_RATIO,
+    _VOUCHED,
+    _WELL_TICKS,
+    VOUCHING_REQUESTS,
+)
 from shifter.core.splits import FULL_PERCENT
 from shifter.core.standing import (
     _DEAD_PART,
@@ -24,17 +34,10 @@ from shifter.core.standing import (
     _LOST,
     _LUMPS,
     _PSEUDO_REQUESTS,
-    _SICK_DEVIATIONS,
-    _SICK_EVENTS,
-    _SICK_RATE,
-    _SICK_RATIO,
     _SPARED_PART,
     _USUAL_KEEPS,
-    _VOUCHED,
-    _WELL_TICKS,
     RECENT_TICKS,
     STEADY_REQUESTS,
-    VOUCHING_REQUESTS,
 )
 from tests.bench.analysis.rules import Columns
 from tests.bench.analysis.wealth_arrays import Cells, Tests, Wealth
@@ -186,7 +189,8 @@ def _is_sick(tests: Tests, requests: Floats, bad: Floats) -> Flags:
     rate, dispersion = tests.history_rate[0], tests.dispersion[0]
     limit = requests * np.maximum(_SICK_RATIO * rate, rate + _SICK_RATE)
     by_chance = limit + _SICK_DEVIATIONS * np.sqrt(dispersion * limit)
-    return np.asarray((bad >= _SICK_EVENTS) & (bad > by_chance), dtype=np.bool_)
+    known = tests.history_requests[0] > 0
+    return np.asarray(known & (bad >= _SICK_EVENTS) & (bad > by_chance), dtype=np.bool_)
 
 
 class Standing(Columns):
@@ -203,8 +207,10 @@ class Standing(Columns):
         self.recent_bad = np.zeros((RECENT_TICKS, metrics, trials))
         self.usual = learnt.per_tick.copy()
         self.ticks, self.seconds, self.exposed_seconds, self.lost = (np.zeros(trials) for _ in range(4))
+        self.exposed_ticks = np.zeros(trials)
         self.sick_ticks, self.well_ticks, self.sick_after = (np.zeros(trials) for _ in range(3))
         self.failing_ticks, self.failing_bad, self.failing_source = (np.zeros(trials) for _ in range(3))
+        self.well_rate, self.well_weight = self.wealth.source_rate.copy(), self.wealth.source_weight.copy()
 
     @property
     def tests(self) -> Tests:
@@ -231,14 +237,14 @@ class Standing(Columns):
     def at_share(self, share: Floats) -> None:
         """Begin a share (percent) that has just been verified, where it differs."""
         new = share != self.share
-        first = new & (self.share == 0)
+        first = new & ((self.share == 0) | (self.exposed_ticks == 0))
         if first.any():
             self.wealth.take(Wealth(self.tests), first)
-        self.wealth.new_start(self.tests, new & ~first)
+        self.wealth.new_start(new & ~first)
         self.share = np.where(new, share, self.share)
         self.requests, self.bad = np.where(new, 0.0, self.requests), np.where(new, 0.0, self.bad)
         self.ticks, self.seconds = np.where(new, 0.0, self.ticks), np.where(new, 0.0, self.seconds)
-        self.lost = np.where(new, 0.0, self.lost)
+        self.lost = np.where(share > 0, self.lost, 0.0)
 
     def begin_anew(self, which: Flags) -> None:
         """Begin another attempt at the same share: what was learnt of the source stays, and its being sick."""
@@ -248,6 +254,7 @@ class Standing(Columns):
             setattr(self, name, np.where(which, 0.0, getattr(self, name)))
         for name in ("failing_ticks", "failing_bad", "failing_source"):
             setattr(self, name, np.where(which, 0.0, getattr(self, name)))
+        self.exposed_ticks = np.where(which, 0.0, self.exposed_ticks)
         self.sick_after = np.where(which, _NEVER, self.sick_after)
 
     def advance(self, seen: Seen) -> None:
@@ -257,6 +264,10 @@ class Standing(Columns):
         self._remember(live, source.requests, source_bad)
         foreseen = self.is_sick
         self._look_for_sickness(live)
+        calm = ~(self.is_sick | foreseen)
+        began = self.is_sick & ~foreseen
+        self.well_rate = np.where(began, self.wealth.source_rate, self.well_rate)
+        self.well_weight = np.where(began, self.wealth.source_weight, self.well_weight)
         at_share = live & (self.share > 0)
         cells = Cells(
             target=np.broadcast_to(target.requests, target_bad.shape),
@@ -267,9 +278,13 @@ class Standing(Columns):
             vouched=self._vouched(),
             incident=self.is_sick,
             foreseen=foreseen,
+            steady=calm & self._steady(),
         )
         self.wealth.add(self.tests, cells, at_share)
-        self.wealth.reopen(self.tests, at_share)
+        self.wealth.reopen(at_share)
+        over = foreseen & ~self.is_sick
+        self.wealth.source_rate = np.where(over, self.well_rate, self.wealth.source_rate)
+        self.wealth.source_weight = np.where(over, self.well_weight, self.wealth.source_weight)
         self._look_for_losses(live, target.requests, source.requests)
         self._look_for_death(live, target, source)
         self.requests = self.requests + np.where(at_share, np.stack([target.requests, source.requests]), 0.0)
@@ -277,8 +292,9 @@ class Standing(Columns):
         usual = _USUAL_KEEPS * self.usual + (1 - _USUAL_KEEPS) * (target.requests + source.requests)
         self.usual = np.where(live, usual, self.usual)
         self.ticks = self.ticks + live
-        self.seconds = self.seconds + TICK_SECONDS * live
-        self.exposed_seconds = self.exposed_seconds + TICK_SECONDS * at_share
+        self.exposed_ticks = self.exposed_ticks + at_share
+        self.seconds = self.seconds + TICK_SECONDS * (live & ~self.is_sick)
+        self.exposed_seconds = self.exposed_seconds + TICK_SECONDS * (at_share & ~self.is_sick)
 
     def _remember(self, live: Flags, requests: Floats, bad: Floats) -> None:
         """Put the source's newest tick first."""
@@ -316,6 +332,12 @@ class Standing(Columns):
         enough = (self.share >= FULL_PERCENT) | (requests >= VOUCHING_REQUESTS)
         found = enough & (self.recent_bad.sum(axis=0) <= requests * most)
         return np.asarray(found & (self.tests.history_requests > 0), dtype=np.bool_)
+
+    def _steady(self) -> Flags:
+        requests, bad = self.recent_requests.sum(axis=0), self.recent_bad.sum(axis=0)
+        expected = _STEADY_RATIO * self.tests.history_rate * requests
+        by_chance = _SICK_DEVIATIONS * np.sqrt(self.tests.dispersion * (expected + 1))
+        return np.asarray((self.tests.history_requests <= 0) | (bad <= expected + by_chance), dtype=np.bool_)
 
     def _look_for_losses(self, live: Flags, target: Floats, source: Floats) -> None:
         part = self.share / FULL_PERCENT

@@ -110,7 +110,7 @@ def _measured(case: Case, trials: int) -> dict[str, Floats]:
         seen += np.stack([cells.target[0], cells.source[0]])
         oracle += _oracle(case, cells)
         wealth.add(tests, cells, np.ones(trials, dtype=np.bool_), safety=False)
-        wealth.reopen(tests, np.ones(trials, dtype=np.bool_))
+        wealth.reopen(np.ones(trials, dtype=np.bool_))
         odds = {
             "oracle": np.exp(oracle),
             ONE: (PRIOR[0] * np.exp(wealth.pairs[0][0])).sum(axis=0),
@@ -150,6 +150,7 @@ def _tick(case: Case, requests: float, rng: np.random.Generator, trials: int, se
         vouched=np.ones(shape, dtype=np.bool_),
         incident=np.zeros(trials, dtype=np.bool_),
         foreseen=np.zeros(trials, dtype=np.bool_),
+        steady=np.ones((1, trials), dtype=np.bool_),
     )
 
 

@@ -17,15 +17,22 @@ from shifter.core.sequential import (
     _JUST_BELOW_ONE,
     _LARGEST_EXPONENT,
     BETA,
+    BEYOND_EDGE,
     CAP_NATS,
     FORGETTING,
     GRID,
     HARM_PRIOR,
     HISTORY_WORSE,
     INCIDENT_RATIO,
+    LEAST_RATE,
+    LEAST_RUIN,
     MOST_HISTORY,
+    MOST_RUIN,
+    MOST_WORSE,
+    RUIN_RATIO,
     SAFE,
     STARTS,
+    WITHIN_EDGE,
     WORSE,
 )
 from tests.bench.analysis.rules import Columns
@@ -34,7 +41,6 @@ from tests.bench.analysis.world import Flags, Floats, Whole
 PRIOR: Final = np.array(HARM_PRIOR)[None, :, None]
 SAFE_FACTORS: Final = np.array(SAFE)[None, None, :, None]
 BOUNDS: Final = np.array((*GRID, 1.0))
-_EDGE: Final = 1.05
 
 
 @dataclass(slots=True)
@@ -93,7 +99,8 @@ class Tests:
 class Cells:
     """One tick: counts are (metric, trial). `ratio` is NaN where a comparison says nothing.
 
-    `incident` and `foreseen`: the source is in an incident, with and without this tick's requests.
+    `incident` and `foreseen`: the source is in an incident, with and without this tick's requests; `steady`: it is
+    what it used to be, by metric.
     """
 
     target: Floats
@@ -104,6 +111,7 @@ class Cells:
     vouched: Flags
     incident: Flags
     foreseen: Flags
+    steady: Flags
 
 
 def best_bet(source_rate: Floats, target_rate: Floats, ratio: Floats, rate: Floats, r: Floats) -> Floats:
@@ -127,8 +135,8 @@ class Wealth(Columns):
         self.safety = np.zeros((metrics, len(GRID) + 1, len(SAFE), trials))
         self.source_rate = tests.history_rate.copy()
         self.source_weight = tests.history_requests.copy()
-        self.frozen = np.zeros(trials)
-        self.opened = np.ones(trials, dtype=np.int64)
+        self.frozen = [np.zeros((metrics, trials)) for _ in range(2)]
+        self.opened = [np.ones((metrics, trials), dtype=np.int64) for _ in range(2)]
 
     def add(self, tests: Tests, cells: Cells, live: Flags, *, safety: bool = True) -> None:
         """Add one tick to the trials that are `live`; `safety`: keep the bounds up as well."""
@@ -158,46 +166,59 @@ class Wealth(Columns):
         ratio, source_rate = tests.safety_ratio[:, None, None, :], self.source_rate[:, None, None, :]
         r = np.where(np.isnan(cells.ratio), 1.0, cells.ratio)
         rates = _excesses(tests)
-        edge = 0.999 * (ratio * source_rate + rates)
-        target_rate = np.minimum(SAFE_FACTORS * source_rate + 1e-5, edge)
+        edge = WITHIN_EDGE * (ratio * source_rate + rates)
+        target_rate = np.minimum(SAFE_FACTORS * source_rate + LEAST_RATE, edge)
         bet = np.maximum(best_bet(source_rate, target_rate, ratio, rates, r), _DEEPEST_BET)
         target, bad = cells.target[:, None, None, :], cells.target_bad[:, None, None, :]
         lost = np.log1p(-np.minimum(ratio * r * bet, _JUST_BELOW_ONE))
         grown = bad * np.log1p(bet) + cells.source_bad[:, None, None, :] * lost - target * rates * bet
         grown /= tests.dispersion[:, None, None, :]
-        self.safety = np.where(live & ~np.isnan(cells.ratio), self.safety + grown, self.safety)
+        counts = live & ~np.isnan(cells.ratio) & cells.steady
+        self.safety = np.where(counts[:, None, None, :], self.safety + grown, self.safety)
 
     def take(self, other: Wealth, which: Flags) -> None:
         """Take over the products of another wealth in these trials."""
-        for name in ("safety", "source_rate", "source_weight", "frozen", "opened"):
+        for name in ("safety", "source_rate", "source_weight"):
             setattr(self, name, np.where(which, getattr(other, name), getattr(self, name)))
-        self.pairs = [np.where(which, theirs, ours) for theirs, ours in zip(other.pairs, self.pairs, strict=True)]
-        self.history = [np.where(which, theirs, ours) for theirs, ours in zip(other.history, self.history, strict=True)]
+        for name in ("pairs", "history", "frozen", "opened"):
+            both = zip(getattr(other, name), getattr(self, name), strict=True)
+            setattr(self, name, [np.where(which, theirs, ours) for theirs, ours in both])
 
-    def new_start(self, tests: Tests, which: Flags) -> None:
+    def new_start(self, which: Flags) -> None:
         """Close the latest products of these trials and open fresh ones."""
+        if which.any():
+            for kind in range(2):
+                self._restart(kind, np.broadcast_to(which, self.opened[kind].shape))
+
+    def reopen(self, live: Flags) -> None:
+        """Open fresh products, kind by kind, where clean traffic has used up the latest ones."""
+        if STARTS.reopen_below is not None:
+            for kind in range(2):
+                self._restart(kind, live & (self._mean(kind, 1) < STARTS.reopen_below))
+
+    def _restart(self, kind: int, which: Flags) -> None:
+        """`which` is (metric, trial); kind 0 are the comparisons, 1 those with history."""
         if not which.any():
             return
-        closing = _by_start(self.opened, STARTS.weight) * self._block(tests, 1)
-        self.frozen = np.where(which, self.frozen + closing, self.frozen)
-        self.opened = self.opened + which
-        self.pairs[1] = np.where(which, 0.0, self.pairs[1])
-        self.history[1] = np.where(which, 0.0, self.history[1])
-
-    def reopen(self, tests: Tests, live: Flags) -> None:
-        """Open fresh products where clean traffic has used up the latest ones."""
-        if STARTS.reopen_below is not None:
-            self.new_start(tests, live & (self._block(tests, 1) < STARTS.reopen_below))
+        closing = _by_start(self.opened[kind], STARTS.weight) * self._mean(kind, 1)
+        self.frozen[kind] = np.where(which, self.frozen[kind] + closing, self.frozen[kind])
+        self.opened[kind] = self.opened[kind] + which
+        products = self.history if kind else self.pairs
+        products[1] = np.where(which[:, None, :], 0.0, products[1])
 
     def harm(self, tests: Tests) -> Floats:
         """Return M."""
-        latest = _by_start(self.opened, STARTS.weight) * self._block(tests, 1)
-        return STARTS.beginning * self._block(tests, 0) + latest + self.frozen + _by_start(self.opened, STARTS.left)
+        total = np.zeros(self.source_rate.shape[1])
+        for kind, stake in enumerate((tests.pair_weight, tests.history_weight)):
+            latest = _by_start(self.opened[kind], STARTS.weight) * self._mean(kind, 1)
+            running = STARTS.beginning * self._mean(kind, 0) + latest + self.frozen[kind]
+            total = total + (stake * (running + _by_start(self.opened[kind], STARTS.left))).sum(axis=0)
+        return total
 
-    def _block(self, tests: Tests, which: int) -> Floats:
-        pairs = (PRIOR * _exp(self.pairs[which])).sum(axis=1)
-        history = _exp(self.history[which]).mean(axis=1)
-        return np.asarray((tests.pair_weight * pairs + tests.history_weight * history).sum(axis=0), dtype=np.float64)
+    def _mean(self, kind: int, which: int) -> Floats:
+        if kind:
+            return np.asarray(_exp(self.history[which]).mean(axis=1), dtype=np.float64)
+        return np.asarray((PRIOR * _exp(self.pairs[which])).sum(axis=1), dtype=np.float64)
 
     def bounds(self, tests: Tests) -> Floats:
         """Return U, (metric, trial)."""
@@ -222,9 +243,9 @@ def _exp(logs: Floats) -> Floats:
 
 
 def _pair_growth(source_rate: Floats, tests: Tests, cells: Cells, ratio: Floats) -> Floats:
-    edge = _EDGE * (ratio * source_rate + tests.tolerance_rate)
-    rates = [np.minimum(0.9, worse * (source_rate + tests.tolerance_rate)) for worse in WORSE]
-    rates.append(np.maximum(0.5, np.minimum(0.95, 4 * source_rate)))
+    edge = BEYOND_EDGE * (ratio * source_rate + tests.tolerance_rate)
+    rates = [np.minimum(MOST_WORSE, worse * (source_rate + tests.tolerance_rate)) for worse in WORSE]
+    rates.append(np.maximum(LEAST_RUIN, np.minimum(MOST_RUIN, RUIN_RATIO * source_rate)))
     target_rate = np.maximum(np.stack(rates, axis=1), edge[:, None, :])
     known = ~np.isnan(cells.ratio)
     r = np.where(known, cells.ratio, 1.0)
