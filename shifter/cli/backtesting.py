@@ -1,7 +1,7 @@
 """`shifter backtest`: what a policy would have said about metrics that a datasource recorded.
 
 The judging is `service/backtest`'s. Here is what may be asked, and how the answer is shown: what was said and when it
-changed, the evidence over time, and how often the policy would have cried wolf.
+changed, the odds and bounds over time, and how often the policy would have cried wolf.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ import click
 from shifter import wiring
 from shifter.cli.amounts import percent
 from shifter.cli.moments import Moment
-from shifter.cli.output import Format, clean, local, stamp, write_document, write_table
+from shifter.cli.output import Format, clean, local, odds_shown, stamp, write_document, write_table
 from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
+from shifter.cli.supposing import MOST_TICKS, policy_in
 from shifter.core.schema import show_duration
 from shifter.core.splits import shown
 from shifter.core.verdicts import odds
-from shifter.errors import ConfigError
-from shifter.files.documents import load_fleet, misfit_problems, read_document, value_of
+from shifter.files.documents import load_fleet
 from shifter.service.backtest.answering import Backtest
 from shifter.service.backtest.answering import backtest as answered
 from shifter.service.backtest.halves import CONFIDENCE, FalseAlarms
 from shifter.service.backtest.judging import Said
-from shifter.service.backtest.recording import MOST_TICKS, Question
+from shifter.service.backtest.recording import Question
 
 _FILE: Final = click.Path(path_type=Path)
 _LEAST_TICKS: Final = 2
@@ -71,27 +69,14 @@ def backtest(  # noqa: PLR0913, PLR0917 - one argument per option
     Only reads, and only Prometheus. The share did not follow what the policy would have said, so the range is judged at
     one share. Before the range an hour is read, to learn what tcm is like.
     """
-    policy, fleet = _files(policy_file, fleet_file)
-    question = Question(policy, fleet, begin, end, share, rest=window)
+    fleet = load_fleet(fleet_file)
+    question = Question(policy_in(policy_file, fleet), fleet, begin, end, share, rest=window)
     _check(question, window, session.now())
     found = answered(question, wiring.recorded_metrics(fleet), window)
     if output == "table":
         _write_text(question, found, terminal=session.is_terminal())
     else:
         write_document("Backtest", backtest_document(question, found), Format(output))
-
-
-def _files(policy_file: Path, fleet_file: Path) -> tuple[ShiftPolicy, Fleet]:
-    """Return both files' values.
-
-    Raises:
-        ConfigError: a file cannot be read, is wrong, or the two do not fit together.
-    """
-    document, fleet = read_document(policy_file), load_fleet(fleet_file)
-    policy = value_of(document, ShiftPolicy)
-    if problems := misfit_problems(document, policy, fleet):
-        raise ConfigError(str(problems[0]), problems)
-    return policy, fleet
 
 
 def _check(question: Question, window: timedelta, now: datetime) -> None:
@@ -121,8 +106,8 @@ def _write_text(question: Question, found: Backtest, *, terminal: bool) -> None:
     if outcome.said:
         changes = outcome.changes
         click.echo("")
-        rows = [[local(each.at), each.word, _odds(each.harm), each.reason] for each in changes[:_MOST_CHANGES]]
-        write_table(["TIME", "SAID", "EVIDENCE", "REASON"], rows, terminal=terminal)
+        rows = [[local(each.at), each.word, odds_shown(each.harm), each.reason] for each in changes[:_MOST_CHANGES]]
+        write_table(["TIME", "SAID", "ODDS", "REASON"], rows, terminal=terminal)
         if len(changes) > _MOST_CHANGES:
             click.echo(f"and {len(changes) - _MOST_CHANGES} more changes; -o json has all")
         click.echo("")
@@ -157,7 +142,7 @@ def _heading(question: Question, found: Backtest) -> Iterator[str]:
 
 
 def _write_course(question: Question, said: Sequence[Said], *, terminal: bool) -> None:
-    """Write the evidence at some moments, evenly spread over the range, the last one among them.
+    """Write odds and bounds at some moments, evenly spread over the range, the last one among them.
 
     The codes that are compared share a column, with the largest of their bounds.
     """
@@ -172,19 +157,15 @@ def _write_course(question: Question, said: Sequence[Said], *, terminal: bool) -
     rows = [
         [
             f"{each.at.astimezone():%m-%d %H:%M:%S}",
-            _odds(each.harm),
+            odds_shown(each.harm),
             *(_bound(each, names) for names in columns.values()),
         ]
         for each in moments
     ]
-    write_table(["TIME", "EVIDENCE", *(f"U {column}" for column in columns)], rows, terminal=terminal)
+    click.echo("ODDS against istio, and the EXCESS of each metric: 95 % sure that istio has no")
+    click.echo("more of it than the margin's multiple of what tcm has, and so much on top.")
     click.echo("")
-    click.echo("EVIDENCE is the odds against istio. U: 95 % sure that istio has no more of it")
-    click.echo("than the margin's multiple of what tcm has, and so much on top.")
-
-
-def _odds(harm: float | None) -> str:
-    return "-" if harm is None else odds(harm)
+    write_table(["TIME", "ODDS", *(column.upper() for column in columns)], rows, terminal=terminal)
 
 
 def _bound(said: Said, names: Sequence[str]) -> str:
@@ -205,7 +186,7 @@ def _alarms(found: FalseAlarms) -> Iterator[str]:
     yield (
         f"false alarms, tcm's pods against each other: {len(found.alarms)} of {found.windows} windows of {length} "
         f"would have rolled back ({_PERCENT * CONFIDENCE:.0f} % upper limit {found.most_percent:.2g} %); "
-        f"highest evidence {odds(found.highest)}{skipped}"
+        f"highest odds {odds(found.highest)}{skipped}"
     )
     for alarm in found.alarms[:_MOST_CHANGES]:
         yield f"false alarm {local(alarm.at)}: {alarm.reason}"
@@ -247,7 +228,7 @@ def backtest_document(question: Question, found: Backtest) -> dict[str, object]:
             "skipped": alarms.skipped,
             "alarms": [{"at": stamp(each.at), "reason": each.reason} for each in alarms.alarms],
             "upperLimitPercent": alarms.most_percent,
-            "highestEvidence": alarms.highest,
+            "highestOdds": alarms.highest,
             "impossible": alarms.impossible,
         },
     }
@@ -255,4 +236,4 @@ def backtest_document(question: Question, found: Backtest) -> dict[str, object]:
 
 def _said_document(said: Said) -> dict[str, object]:
     bounds = None if said.bounds is None else dict(said.bounds)
-    return {"at": stamp(said.at), "said": said.word, "evidence": said.harm, "boundsPercent": bounds}
+    return {"at": stamp(said.at), "said": str(said.word), "odds": said.harm, "excessPercent": bounds}

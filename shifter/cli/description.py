@@ -102,8 +102,8 @@ def _evidence(view: View) -> Iterator[str]:
         yield f"  soaked {done} of {whole}"
     if report.wanted >= FULL_PERCENT:
         yield "  at istio 100 there is no tcm to compare with: only what its history promised judges"
-    yield from (f"  {clean(f'{each.metric}: {each.text}')}" for each in report.findings if each.target_counts is None)
-    rows = [_row(finding) for finding in report.findings if finding.target_counts is not None]
+    yield from (f"  {clean(f'{each.metric}: {each.text}')}" for each in report.findings if each.guard)
+    rows = [_row(finding) for finding in report.findings if not finding.guard]
     if rows:
         yield from (f"  {line}" for line in plain_table(_METRIC_HEADERS, rows))
 

@@ -7,30 +7,25 @@ same, either the record was changed or this shifter computes otherwise, and that
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
-from pydantic import ValidationError
 
 from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, clean, local, plain_table, stamp, write_document
 from shifter.cli.params import SHIFT
+from shifter.cli.replaying import Replay, Step, carries_replay, excess, odds_of, replayed
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.views import views
-from shifter.core.analysis import most_blamed
-from shifter.core.criteria import Analysis
-from shifter.core.measures import Metric, metrics_of
+from shifter.core.analysis import SUSPECTED, most_blamed
+from shifter.core.measures import Metric
 from shifter.core.records import Record
-from shifter.core.replay import Trail, of_json
-from shifter.core.sequential import MetricWealth, bound, open_wealth
 from shifter.core.splits import FULL_PERCENT, shown
-from shifter.core.standing import Row, Standing, advance, evidence_of_harm, tests_of
+from shifter.core.standing import evidence_of_harm
 from shifter.core.text import some
 from shifter.core.verdicts import odds, percent
 from shifter.ports import Store
@@ -40,37 +35,7 @@ _PAGES: Final = (50, 1_000, 100_000)
 
 _SHOWN_IDS: Final = 5
 _OFFERED_IDS: Final = 20
-_SAME: Final = 1e-5
-"""Numbers are recorded in six digits that count; the last one may differ between machines."""
-
-_BOUND_DIGITS: Final = 1e-3
-_SUSPICIOUS: Final = 10.0
 _HEADERS: Final = ("TIME", "SHARE", "TCM BAD", "ISTIO BAD", "ODDS", "BLAMED", "EXCESS", "NOTES")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One tick of the replay: what was counted, and the standing that it led to."""
-
-    row: Row
-    standing: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A record's decision, computed again. `differences` are sentences; empty if every number is as recorded."""
-
-    record: Record
-    trail: Trail
-    metrics: tuple[Metric, ...]
-    steps: tuple[Step, ...]
-    harm: float
-    differences: tuple[str, ...]
-
-    @property
-    def reached(self) -> Standing:
-        """Where the trail leads to."""
-        return self.steps[-1].standing if self.steps else self.trail.base
 
 
 def _ids(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -83,7 +48,7 @@ def _ids(context: click.Context, _: click.Parameter, incomplete: str) -> list[st
         return []
     with closing(look_into_store(session.store_path)) as store:
         records = store.history(SHIFT.convert(name, None, context), limit=_PAGES[0])
-    ids = [str(record.id) for record in reversed(records) if _carries(record)]
+    ids = [str(record.id) for record in reversed(records) if carries_replay(record)]
     return [each for each in ids if each.startswith(incomplete)][:_OFFERED_IDS]
 
 
@@ -123,7 +88,7 @@ def find(store: Store, name: str, id_: int | None) -> Record:
         CommandError: there is none, it is another shift's, or it carries no replay.
     """
     if id_ is None:
-        newest = next((each for each in _newest_first(store, name) if _carries(each)), None)
+        newest = next((each for each in _newest_first(store, name) if carries_replay(each)), None)
         if newest is not None:
             return newest
         views(store, [name])  # an unknown name has an error of its own
@@ -136,7 +101,7 @@ def find(store: Store, name: str, id_: int | None) -> Record:
     if record.record.shift != name:
         other = clean(record.record.shift)
         raise CommandError(Exit.NOT_FOUND, f"record {id_} is of {other}", f"`{typed(f'explain {other} --at {id_}')}`")
-    if not _carries(record):
+    if not carries_replay(record):
         said = f"record {id_} ({record.record.what}) carries no evidence to compute it from"
         raise CommandError(Exit.NOT_FOUND, said, _hint(store, name))
     return record
@@ -153,106 +118,16 @@ def _newest_first(store: Store, name: str | None) -> Iterator[Record]:
             return
 
 
-def _carries(record: Record) -> bool:
-    return isinstance(record.record.evidence.get("replay"), Mapping)
-
-
 def _hint(store: Store, name: str) -> str:
     """Say which records of a shift can be replayed."""
     found = [
-        f"{record.id} ({record.record.what})" for record in store.history(name, limit=_PAGES[0]) if _carries(record)
+        f"{record.id} ({record.record.what})"
+        for record in store.history(name, limit=_PAGES[0])
+        if carries_replay(record)
     ]
     if not found:
         return f"`{typed(f'history {name} -o wide')}` has the ids"
     return f"those that can be replayed, the newest first: {some(reversed(found), _SHOWN_IDS)}"
-
-
-def replayed(record: Record) -> Replay:
-    """Return a record's decision, computed again.
-
-    Raises:
-        CommandError: what the record carries is no evidence.
-    """
-    kept: Any = record.record.evidence["replay"]
-    try:
-        trail = of_json(kept["trail"])
-        analysis = Analysis.model_validate_json(json.dumps(kept["analysis"]))
-        metrics = metrics_of(analysis, trail.base.history.edges_ms)
-        _check_shape(trail, metrics)
-        steps, standing = [], trail.base
-        for row in trail.rows:
-            standing = advance(standing, metrics, row)
-            steps.append(Step(row, standing))
-        harm = evidence_of_harm(standing, metrics)
-        differences = _differences(record.record.evidence, standing, metrics, harm)
-    except (ValueError, KeyError, TypeError, ArithmeticError, IndexError) as error:
-        # Whatever can be wrong with numbers that somebody changed; the arithmetic itself has no other way to fail.
-        said = f"record {record.id} is damaged, it cannot be computed again: {_why(error)}"
-        raise CommandError(Exit.UNHEALTHY, said, "what was decided and why is still in `history`") from error
-    return Replay(record, trail, metrics, tuple(steps), harm, differences)
-
-
-def _check_shape(trail: Trail, metrics: Sequence[Metric]) -> None:
-    """Raise ValueError if what must have one entry for each metric has not."""
-    base = trail.base
-    per_metric = [base.history.metrics, base.wealth.metrics, base.totals, *base.recent]
-    per_metric += [base.pending] if base.pending else []
-    per_metric += [row.cells for row in trail.rows]
-    if any(len(each) != len(metrics) for each in per_metric):
-        raise ValueError(f"it is not about the {len(metrics)} metrics of its policy")
-    fresh = open_wealth(tests_of(metrics, base.history)).metrics
-    if [_bets(each) for each in base.wealth.metrics] != [_bets(each) for each in fresh]:
-        raise ValueError("it has other bets than this shifter makes")
-
-
-def _bets(wealth: MetricWealth) -> tuple[int, int, int]:
-    return len(wealth.start), len(wealth.latest), len(wealth.safety)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), first["msg"])))
-    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-
-
-def _differences(
-    recorded: Mapping[str, object], standing: Standing, metrics: Sequence[Metric], harm: float
-) -> tuple[str, ...]:
-    """Return what of the record does not follow from the counts it carries."""
-    found = []
-    then = recorded.get("harm")
-    if not isinstance(then, int | float) or not math.isclose(then, harm, rel_tol=_SAME):
-        found.append(f"evidence {odds(harm)}, recorded was {_odds(then)}")
-    findings: Any = recorded.get("findings") or []
-    by_name = {each["metric"]: each for each in findings}
-    for metric, wealth, totals in zip(metrics, standing.wealth.metrics, standing.totals, strict=True):
-        told = by_name.get(metric.name)
-        if told is None or told.get("bound") is None:
-            found.append(f"{metric.name}: not recorded")
-            continue
-        most = bound(wealth, metric.safety.rate)
-        if abs(FULL_PERCENT * most - told["bound"]) > _BOUND_DIGITS:
-            found.append(f"{metric.name}: excess < {percent(most, 1)}, recorded was {told['bound']:g} %")
-        counts = [*(told.get("target_counts") or ()), *(told.get("source_counts") or ())]
-        if len(counts) != len(totals) or not all(map(_is_same, counts, totals)):
-            found.append(f"{metric.name}: {_counted(totals)}, recorded was {_counted(counts)}")
-    return tuple(found)
-
-
-def _is_same(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME)
-
-
-def _counted(counts: Sequence[float]) -> str:
-    requests = " and ".join(
-        f"{bad:.0f} of {so_many:.0f}" for so_many, bad in zip(counts[::2], counts[1::2], strict=False)
-    )
-    return requests or "nothing"
-
-
-def _odds(value: object) -> str:
-    return odds(float(value)) if isinstance(value, int | float) else "none"
 
 
 def text(replay: Replay) -> Iterator[str]:
@@ -269,12 +144,12 @@ def text(replay: Replay) -> Iterator[str]:
         rows = [_cells(step, replay.metrics) for step in replay.steps]
         yield from (f"  {line}" for line in plain_table(_HEADERS, rows))
     yield ""
-    yield f"evidence {odds(replay.harm)}, limit {_odds(new.evidence.get('limit'))}{_guards(new.evidence)}"
+    yield f"odds {odds(replay.harm)}, limit {odds_of(new.evidence.get('limit'))}{_guards(new.evidence)}"
     rows = [_metric_cells(replay, index) for index in range(len(replay.metrics))]
     yield from (f"  {line}" for line in plain_table(("METRIC", "TCM BAD", "ISTIO BAD", "EXCESS (95 %)"), rows))
     yield ""
     if not replay.differences:
-        yield f"replayed: evidence {odds(replay.harm)}, as recorded"
+        yield f"replayed: odds {odds(replay.harm)}, as recorded"
         return
     yield "DIFFERENT: the record does not follow from the counts that it carries"
     yield from (f"  {clean(each)}" for each in replay.differences)
@@ -288,7 +163,7 @@ def _verdict(recorded: Mapping[str, object]) -> str:
 def _guards(recorded: Mapping[str, object]) -> str:
     """Name the guards that decided besides: they look at counts, not at odds."""
     findings: Any = recorded.get("findings") or []
-    seen = [each["metric"] for each in findings if each.get("verdict") == "fail" and each.get("target_counts") is None]
+    seen = [each["metric"] for each in findings if each.get("guard")]
     return f"; decided by a guard: {clean(', '.join(seen))}" if seen else ""
 
 
@@ -305,18 +180,13 @@ def _cells(step: Step, metrics: Sequence[Metric]) -> list[str]:
         "?" if errors is None else f"{errors[1]:.0f}/{errors[0]:.0f}",
         odds(harm),
         clean(blamed),
-        _excess(_unknown(standing, metrics, 0)),
+        _excess(excess(standing, metrics, 0)),
         clean("; ".join(_notes(step))),
     ]
 
 
-def _unknown(standing: Standing, metrics: Sequence[Metric], index: int) -> float:
-    """Return U of one metric: by how much the target's rate may be worse."""
-    return bound(standing.wealth.metrics[index], metrics[index].safety.rate)
-
-
-def _excess(unknown: float) -> str:
-    return "?" if unknown >= 1 else f"< {percent(unknown, 1)}"
+def _excess(rate: float) -> str:
+    return "?" if rate >= 1 else f"< {percent(rate, 1)}"
 
 
 def _notes(step: Step) -> list[str]:
@@ -325,7 +195,7 @@ def _notes(step: Step) -> list[str]:
     told = [] if row.whole else ["not whole"]
     told += ["incident"] if standing.sickness is not None else []
     told += [f"failing {standing.failing.ticks}"] if standing.failing.ticks else []
-    told += [f"traffic lost {odds(math.exp(standing.lost))}"] if standing.lost >= math.log(_SUSPICIOUS) else []
+    told += [f"traffic lost {odds(math.exp(standing.lost))}"] if standing.lost >= math.log(SUSPECTED) else []
     told += ["merged"] if standing.pending else []
     return told + ([f"unmeasured: {', '.join(standing.unmeasured)}"] if standing.unmeasured else [])
 
@@ -334,7 +204,7 @@ def _metric_cells(replay: Replay, index: int) -> list[str]:
     requests, bad, others, theirs = replay.reached.totals[index]
     name = clean(replay.metrics[index].name)
     counts = [f"{so_many:.0f}/{of:.0f}" for so_many, of in ((theirs, others), (bad, requests))]
-    return [name, *counts, _excess(_unknown(replay.reached, replay.metrics, index))]
+    return [name, *counts, _excess(excess(replay.reached, replay.metrics, index))]
 
 
 def document(replay: Replay) -> dict[str, object]:
@@ -351,7 +221,7 @@ def document(replay: Replay) -> dict[str, object]:
             "verdict": new.evidence.get("verdict"),
             "said": new.evidence.get("said"),
             "odds": new.evidence.get("harm"),
-            "limit": new.evidence.get("limit"),
+            "oddsLimit": new.evidence.get("limit"),
         },
         "attempt": base.attempt,
         "ticks": [_tick(step, replay.metrics) for step in replay.steps],
@@ -373,7 +243,7 @@ def _tick(step: Step, metrics: Sequence[Metric]) -> dict[str, object]:
         },
         "odds": _finite(evidence_of_harm(standing, metrics)),
         "blamed": metrics[most_blamed(standing, metrics)].name,
-        "excess": FULL_PERCENT * _unknown(standing, metrics, 0),
+        "excessPercent": FULL_PERCENT * excess(standing, metrics, 0),
         "notes": _notes(step),
     }
 
@@ -383,7 +253,7 @@ def _metric(replay: Replay, index: int) -> dict[str, object]:
     return {
         "metric": replay.metrics[index].name,
         **_sides(totals),
-        "excess": FULL_PERCENT * _unknown(replay.reached, replay.metrics, index),
+        "excessPercent": FULL_PERCENT * excess(replay.reached, replay.metrics, index),
         "dispersion": learnt.dispersion,
     }
 

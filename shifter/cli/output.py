@@ -21,6 +21,7 @@ import click
 
 from shifter import API_VERSION
 from shifter.cli.streams import carries
+from shifter.core.verdicts import odds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +95,11 @@ def span(length: timedelta) -> str:
 def number(value: float) -> str:
     """Return a number in four digits that count, never with an exponent: `0.1235`, `700000`."""
     return format(Decimal(f"{value:.4g}"), "f")
+
+
+def odds_shown(harm: float | None) -> str:
+    """Return the odds against the target as `240:1`, `-` where there are none."""
+    return "-" if harm is None else odds(harm)
 
 
 def write_document(kind: str, body: Mapping[str, object], form: Format) -> None:

@@ -58,6 +58,8 @@ def lint(context: click.Context, paths: Sequence[Path], fleet: Path | None, outp
     files, problems, warnings = len(found.files), len(found.problems), len(found.warnings)
     besides = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
     say(f"{files} file{'s' * (files != 1)}, {problems or 'no'} problem{'s' * (problems != 1)}{besides}")
+    if found.unchecked:
+        say(clean(f"not checked, for want of a valid fleet file: custom metrics {', '.join(found.unchecked)}"))
     if found.problems:
         context.exit(Exit.USAGE)
 

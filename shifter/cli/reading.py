@@ -9,12 +9,11 @@ import click
 
 from shifter.cli.description import describe_text
 from shifter.cli.exits import say
-from shifter.cli.output import Format, clean, local, span, write_document, write_table
+from shifter.cli.output import Format, clean, local, odds_shown, span, write_document, write_table
 from shifter.cli.params import SHIFT
 from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import (
     View,
-    evidence,
     holds,
     order_document,
     record_document,
@@ -40,7 +39,7 @@ _DESCRIBED_RECORDS: Final = 5
 def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
     """List shifts, one line each: all of them, or those named.
 
-    AGE is how long the shift has been in its phase. EVIDENCE (-o wide) are the odds against Istio.
+    AGE is how long the shift has been in its phase. ODDS (-o wide) are those against Istio.
     """
     form, now = Format(output), session.now()
     found = views(session.store(), shifts)
@@ -56,7 +55,7 @@ def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
         wide = form is Format.WIDE
         rows = [_row(view, span(now - view.report.since), wide=wide) for view in found]
         write_table(
-            [*headers, "OBSERVED", "EVIDENCE", "ATTEMPT", "REASON"] if wide else headers,
+            [*headers, "OBSERVED", "ODDS", "ATTEMPT", "REASON"] if wide else headers,
             rows,
             terminal=session.is_terminal(),
         )
@@ -68,7 +67,7 @@ def _row(view: View, age: str, *, wide: bool) -> list[str]:
     row = [view.name, report.phase, split(view), step(view), report.verdict, holds(view), age]
     if wide:
         observed = "?" if report.observed is None else f"{report.observed:.4g} %"
-        row += [observed, evidence(view), str(report.attempt), report.reason]
+        row += [observed, odds_shown(report.harm), str(report.attempt), report.reason]
     return row
 
 

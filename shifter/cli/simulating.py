@@ -17,29 +17,23 @@ from typing import Final
 import click
 
 from shifter.cli.amounts import Amount, requests_per_second
-from shifter.cli.output import Format, clean, number, write_document, write_table
+from shifter.cli.output import Format, clean, number, odds_shown, write_document, write_table
 from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.streams import carries
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
+from shifter.cli.supposing import MOST_TICKS, policy_in
+from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing, common_edges_ms
 from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
 from shifter.core.simulation import SCENARIOS, Load
 from shifter.core.splits import FULL_PERCENT, shown
-from shifter.core.verdicts import odds
-from shifter.errors import ConfigError
-from shifter.files.documents import load_fleet, misfit_problems, read_document, value_of
+from shifter.files.documents import load_fleet
 from shifter.service.rehearsal import Cast, Moment, Rehearsal
-
-MOST_TICKS: Final = 40_320
-"""A week of the default tick: about a minute of computing."""
 
 _FILE: Final = click.Path(path_type=Path)
 _COLUMNS: Final = 79
 _HEIGHT: Final = 10
-_AXIS: Final = "100 |"
 _CHART: Final = 72
 _MARKS: Final = ("█", "·", "─", "└")
 _ASCII_MARKS: Final = ("#", ".", "-", "+")
@@ -98,7 +92,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument per option
 
     Nothing is read and nothing is written. The traffic is made up; the decisions are those of the service.
     """
-    policy, fleet = _files(policy_file, fleet_file)
+    fleet = None if fleet_file is None else load_fleet(fleet_file)
+    policy = policy_in(policy_file, fleet)
     timing = Timing() if fleet is None else fleet.spec.timing
     ticks = round(longest / timing.tick)
     if not 1 <= ticks <= MOST_TICKS:
@@ -117,19 +112,6 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument per option
         write_document("Simulation", simulation_document(played), Format(output))
 
 
-def _files(policy_file: Path, fleet_file: Path | None) -> tuple[ShiftPolicy, Fleet | None]:
-    """Return both files' values.
-
-    Raises:
-        ConfigError: a file cannot be read, is wrong, or the two do not fit together.
-    """
-    document = read_document(policy_file)
-    policy, fleet = value_of(document, ShiftPolicy), None if fleet_file is None else load_fleet(fleet_file)
-    if problems := misfit_problems(document, policy, fleet):
-        raise ConfigError(str(problems[0]), problems)
-    return policy, fleet
-
-
 def _write_text(played: Played, *, terminal: bool) -> None:
     load, last = played.cast.load, played.last
     heading = (
@@ -146,8 +128,10 @@ def _write_text(played: Played, *, terminal: bool) -> None:
         click.echo(line)
     click.echo("")
     turns = played.turns
-    rows = [[_time(each.seconds), shown(each.wanted), _odds(each.harm), each.reason] for each in turns[:_MOST_ROWS]]
-    write_table(["TIME", "SPLIT", "EVIDENCE", "REASON"], rows, terminal=terminal)
+    rows = [
+        [_time(each.seconds), shown(each.wanted), odds_shown(each.harm), each.reason] for each in turns[:_MOST_ROWS]
+    ]
+    write_table(["TIME", "SPLIT", "ODDS", "REASON"], rows, terminal=terminal)
     if len(turns) > _MOST_ROWS:
         click.echo(f"and {len(turns) - _MOST_ROWS} more; -o json has all")
 
@@ -182,7 +166,7 @@ def chart(moments: Sequence[Moment], marks: Sequence[str]) -> Iterator[str]:
     yield f"     {first}{end:>{max(len(end) + 1, width - len(first))}}"
     powers = (max((_power(each.harm) for each in column), default=0) for column in columns)
     yield f"odds {''.join(str(power) if power else empty for power in powers)}"
-    yield f"     powers of ten of the evidence against istio; {empty} is less than 10:1"
+    yield f"     powers of ten of the odds against istio; {empty} is less than 10:1"
 
 
 def _power(harm: float | None) -> int:
@@ -191,10 +175,6 @@ def _power(harm: float | None) -> int:
 
 def _time(seconds: float) -> str:
     return show_duration(timedelta(seconds=seconds)) if seconds else "0"
-
-
-def _odds(harm: float | None) -> str:
-    return "-" if harm is None else odds(harm)
 
 
 def simulation_document(played: Played) -> dict[str, object]:
@@ -207,7 +187,7 @@ def simulation_document(played: Played) -> dict[str, object]:
         "baseErrorPercent": FULL_PERCENT * load.base_errors,
         "seed": played.seed,
         "tickSeconds": played.cast.timing.tick.total_seconds(),
-        "phase": played.last.phase,
+        "phase": str(played.last.phase),
         "seconds": played.last.seconds,
         "reason": played.last.reason,
         "requests": sum(each.requests for each in played.moments),
@@ -218,8 +198,8 @@ def simulation_document(played: Played) -> dict[str, object]:
                 "seconds": each.seconds,
                 "share": each.share,
                 "wanted": each.wanted,
-                "phase": each.phase,
-                "evidence": each.harm,
+                "phase": str(each.phase),
+                "odds": each.harm,
                 "requests": each.requests,
                 "failed": each.failed,
             }

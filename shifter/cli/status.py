@@ -15,9 +15,9 @@ from typing import Final
 import click
 
 from shifter.cli.exits import CommandError, Exit
-from shifter.cli.output import Format, ago, clean, span, stamp, write_document
+from shifter.cli.output import Format, ago, clean, odds_shown, span, stamp, write_document
 from shifter.cli.session import Session, pass_session, store_option, typed
-from shifter.cli.views import View, evidence, order_document, silence, views
+from shifter.cli.views import View, order_document, silence, views
 from shifter.core.orders import Order, words_of
 from shifter.core.phases import Phase
 from shifter.core.state import Freeze
@@ -156,7 +156,7 @@ def status_text(status: Status) -> Iterator[str]:
         yield _labelled("" if index else "frozen", f"by {freeze.by}, {ago(freeze.at, status.at)}{why}")
     if (most := status.most_blamed) is not None:
         limit = "" if most.report.harm_limit is None else f", limit {odds(most.report.harm_limit)}"
-        yield _labelled("evidence", f"most against {most.name}: {evidence(most)}{limit}")
+        yield _labelled("odds", f"most against {most.name}: {odds_shown(most.report.harm)}{limit}")
     waiting = len(status.orders)
     yield _labelled("orders", f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits")
     yield from _section("pages", (_pointed(view, view.report.reason) for view in status.pages))
@@ -209,7 +209,7 @@ def status_document(status: Status) -> dict[str, object]:
                 "shift": view.name,
                 "reason": view.report.reason,
                 "odds": view.report.harm,
-                "limit": view.report.harm_limit,
+                "oddsLimit": view.report.harm_limit,
             }
             for view in status.pages
         ],

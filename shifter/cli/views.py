@@ -6,9 +6,10 @@ rename a key that somebody's script reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from shifter.cli.exits import CommandError, Exit, say
@@ -23,10 +24,14 @@ from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.standing import Standing
 from shifter.core.state import Ceiling, FindingReport, HoldReport, Pause, Report, ShiftState
 from shifter.core.text import did_you_mean
-from shifter.core.verdicts import Verdict, odds
+from shifter.core.verdicts import Verdict
 from shifter.ports import Store
 
 _RUNBOOK: Final = "see runbook 'shifter is dead'"
+
+_RECORDED: Final = MappingProxyType({"harm": "odds", "limit": "oddsLimit"})
+_RECORDED_FINDING: Final = MappingProxyType({"bound": "excessPercent"})
+"""What a record has by a name of its own: the saved form changes with its version only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +138,6 @@ def step(view: View) -> str:
     return f"{view.report.step}/{len(view.report.steps)}"
 
 
-def evidence(view: View) -> str:
-    """Return the odds against the target as `240:1`, `-` before there are any."""
-    return "-" if view.report.harm is None else odds(view.report.harm)
-
-
 def holds(view: View) -> str:
     """Return the kinds of holds in force, `-` for none."""
     return ", ".join(hold.kind for hold in view.report.holds) or "-"
@@ -201,7 +201,7 @@ def shift_document(view: View) -> dict[str, object]:
         "evidence": {
             "said": report.said or None,
             "odds": report.harm,
-            "limit": report.harm_limit,
+            "oddsLimit": report.harm_limit,
             "proven": report.proven,
         },
         "findings": [_finding_document(finding) for finding in report.findings],
@@ -227,16 +227,17 @@ def shift_document(view: View) -> dict[str, object]:
 
 
 def _finding_document(finding: FindingReport) -> dict[str, object]:
-    """Rates and limits are in the finding's unit; so is `bound`, by how much the target may be worse (95 %)."""
+    """Rates and limits are in the finding's unit; the excess is U: by how much the target may be worse (95 %)."""
     return {
         "metric": finding.metric,
         "verdict": finding.verdict,
+        "guard": finding.guard,
         "source": finding.source,
         "target": finding.target,
         "limit": finding.limit,
         "unit": finding.unit,
         "text": finding.text,
-        "bound": finding.bound,
+        "excessPercent": finding.bound,
         "dispersion": finding.dispersion,
         "sourceCounts": _counts(finding.source_counts),
         "targetCounts": _counts(finding.target_counts),
@@ -301,8 +302,19 @@ def record_document(record: Record) -> dict[str, object]:
         "reason": new.reason,
         "sequence": new.sequence,
         "epoch": new.epoch,
-        "evidence": dict(new.evidence),
+        "evidence": _named(new.evidence, _RECORDED),
     }
+
+
+def _named(recorded: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
+    """Return saved evidence in the words of the stable API; what nobody renamed is as it was saved."""
+    shown = {names.get(key, key): value for key, value in recorded.items()}
+    findings = shown.get("findings")
+    if isinstance(findings, list):
+        shown["findings"] = [
+            _named(each, _RECORDED_FINDING) if isinstance(each, Mapping) else each for each in findings
+        ]
+    return shown
 
 
 def order_document(order: Order) -> dict[str, object]:

@@ -1,26 +1,44 @@
 """What a valid file does that its writer may not have meant: told by `lint` as warnings, and refused by nobody.
 
 Each sentence is about an effect that follows from two values together, or from a rule elsewhere, so that the line alone
-does not show it. What is certainly wrong is not here but in the models and in `fleet.misfits`.
+does not show it: a key that nothing reads, a limit that limits nothing, a protection that is off. What is certainly
+wrong is not here but in the models and in `fleet.misfits`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
+from shifter.core.answers import LEFT_FLAGS
 from shifter.core.criteria import CustomRules, ErrorRules
 from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
 from shifter.core.measures import slo_edge
 from shifter.core.policy import PolicySpec, ShiftPolicy
 from shifter.core.schema import show_duration
+from shifter.core.splits import FULL_PERCENT
 from shifter.core.steps import PLATEAU, candidates
+from shifter.core.text import did_you_mean
 from shifter.core.worst_case import Premise, Pulse, first_cost
 from shifter.files.located_yaml import At
 
 _COMMON_RATES: Final = (10.0, 100.0, 1000.0)
 """Requests per second of both meshes for which a first step is looked at; what a namespace has is not in any file."""
+
+_LONG_HOLD: Final = timedelta(days=1)
+_ENDLESS_REQUESTS: Final = 1e6
+_ENDLESS_SECONDS: Final = 600.0
+"""What no step costs: a dead target is found out in ticks, and a first step is one to 25 % of the traffic."""
+
+_ENVOY_FLAGS: Final = frozenset({
+    "UH", "UF", "UO", "NR", "URX", "NC", "DT", "DC", "LH", "UT", "LR", "UR", "UC", "DI", "FI", "RL", "UAEX", "RLSE",
+    "IH", "SI", "DPE", "UPE", "UMSDR", "RFCF", "NFCF", "OM", "DF", "DO", "DR", "UDO",
+})  # fmt: skip
+"""Envoy's response flags, the short names that Istio's metrics carry
+(https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage, RESPONSE_FLAGS, and
+`source/common/stream_info/utility.h`). An extension may register others, and an Envoy of tomorrow have more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +54,10 @@ def policy_advice(policy: ShiftPolicy, fleet: Fleet | None) -> Iterator[Advice]:
     spec = policy.spec
     yield from _limit_beside_an_edge(spec, fleet)
     yield from _hold_within_the_soak(spec)
-    yield from _limits_within_the_tolerance(spec)
+    yield from _limits_without_effect(spec)
+    yield from _answers_that_are_misjudged(spec)
+    yield from _latency_keys_without_effect(spec)
+    yield from _waits_and_costs_without_end(spec)
     yield from _first_step_too_costly(spec, fleet)
     if spec.on_failure == "hold":
         said = "nothing goes back by itself: a failing Istio keeps its share until a person acts; somebody is paged"
@@ -79,14 +100,71 @@ def _hold_within_the_soak(spec: PolicySpec) -> Iterator[Advice]:
     yield Advice(("spec", "analysis", "hold") if given else ("spec", "soak"), said)
 
 
-def _limits_within_the_tolerance(spec: PolicySpec) -> Iterator[Advice]:
+def _limits_without_effect(spec: PolicySpec) -> Iterator[Advice]:
     analysis = spec.analysis
     judged: list[tuple[At, ErrorRules | CustomRules]] = [(("errors",), analysis.errors)]
     judged += [(("custom", index), each) for index, each in enumerate(analysis.custom)]
     for path, rules in judged:
+        at: At = ("spec", "analysis", *path, "maxPercent")
         if rules.max_percent is not None and rules.max_percent <= rules.tolerance.percent:
-            said = f"has no effect: the tolerance allows {rules.tolerance.percent:.12g} points more than TCM anyway"
-            yield Advice(("spec", "analysis", *path, "maxPercent"), said)
+            points = f"the tolerance allows {rules.tolerance.percent:.12g} points more than TCM anyway"
+            yield Advice(at, f"cannot be enforced: {points}, and what it allows over TCM's history is the limit then")
+        if rules.max_percent == FULL_PERCENT:
+            said = (
+                "switches a protection off: nothing is above it, and it takes the place of twice TCM's history and 2"
+                " points; leave the key out to keep that"
+            )
+            yield Advice(at, said)
+
+
+def _answers_that_are_misjudged(spec: PolicySpec) -> Iterator[Advice]:
+    errors, answers = spec.analysis.errors, spec.analysis.answers
+    at: At = ("spec", "analysis", "errors")
+    if not errors.codes and LEFT_FLAGS.issuperset(errors.flags):
+        said = "only gRPC calls can fail by this: an Istio that answers 503 to all HTTP requests would look well"
+        yield Advice((*at, "codes"), said)
+    for index, flag in enumerate(errors.flags):
+        if flag in LEFT_FLAGS:
+            yield Advice((*at, "flags", index), "has no effect: a client that left is no failure, and in no count")
+        elif flag not in _ENVOY_FLAGS:
+            hint = did_you_mean(flag, sorted(_ENVOY_FLAGS))
+            said = "none of Envoy's response flags: without one of this name it has no effect"
+            yield Advice((*at, "flags", index), f"{said}; {hint}" if hint else said)
+    for index, code in enumerate(answers.codes if "codes" in answers.model_fields_set else ()):
+        if code in errors.codes:
+            said = "has no effect: errors.codes counts these answers, as failures and more strictly"
+            yield Advice(("spec", "analysis", "answers", "codes", index), said)
+        elif f"{code[0]}xx" in errors.codes:
+            said = f"compared twice: {code[0]}xx in errors.codes counts these answers as failures, and more strictly"
+            yield Advice(("spec", "analysis", "answers", "codes", index), said)
+
+
+def _latency_keys_without_effect(spec: PolicySpec) -> Iterator[Advice]:
+    latency = spec.analysis.latency
+    given = [
+        (field.alias or name) for name, field in type(latency).model_fields.items() if name in latency.model_fields_set
+    ]
+    at: At = ("spec", "analysis", "latency")
+    if not latency.enabled:
+        for key in given:
+            if key != "enabled":
+                yield Advice((*at, key), "has no effect: latency is neither read nor judged (`enabled: false`)")
+    elif "quantile" in given and latency.max_ms is None:
+        yield Advice((*at, "quantile"), "has no effect without maxMs: which part must be faster than what is not said")
+
+
+def _waits_and_costs_without_end(spec: PolicySpec) -> Iterator[Advice]:
+    hold, blast = spec.analysis.hold, spec.blast_radius
+    if hold > _LONG_HOLD:
+        said = f"more than a day: without proof, as with little traffic, each share is kept for {show_duration(hold)}"
+        yield Advice(("spec", "analysis", "hold"), said)
+    nothing = "holds no step back: before a dead Istio is found out, no step costs as much as"
+    if blast.requests > _ENDLESS_REQUESTS:
+        said = f"{nothing} {blast.requests:.12g} failed requests"
+        yield Advice(("spec", "blastRadius", "requests"), said)
+    if blast.seconds > _ENDLESS_SECONDS:
+        said = f"{nothing} all traffic failing for {show_duration(timedelta(seconds=blast.seconds))}"
+        yield Advice(("spec", "blastRadius", "seconds"), said)
 
 
 def _first_step_too_costly(spec: PolicySpec, fleet: Fleet | None) -> Iterator[Advice]:

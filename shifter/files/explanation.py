@@ -27,6 +27,10 @@ from shifter.core.verdicts import odds
 from shifter.files.located_yaml import At
 from shifter.files.words import key_of
 
+_UNJUDGED: Final = "latency is neither read nor judged"
+_USUAL: Final = "twice what TCM had before the first step, and 2 points"
+"""The limit of those who say none, as `standing.limit_rate` has it."""
+
 _RATE: Final = 1000.0
 """Requests a second of an example."""
 
@@ -219,11 +223,10 @@ def _grpc_statuses(here: _Place) -> str:
 
 def _max_percent(here: _Place) -> str:
     if here.value is None:
-        usual = "twice what TCM had before the first step, and 2 points"
-        return f"no limit of your own: held against Istio is more than {usual}, as long as TCM is as it was"
+        return f"no limit of your own: held against Istio is more than {_USUAL}, as long as TCM is as it was"
     return (
-        f"more than {here.value:.12g} % is held against Istio as long as TCM itself keeps to it;"
-        " never less than the tolerance over what TCM had before the first step"
+        f"more than {here.value:.12g} % is held against Istio as long as TCM itself keeps to it, in place of more than"
+        f" {_USUAL}: stricter or looser, but never less than the tolerance over what TCM had"
     )
 
 
@@ -239,7 +242,7 @@ def _compared(here: _Place) -> str:
 
 def _latency(here: _Place) -> str:
     if not here.value:
-        return "latency is neither read nor judged"
+        return _UNJUDGED
     return (
         "compared is the share of requests above two of the histogram's edges, one in the tail and one in the body,"
         " chosen by TCM's own latency before the first step; no quantile is computed"
@@ -247,20 +250,24 @@ def _latency(here: _Place) -> str:
 
 
 def _quantile(here: _Place) -> str:
+    if not here.policy.spec.analysis.latency.enabled:
+        return _UNJUDGED
     if here.policy.spec.analysis.latency.max_ms is None:
         return "without maxMs it says nothing"
     return f"{here.value * 100:.12g} % of Istio's requests must be faster than maxMs"
 
 
 def _max_ms(here: _Place) -> str:
+    if not here.policy.spec.analysis.latency.enabled:
+        return _UNJUDGED
     if here.value is None:
-        return "no limit of your own: Istio is held against TCM"
+        return f"no limit of your own: Istio is held against TCM, and at each edge against {_USUAL}"
     edges = ISTIO_EDGES_MS if here.fleet is None else common_edges_ms(here.fleet)
     edge, part = slo_edge(here.value, edges), 100 * (1 - here.policy.spec.analysis.latency.quantile)
     if edge is None:
         return "beyond the last edge of the histogram: nothing slower can be told apart"
     slower = f"more than {part:.4g} % of requests slower than {edge:.12g} ms"
-    held = f"{slower} are held against Istio as long as TCM itself keeps to it"
+    held = f"{slower} are held against Istio as long as TCM itself keeps to it, in place of more than {_USUAL}"
     if edge == here.value:
         return f"{held}; {edge:.12g} ms is an edge of the histogram"
     return f"{held}: the first edge of the histogram at or above {here.value:.12g} ms"

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from shifter.core.schema import API_VERSION, show_duration
 from shifter.files.documents import KINDS
-from shifter.files.words import WORDS, key_of
+from shifter.files.words import LISTED_ONCE, WORDS, key_of
 
 Json = dict[str, Any]
 
@@ -34,12 +34,7 @@ _BETWEEN: Final[Mapping[str, Json]] = {
     "ShiftPolicy:spec.traffic.clb.source/target": {
         "anyOf": [{"required": [key]} for key in ("port", "ids", "ips", "tag")]
     },
-    "ShiftPolicy:spec.namespaces": {"uniqueItems": True},
-    "ShiftPolicy:spec.traffic.clb.routes": {"uniqueItems": True},
-    **{
-        f"ShiftPolicy:spec.analysis.{key}": {"uniqueItems": True}
-        for key in ("errors.codes", "errors.flags", "errors.grpcStatuses", "answers.codes")
-    },
+    **{f"ShiftPolicy:{key}": {"uniqueItems": True} for key in LISTED_ONCE},
 }
 """Rules between keys, as far as a schema can say them."""
 

@@ -27,11 +27,15 @@ _SHOWN_KIND: Final = 100
 
 @dataclass(slots=True)
 class Lint:
-    """What was looked at and what was found: `problems` fail, `warnings` do not."""
+    """What was looked at and what was found: `problems` fail, `warnings` do not.
+
+    `unchecked` are the custom metrics of which, for want of a fleet, nobody knows whether there are any.
+    """
 
     files: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
 
 def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
@@ -61,6 +65,8 @@ def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
     if only is not None or len(fleets) != 1:  # of a broken fleet it is not known what it gives
         for file, each in policies.items():
             found.problems += misfit_problems(documents[file], each, only)
+    if only is None:
+        found.unchecked = sorted({each.name for policy in policies.values() for each in policy.spec.analysis.custom})
     found.files, found.problems = sorted(documents), sorted(set(found.problems))
     broken = {(each.file, each.line, each.column) for each in found.problems}
     warned = {*_suspicions(policies, documents), *(each for one in documents.values() for each in one.surprises)}

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from shifter.core.schema import parse_duration
 from shifter.core.text import closest, did_you_mean
 from shifter.files.located_yaml import At, hidden, is_secret
 from shifter.files.rules import Complaint, Rule
 from shifter.files.scalars import lookalike
-from shifter.files.words import example_of
+from shifter.files.words import LISTED_ONCE, example_of, key_of
 
 _SHOWN_VALUE: Final = 60
 _MESSAGES: Final[Mapping[str, str]] = {
@@ -54,7 +55,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "selector": Rule.SIDES,
     **dict.fromkeys(("namespace", "twice", "rule"), Rule.BETWEEN_KEYS),
     **dict.fromkeys(("edges", "matchers", "datasources", "scheme", "timing", "retention"), Rule.BETWEEN_KEYS),
-    **dict.fromkeys(("margins", "custom", "learning"), Rule.BETWEEN_KEYS),
+    **dict.fromkeys(("margins", "failures", "custom", "learning"), Rule.BETWEEN_KEYS),
 }
 _UNITS: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|ms)(?:ecs?|econds?|ins?|inutes?|rs?|ours?|ays?)?", re.IGNORECASE
@@ -65,8 +66,14 @@ _AT_KEY: Final = frozenset({"missing", "extra_forbidden", "unsupported", "retire
 _INSTEAD: Final[Mapping[str, str]] = {
     "window": "`hold` says how long a share is kept for want of proof",
     "minRequests": "`blastRadius` says what a step may cost, `hold` how long it waits for evidence",
-    "overSourcePercent": "`tolerance: {ratio: 1.1, percent: ...}` says what Istio is not blamed for",
-    "overSourceRatio": "`tolerance: {ratio: ..., percent: 0.2}` says what Istio is not blamed for",
+    "overSourcePercent": (
+        "write `tolerance: {ratio: 1.1, percent: 0.5}, margin: {ratio: 1.5, percent: 1}`: up to the first Istio is not"
+        " blamed, within the second it is no worse"
+    ),
+    "overSourceRatio": (
+        "write `tolerance: {ratio: 1.5, percent: 0.2}, margin: {ratio: 2, percent: 0.5}`: up to the first Istio is not"
+        " blamed, within the second it is no worse"
+    ),
 }
 """What a person who wrote a retired key may write now."""
 
@@ -83,6 +90,7 @@ class Explained:
 def explain(errors: Iterable[ErrorDetails], model: type[BaseModel], value: object) -> Iterator[Explained]:
     """Yield pydantic's errors about `value`, which was to become `model`, as people read them."""
     meant: set[At] = set()
+    lists: set[At] = set()
     missing: list[Explained] = []
     for error in errors:
         # pydantic counts the entries that are valid; a list that is long enough has its own complaints further down.
@@ -90,6 +98,7 @@ def explain(errors: Iterable[ErrorDetails], model: type[BaseModel], value: objec
         if isinstance(entries, list | tuple) and len(entries) >= error["ctx"]["min_length"]:
             continue
         one = _explain_one(error, model, value)
+        lists.update(one.path[:end] for end in range(len(one.path) + 1) if key_of(one.path[:end]) in LISTED_ONCE)
         if one.said.rule is Rule.MISSING_KEY:
             missing.append(one)
             continue
@@ -98,6 +107,23 @@ def explain(errors: Iterable[ErrorDetails], model: type[BaseModel], value: objec
         yield one
     # Of one slip of the keyboard one problem: the key that is missing is the one that is misspelled.
     yield from (one for one in missing if one.path not in meant)
+    for path in sorted(lists, key=key_of):
+        yield from _also_twice(path, value)
+
+
+def _also_twice(path: At, value: object) -> Iterator[Explained]:
+    """Yield the entry that a list has twice: the model looks for one only when every entry is right by itself."""
+    _, entries = _in_document(path, value, missing=False)
+    seen: set[str] = set()
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        named = isinstance(entry, dict) and "name" in entry
+        text = json.dumps(entry["name"] if named else entry, sort_keys=True)
+        if text in seen:
+            said = Complaint(Rule.BETWEEN_KEYS, f"{LISTED_ONCE[key_of(path)]} is listed twice")
+            at: At = (*path, index, "name") if named else (*path, index)
+            yield Explained(at, said, at_key=isinstance(entry, dict | list) and not named)
+            return
+        seen.add(text)
 
 
 def _explain_one(error: ErrorDetails, model: type[BaseModel], value: object) -> Explained:
@@ -153,9 +179,15 @@ def _hint(error: ErrorDetails, model: type[BaseModel]) -> str:
         return did_you_mean(str(loc[-1]), known) or lookalike(str(loc[-1])) or elsewhere
     if kind == "retired":
         return _INSTEAD.get(str(loc[-1]), "")
-    if isinstance(found, str) and (typed := lookalike(found)):
+    if isinstance(found, str) and (typed := lookalike(found) or _word_for_the_list(found, loc, model)):
         return typed
     return _duration_hint(found) if kind == "duration" else _form_hint(kind, found, example_of(model.__name__, loc))
+
+
+def _word_for_the_list(found: str, loc: At, model: type[BaseModel]) -> str:
+    """Return the word that may stand instead of a list, to whom wrote it as an entry of one."""
+    word = example_of(model.__name__, loc[:-1]) if loc and isinstance(loc[-1], int) else None
+    return f"write `{loc[-2]}: {word}`" if isinstance(word, str) and found.lower() == word else ""
 
 
 def _form_hint(kind: str, found: object, example: object) -> str:
@@ -168,14 +200,25 @@ def _form_hint(kind: str, found: object, example: object) -> str:
 
 
 def _duration_hint(found: object) -> str:
-    """Return the duration that was probably meant; empty if that cannot be told."""
+    """Return the duration that was probably meant; empty if that cannot be told, or would be refused as well."""
     text = str(found)[:_SHOWN_VALUE]
-    if isinstance(found, int | float) and not isinstance(found, bool) and found > 0:
-        return f'did you mean "{found:g}s"?'
-    if clock := _CLOCK.fullmatch(text):
-        return f'did you mean "{int(clock[1])}m{int(clock[2])}s" or "{int(clock[1])}h{int(clock[2])}m"?'
-    unit = _UNITS.fullmatch(text.strip())
-    return f'did you mean "{unit[1]}{unit[2].lower()}"?' if unit else ""
+    meant: tuple[str, ...] = ()
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        meant = (f"{found:g}s",)
+    elif clock := _CLOCK.fullmatch(text):
+        meant = (f"{int(clock[1])}m{int(clock[2])}s", f"{int(clock[1])}h{int(clock[2])}m")
+    elif unit := _UNITS.fullmatch(text.strip()):
+        meant = (f"{unit[1]}{unit[2].lower()}",)
+    usable = " or ".join(f'"{each}"' for each in meant if _is_duration(each))
+    return f"did you mean {usable}?" if usable else ""
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except PydanticCustomError:
+        return False
+    return True
 
 
 def _in_document(loc: At, value: object, *, missing: bool) -> tuple[At, object]:

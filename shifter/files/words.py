@@ -27,6 +27,12 @@ _COMMON: Final[Mapping[str, Words]] = {
 }
 
 
+_LIMIT: Final = (
+    "More than this percentage is held against Istio, as long as TCM itself keeps to it. Without it that is twice TCM's"
+    " history and 2 points; with it this, stricter or looser."
+)
+
+
 def _edges(key: str, what: str, tolerance: tuple[float, float], margin: tuple[float, float]) -> Mapping[str, Words]:
     """Return the words of a metric's two edges, each a ratio and points."""
     return {
@@ -83,14 +89,14 @@ POLICY_WORDS: Final[Mapping[str, Words]] = {
         "How long a share is kept for want of proof, before the shift goes on: bounded, not proven.", ("4m",)
     ),
     "spec.analysis.errors": Words("Which answers are failures, and how many more of them than TCM Istio may have."),
-    "spec.analysis.errors.codes": Words("Response codes, or classes of them, that are failures.", (["5xx", "429"],)),
+    "spec.analysis.errors.codes": Words(
+        "Response codes, or classes of them, that are failures; none of 1xx and 2xx.", (["5xx", "429"],)
+    ),
     "spec.analysis.errors.flags": Words(
         "Envoy's response flags that make a request a failure whatever its code.", (["UH", "UF"],)
     ),
     "spec.analysis.errors.grpcStatuses": Words("The numbers of the gRPC statuses that are failures.", ([13, 14],)),
-    "spec.analysis.errors.maxPercent": Words(
-        "More than this percentage is held against Istio, as long as TCM itself keeps to it.", (1,)
-    ),
+    "spec.analysis.errors.maxPercent": Words(_LIMIT, (1,)),
     **_edges("spec.analysis.errors", "share of failures", (1.1, 0.01), (1.5, 0.1)),
     "spec.analysis.answers": Words(
         "Answers that are no failures by themselves, but are if Istio gives many more of them than TCM."
@@ -103,14 +109,14 @@ POLICY_WORDS: Final[Mapping[str, Words]] = {
     "spec.analysis.latency.enabled": Words("`false`: latency is neither read nor judged.", (False,)),
     "spec.analysis.latency.quantile": Words("Which part of Istio's requests must be faster than `maxMs`.", (0.99,)),
     "spec.analysis.latency.maxMs": Words(
-        "The limit in milliseconds, best one of the fleet's edgesMs; not beyond the last.", (500,)
+        "The limit in milliseconds, best one of the fleet's edgesMs; not beyond the last. At this edge it takes the"
+        " place of the default, twice TCM's history and 2 points: stricter or looser.",
+        (500,),
     ),
     **_edges("spec.analysis.latency", "share of slow requests", (1.25, 0.2), (1.5, 0.5)),
     "spec.analysis.custom": Words("Pairs of counters that the fleet file defines under `customMetrics`."),
     "spec.analysis.custom[].name": Words("The pair's name in the fleet file.", ("throttled",)),
-    "spec.analysis.custom[].maxPercent": Words(
-        "More than this percentage is held against Istio, as long as TCM itself keeps to it.", (1,)
-    ),
+    "spec.analysis.custom[].maxPercent": Words(_LIMIT, (1,)),
     **_edges("spec.analysis.custom[]", "share of what is bad", (1.25, 0.2), (1.5, 0.5)),
     "spec.blastRadius": Words(
         "What a step may cost at worst before it is found out; whichever of the two is more. A larger one waits."
@@ -228,6 +234,17 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
 
 WORDS: Final[Mapping[str, Mapping[str, Words]]] = {"ShiftPolicy": POLICY_WORDS, "Fleet": FLEET_WORDS}
 """By kind and path."""
+
+LISTED_ONCE: Final[Mapping[str, str]] = {
+    "spec.namespaces": "a namespace",
+    "spec.traffic.clb.routes": "a route",
+    "spec.analysis.errors.codes": "a code",
+    "spec.analysis.errors.flags": "a flag",
+    "spec.analysis.errors.grpcStatuses": "a status",
+    "spec.analysis.answers.codes": "a code",
+    "spec.analysis.custom": "a metric",
+}
+"""Lists of a policy in which nothing may stand twice, and what an entry is called; of mappings their `name` counts."""
 
 
 def key_of(path: Sequence[str | int]) -> str:

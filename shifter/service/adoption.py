@@ -103,11 +103,16 @@ def _take_over(shift: Shift, policy: ShiftPolicy, now: datetime) -> None:
         # New routes were never written: what they look like now is checked before the first step.
         place.state = state.model_copy(update={"policy": policy, "weights": {}, "verified_at": None, "standing": None})
         shift.seen = Gathering()
-    elif policy.spec.analysis == state.policy.spec.analysis:
+    elif policy.spec.analysis.judges_like(state.policy.spec.analysis):
+        # Patience alone is another: the evidence is what it was.
         place.state = state.model_copy(update={"policy": policy})
     elif state.share > 0 or state.intent is not None:
         # What the target was held against is another thing now, so that the evidence is void; the odds are not.
         place.state = state.model_copy(update={"policy": policy, "attempt": state.attempt + 1})
+        if not policy.spec.analysis.errors.fails_like(state.policy.spec.analysis.errors):
+            # Nor is it known what the source is like by the new rules.
+            place.state = place.state.model_copy(update={"standing": None})
+            shift.seen.standing = None
     else:
         # What was learnt of the source was counted by the old rules.
         place.state = state.model_copy(update={"policy": policy, "standing": None})

@@ -39,6 +39,7 @@ class Gathering:
     `doubted_at`: until then the metrics showed another share. `drifted`: what is in force was not what is verified when
     it was last seen; `astray`: or the share was not, since members died or came; `mixed`: so it was at some time since
     the newest tick. `dropped`: of which pods nothing was counted in the newest tick, and why.
+    `by_request`: each request was split by itself when the routes were last seen; unknown is no.
     `caught_up`: the past was asked for, if there was need; `gap` says what of it is missing. `reached` is the standing
     that the trail leads to; another share or attempt begins with one that no row leads to. `settling_since`: so long
     this process has waited for the metrics to show the share, None while it does not.
@@ -53,6 +54,7 @@ class Gathering:
     astray: bool = False
     mixed: bool = False
     dropped: Mapping[str, str] = field(default_factory=dict)
+    by_request: bool = False
     caught_up: bool = False
     gap: str = ""
     reached: Standing | None = None
@@ -102,6 +104,11 @@ class Gathering:
             return self.trail
         return Trail(self.standing)
 
+    def look_at(self, views: Mapping[str, RouteView] | None) -> None:
+        """Remember how the routes split, for ticks in which nobody says."""
+        if views is not None:
+            self.by_request = all(view.split_by_request for view in views.values())
+
     def takes_past(self, state: ShiftState) -> bool:
         """Return whether older ticks can be added: at 0 % they are only learnt from, above it before any live one."""
         return state.share == 0 or (state.intent is None and not self.ledger.ticks)
@@ -115,7 +122,7 @@ class Gathering:
             self.ledger = replace(self.ledger, ticks=(*found, *self.ledger.ticks)[-MAX_TICKS:])
             return
         for tick in past:
-            self._count(state, tick, terms_of(fleet, None), whole=self._is_whole(state, tick))
+            self._count(state, tick, terms_of(fleet, by_request=self.by_request), whole=self._is_whole(state, tick))
 
     def _count(self, state: ShiftState, tick: Tick, terms: Terms, *, whole: bool) -> None:
         if self.ledger.ticks and tick.at < self.ledger.ticks[-1].at:
@@ -132,7 +139,13 @@ class Gathering:
             return False
         if state.share == 0 or at_once:
             return True
-        return state.verified_at is not None and bool(Ledger((tick,)).since(state.verified_at))
+        if state.verified_at is None:
+            return False
+        since = state.verified_at
+        if state.ceiling is not None and (self.standing is None or self.standing.exposed_ticks == 0):
+            # A sample may be a tick old: the first tick after a step back still shows what it stepped back from.
+            since += timedelta(seconds=tick.span_seconds)
+        return bool(Ledger((tick,)).since(since))
 
     def _take(self, gathered: Gathered) -> None:
         unbroken = gathered.before is self.reached
@@ -186,9 +199,8 @@ def _is_countable(counts: Counts) -> bool:
     return all(0 <= number <= MOST_REQUESTS for number in (counts.requests, counts.left, *pairs, *buckets))
 
 
-def terms_of(fleet: Fleet, views: Mapping[str, RouteView] | None) -> Terms:
+def terms_of(fleet: Fleet, *, by_request: bool) -> Terms:
     """Return what evidence is gathered under."""
-    by_request = all(view.split_by_request for view in (views or {}).values())
     return Terms(fleet.spec.learning.lessons(), common_edges_ms(fleet), by_request)
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from shifter.core.evidence import Reading, Tick
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
+from shifter.core.replay import CHECKPOINT_SECONDS
 from shifter.core.splits import Side
 from shifter.core.text import plain
 from shifter.errors import ShifterError
@@ -29,7 +30,7 @@ from shifter.service.observe import MeshCounter
 from shifter.service.turn import Shift
 
 MOST_TICKS: Final = 60
-"""A gap in the evidence of a shift under way that is longer than so many ticks is not filled."""
+"""So many ticks may be missing since the last that can have been saved; a longer gap is not filled."""
 
 MOST_LOOKS: Final = 8
 """An answer about the past that takes more looks than this is not waited for."""
@@ -109,8 +110,8 @@ class Refill:
         if state.intent is not None:
             _leave_out(seen, since, now, "a write was under way")
             return None
-        if now - since > MOST_TICKS * tick:
-            _leave_out(seen, since, now, f"more than {MOST_TICKS} ticks are not read again")
+        if now - since > MOST_TICKS * tick + timedelta(seconds=CHECKPOINT_SECONDS):
+            _leave_out(seen, since, now, "it is too long ago to be read again")
             return None
         return _Gap(since, state.policy) if now - since > tick else None
 
@@ -137,8 +138,9 @@ def _remember(
         readings = {Side.SOURCE: _readable(ours), Side.TARGET: _readable(theirs)}
         counted = counter.count(readings, datetime.fromtimestamp(ours.read_at, UTC))
         for name, gap in gaps.items():
-            # The very first reading has nothing before it; its counts say nothing.
-            if counted.at > gap.since and (tick := tick_of(gap.policy, counted)) is not None:
+            # Wholly after the gap's beginning: what was counted before it is in the standing already.
+            began = counted.at - timedelta(seconds=counted.span_seconds)
+            if began >= gap.since and (tick := tick_of(gap.policy, counted)) is not None:
                 found[name].append(tick)
     return found
 

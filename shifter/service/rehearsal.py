@@ -14,19 +14,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shifter.core import journal
+from shifter.core.answers import counts_of
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Write
 from shifter.core.evidence import Answers, SideCounts
 from shifter.core.fleet import Timing
 from shifter.core.gathering import Terms, still_lacking
+from shifter.core.measures import rules_of
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
+from shifter.core.simulation import FAILED, WELL, Load, Scenario, error_rates, one_tick
 from shifter.core.simulation import Counted as Drawn
-from shifter.core.simulation import Load, Scenario, error_rates, one_tick
-from shifter.core.splits import MAX_WEIGHT, Health, Member, RouteView, Side
-from shifter.core.state import Approval, Intent, ShiftState
+from shifter.core.splits import RouteView
+from shifter.core.state import Intent
 from shifter.service.gathering import Gathering
+from shifter.service.imagined import place_at, routes_at
 from shifter.service.observe import Counted
 
 WRITE_SECONDS: Final = 5.0
@@ -42,7 +45,8 @@ class Moment:
 
     `seconds` is since the beginning; `share` what the target got in the tick (percent); `wanted` what it gets from now
     on. `harm` are the odds against the target, None while nothing can be judged. `requests` and `failed` are the
-    target's in this tick; `excess` is how many of those failed beyond what the source would have failed on average.
+    target's in this tick, by the policy's rules; `excess` is how many of those failed beyond what the source would have
+    failed on average.
     """
 
     seconds: float
@@ -72,20 +76,10 @@ class Rehearsal:
 
     def __init__(self, cast: Cast, chance: random.Random) -> None:
         self._cast, self._chance = cast, chance
-        policy = cast.policy
-        gates = tuple(Approval(before=gate, by="rehearsal", reason="", at=BEGIN) for gate in policy.gates)
-        self._state = ShiftState(name=policy.name, policy=policy, since=BEGIN, approved=gates)
+        self._rules = rules_of(cast.policy.spec.analysis)
+        self._views = routes_at(cast.policy, 0)
+        self._state = place_at(cast.policy, 0, self._views, BEGIN)
         self._seen = Gathering()
-        self._views = {
-            route.id: RouteView(
-                route,
-                (
-                    Member("tcm", Side.SOURCE, MAX_WEIGHT, Health.ALIVE),
-                    Member("istio", Side.TARGET, 0, Health.ALIVE),
-                ),
-            )
-            for route in policy.routes
-        }
         self._now = BEGIN
 
     def moments(self, most_ticks: int) -> Iterator[Moment]:
@@ -106,8 +100,9 @@ class Rehearsal:
         self._state = decision.state
         if decision.write is not None:
             self._write(decision.write)
-        requests, failed = _tally(drawn.target)
+        requests, failed = self._tally(drawn.target)
         source_rate, _ = error_rates(self._cast.scenario, self._cast.load.base_errors, span[0], share)
+        _, expected = self._tally(Answers({WELL: requests * (1 - source_rate), FAILED: requests * source_rate}))
         return Moment(
             seconds=span[1],
             share=share,
@@ -117,8 +112,13 @@ class Rehearsal:
             harm=decision.assessment.harm,
             requests=requests,
             failed=failed,
-            excess=failed - requests * source_rate,
+            excess=failed - expected,
         )
+
+    def _tally(self, answers: Answers) -> tuple[float, float]:
+        """Return (requests, failed ones) by the policy's rules."""
+        counts = counts_of(answers, self._rules)
+        return counts.requests, counts.bad
 
     def _share(self) -> float:
         """Return what the target gets now, percent; all routes have the same split."""
@@ -175,9 +175,3 @@ class Rehearsal:
 def _weighed(view: RouteView, weights: Mapping[str, int]) -> RouteView:
     members = (replace(member, weight=weights.get(member.key, member.weight)) for member in view.members)
     return replace(view, members=tuple(members))
-
-
-def _tally(answers: Answers) -> tuple[float, float]:
-    """Return (requests, failed ones)."""
-    failed = sum(number for answer, number in answers.by_answer.items() if answer.code.startswith("5"))
-    return sum(answers.by_answer.values()), failed

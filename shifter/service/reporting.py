@@ -228,6 +228,7 @@ def _findings(decision: Decision) -> tuple[FindingReport, ...]:
             dispersion=_rounded(finding.dispersion),
             source_counts=finding.source_counts,
             target_counts=finding.target_counts,
+            guard=finding.guard,
         )
         for finding in decision.assessment.findings
     )

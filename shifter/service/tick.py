@@ -15,7 +15,7 @@ from shifter.core.fleet import Fleet
 from shifter.core.orders import FLEET, Order
 from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView, Side
-from shifter.core.standing import Standing
+from shifter.core.standing import Standing, is_sound
 from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Saved, Store, TrafficProvider
@@ -282,8 +282,16 @@ class Ticker:
 
 
 def _restored(saved: Saved) -> Shift:
-    """Return a shift as it was saved: its place, and what its evidence amounted to by then."""
-    return Shift(Place(saved.state, saved.version, saved=saved.state), Gathering(standing=saved.state.standing))
+    """Return a shift as it was saved: its place, and what its evidence amounted to by then.
+
+    A standing that cannot be is left out: evidence can be gathered anew, and a shift that raises in every turn could
+    not even go back.
+    """
+    standing = saved.state.standing
+    seen = Gathering(standing=standing)
+    if standing is not None and not is_sound(standing):
+        seen = Gathering(gap="the evidence that was saved is damaged; it is gathered anew")
+    return Shift(Place(saved.state, saved.version, saved=saved.state), seen)
 
 
 def _is_busy(shift: Shift) -> bool:

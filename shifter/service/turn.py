@@ -96,7 +96,8 @@ class Turner:
             ShifterError: nothing was changed, because it could not be saved.
             ConflictError: somebody else saved this shift; load it again.
         """
-        terms = terms_of(self._fleet, outlook.views)
+        shift.seen.look_at(outlook.views)
+        terms = terms_of(self._fleet, by_request=shift.seen.by_request)
         shift.seen.add(shift.place.state, outlook.counted, outlook.views, terms, now)
         observing = self._mode == "observe"
         evidence = self._evidence(shift, outlook, () if observing else orders)
@@ -127,7 +128,10 @@ class Turner:
             target_unseen=outlook.target_unseen,
             standing=shift.seen.standing,
             lacking=still_lacking(
-                shift.seen.standing, shift.place.state, shift.seen.ledger, terms_of(self._fleet, outlook.views)
+                shift.seen.standing,
+                shift.place.state,
+                shift.seen.ledger,
+                terms_of(self._fleet, by_request=shift.seen.by_request),
             ),
             settled_at=shift.seen.settled_at,
             settling_since=shift.seen.settling_since,

@@ -180,7 +180,7 @@ def a_report(name: str, at: datetime, **changes: Any) -> Report:  # noqa: ANN401
             "decision": "hold",
             "reason": "soaking at tcm 75 · istio 25: 180 of 300 s of evidence",
             "verdict": "pass",
-            "said": "bounded, not proven: istio may fail up to 0.9 % more than tcm (95 % confidence)",
+            "said": "bounded, not proven: istio fails at most 1.5 times as often as tcm, plus 0.9 % (95 % confidence)",
             "harm": 0.42,
             "harm_limit": 100.0,
             "findings": (

@@ -115,7 +115,7 @@ def test_target_that_turned_bad_goes_back_within_two_minutes_and_again_after_the
     assert timedelta(minutes=10) < second - first <= timedelta(minutes=12)
     assert "istio fails" in backs[0]["reason"]
     assert "limit 100:1" in backs[0]["reason"]
-    assert backs[0]["evidence"] >= 100
+    assert backs[0]["odds"] >= 100
 
 
 def test_word_for_going_back_is_what_the_policy_says(asker: Asker) -> None:
@@ -137,7 +137,7 @@ def test_halves_of_the_source_estimate_false_alarms_with_their_upper_limit(asker
 
     assert (alarms["windows"], alarms["skipped"], alarms["alarms"]) == (10, 0, [])
     assert alarms["upperLimitPercent"] == pytest.approx(100 * (1 - 0.05 ** (1 / 10)))
-    assert 0 < alarms["highestEvidence"] < 100
+    assert 0 < alarms["highestOdds"] < 100
 
 
 def test_pods_of_the_source_that_differ_are_false_alarms(asker: Asker) -> None:
@@ -184,8 +184,8 @@ def test_table_shows_changes_course_and_false_alarms_in_words(asker: Asker) -> N
 
     assert lines[0].startswith("shop: tcm 75 · istio 25, as the metrics show; 2026-01-05 09:00:00 +08:00 to")
     assert "it would have said: hold in " in shown
-    assert ["TIME", "SAID", "EVIDENCE", "REASON"] in [line.split() for line in lines]
-    assert any(line.startswith("TIME ") and "U errors" in line and line.endswith("U answers") for line in lines)
+    assert ["TIME", "SAID", "ODDS", "REASON"] in [line.split() for line in lines]
+    assert any(line.startswith("TIME ") and " ERRORS " in line and line.endswith(" ANSWERS") for line in lines)
     assert "false alarms, tcm's pods against each other: 0 of 2 windows of 30m would have rolled back" in " ".join(
         lines
     )

@@ -142,8 +142,21 @@ def test_the_document_has_every_tick_with_its_counts_and_what_they_came_to(watch
     assert found["odds"] == pytest.approx(recorded["harm"], rel=1e-5)
     assert found["odds"] == found["ticks"][-1]["odds"] > found["ticks"][0]["odds"]
     assert (found["asRecorded"], found["differences"]) == (True, [])
-    assert found["metrics"][0]["excess"] == recorded["findings"][0]["bound"]
+    assert found["metrics"][0]["excessPercent"] == recorded["findings"][0]["bound"]
     assert yaml.safe_load(watched.world.run("explain", "shop", "-o", "yaml").stdout) == found
+
+
+def test_a_record_is_shown_in_the_words_of_every_other_document(watched: Watched) -> None:
+    watched.see(SOURCE, ILL, times=3)
+    recorded = watched.decided()
+    watched.keep({**recorded, "findings": 7})
+    (shown, damaged) = (item["evidence"] for item in watched.world.json("history", "shop")["items"])
+
+    assert (shown["odds"], shown["oddsLimit"]) == (recorded["harm"], recorded["limit"])
+    assert [each["excessPercent"] for each in shown["findings"]] == [each["bound"] for each in recorded["findings"]]
+    assert "harm" not in shown
+    assert "bound" not in shown["findings"][0]
+    assert damaged["findings"] == 7
 
 
 def test_the_newest_decision_is_explained_unless_another_is_named(watched: Watched) -> None:
@@ -211,7 +224,7 @@ def _change(evidence: dict[str, Any], *path: Any, to: Any) -> None:  # noqa: ANN
 @pytest.mark.parametrize(
     ("path", "to", "said"),
     [
-        (("harm",), 3.0, "evidence 13:1, recorded was 3:1"),
+        (("harm",), 3.0, "odds 13:1, recorded was 3:1"),
         (("harm",), None, "recorded was none"),
         (("findings", 0, "bound"), 0.1, "errors: excess < 12 %, recorded was 0.1 %"),
         (("findings", 1, "target_counts"), [7.0, 1.0], "3xx: 0 of 1000 and 0 of 3000, recorded was 1 of 7 and 0 of"),

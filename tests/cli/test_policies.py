@@ -189,8 +189,8 @@ def test_margins_that_contradict_each_other_are_refused_with_the_reason_at_what_
     [
         ("    hold: 4m", "    window: 5m", "`hold` says how long a share is kept"),
         ("    hold: 4m", "    minRequests: 100", "`blastRadius` says what a step may cost"),
-        ("      maxPercent: 1", "      overSourcePercent: 0.5", "`tolerance: {ratio: 1.1, percent: ...}` says"),
-        ("      maxMs: 500", "      overSourceRatio: 1.5", "`tolerance: {ratio: ..., percent: 0.2}` says"),
+        ("      maxPercent: 1", "      overSourcePercent: 0.5", "write `tolerance: {ratio: 1.1, percent: 0.5},"),
+        ("      maxMs: 500", "      overSourceRatio: 1.5", "write `tolerance: {ratio: 1.5, percent: 0.2}, margin: "),
     ],
 )
 def test_a_key_of_an_earlier_version_is_refused_at_its_place_with_what_says_it_now(
@@ -230,7 +230,7 @@ def test_a_key_of_an_earlier_version_is_refused_at_its_place_with_what_says_it_n
             "maxPercent: 1 ",
             "maxPercent: 0.01 ",
             "analysis.errors.maxPercent",
-            "has no effect: the tolerance allows 0.01",
+            "cannot be enforced: the tolerance allows 0.01",
         ),
         ("steps: auto", "steps: [60, 100]", "steps.0", "it waits for the whole hold, and comes then unseen"),
         (

@@ -97,9 +97,9 @@ def test_get_wide_adds_what_was_observed_and_why(world: World) -> None:
     ran = world.run("get", "-o", "wide")
 
     header, cart, shop = ran.stdout.splitlines()
-    assert header.split()[-4:] == ["OBSERVED", "EVIDENCE", "ATTEMPT", "REASON"]
-    assert "24.8 %     1:2.4      1         soaking at tcm 75 · istio 25" in shop
-    assert " ?          -          1 " in cart
+    assert header.split()[-4:] == ["OBSERVED", "ODDS", "ATTEMPT", "REASON"]
+    assert "24.8 %     1:2.4   1         soaking at tcm 75 · istio 25" in shop
+    assert " ?          -       1 " in cart
 
 
 def test_get_takes_names_in_their_order(world: World) -> None:
@@ -371,7 +371,7 @@ def test_however_many_requests_there_are_a_metric_fits_80_columns(world: World) 
 def test_what_a_guard_saw_is_a_sentence_above_the_metrics(world: World) -> None:
     text = "istio failed 90 of 100 requests in one tick while tcm is well: dead"
     guard = FindingReport(
-        metric="dead target", verdict="fail", source=None, target=None, limit=None, unit="", text=text
+        metric="dead target", verdict="fail", source=None, target=None, limit=None, unit="", text=text, guard=True
     )
     world.shift(verdict="fail", findings=(guard, *world.report().findings))
 

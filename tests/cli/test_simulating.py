@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from click.testing import Result
 
 from shifter.cli.simulating import chart
@@ -49,7 +50,7 @@ def test_it_says_how_it_ends_what_it_costs_and_every_step(world: World, tmp_path
     assert " ".join(lines[:4]).split(" after ")[0].endswith("rolled back")
     assert "against what tcm would have failed" in " ".join(lines[:8])
     assert "istio's share, %" in lines
-    assert ["TIME", "SPLIT", "EVIDENCE", "REASON"] in [line.split() for line in lines]
+    assert ["TIME", "SPLIT", "ODDS", "REASON"] in [line.split() for line in lines]
     assert "rolled back: istio fails" in lines[-1]
 
 
@@ -69,7 +70,7 @@ def test_table_fits_a_terminal_of_80_columns(world: World, tmp_path: Path, monke
     assert "\x1b[" not in shown
 
 
-def test_chart_shows_the_share_and_the_powers_of_ten_of_the_evidence() -> None:
+def test_chart_shows_the_share_and_the_powers_of_ten_of_the_odds() -> None:
     moments = [moment(15, 0), moment(30, 1), moment(45, 50, 3), moment(60, 100, 250)]
 
     assert list(chart(moments, MARKS)) == [
@@ -87,7 +88,7 @@ def test_chart_shows_the_share_and_the_powers_of_ten_of_the_evidence() -> None:
         "  0 +----",
         "     0 1m",
         "odds ...2",
-        "     powers of ten of the evidence against istio; . is less than 10:1",
+        "     powers of ten of the odds against istio; . is less than 10:1",
     ]
 
 
@@ -110,6 +111,13 @@ def test_json_has_every_tick_and_is_the_same_for_the_same_seed(world: World, tmp
     assert first["kind"] == "Simulation"
     assert first["ticks"][-1]["seconds"] == first["seconds"] == 15 * len(first["ticks"])
     assert first["turns"][-1]["reason"] == first["reason"]
+    assert max(tick["odds"] or 0 for tick in first["ticks"]) > 0
+
+
+def test_yaml_is_the_same_document(world: World, tmp_path: Path) -> None:
+    as_yaml, as_json = (simulate(world, tmp_path, "--rps", "50", "-o", form).stdout for form in ("yaml", "json"))
+
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
 
 
 def test_fleet_gives_the_timing(world: World, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_all_is_well_is_said_with_exit_code_0(world: World) -> None:
         "",
         "service   runs, last looked 10s ago (19:59:50 +08:00)",
         "shifts    2: 1 Shifting, 1 Completed",
-        "evidence  most against cart: 1:2.4, limit 100:1",
+        "odds      most against cart: 1:2.4, limit 100:1",
         "orders    none waits",
     ]
 
@@ -51,7 +51,7 @@ def test_the_shift_that_is_nearest_to_going_back_is_named(world: World) -> None:
     world.shift("cart", harm=None)
     world.shift("pay", harm=900.0, wanted=0)
 
-    assert "evidence  most against shop: 7.3:1, limit 100:1\n" in world.run("status").stdout
+    assert "odds      most against shop: 7.3:1, limit 100:1\n" in world.run("status").stdout
 
 
 def test_no_shifts_yet_is_well(world: World) -> None:
@@ -161,7 +161,7 @@ def test_json_has_everything_and_yaml_says_the_same(world: World) -> None:
         "byPhase": {"Waiting": 0, "Shifting": 2, "Completed": 0, "RollingBack": 0, "RolledBack": 0},
     }
     said = "soaking at tcm 75 · istio 25: 180 of 300 s of evidence"
-    assert found["pages"] == [{"shift": "shop", "reason": said, "odds": 0.42, "limit": 100.0}]
+    assert found["pages"] == [{"shift": "shop", "reason": said, "odds": 0.42, "oddsLimit": 100.0}]
     assert found["notLookedAt"] == [{"shift": "cart", "since": "2026-11-20T11:50:00.000Z"}]
     assert found["frozen"] == [{"by": "bob@desk", "reason": "campaign", "at": "2026-11-20T09:00:00.000Z"}]
     assert [order["verb"] for order in found["openOrders"]] == ["pause"]

@@ -16,7 +16,8 @@ from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.sequential import MetricWealth, Wealth
-from shifter.core.standing import Failing, Sickness, Standing
+from shifter.core.sickness import Sickness
+from shifter.core.standing import Failing, Standing
 from shifter.core.state import (
     SCHEMA_VERSION,
     Approval,
@@ -280,8 +281,6 @@ standings = st.builds(
             st.builds(MetricWealth, start=logs, latest=logs, safety=logs, source_rate=parts, source_weight=real),
             max_size=2,
         ).map(tuple),
-        frozen=real,
-        opened=counts,
     ),
     totals=st.lists(four, max_size=2).map(tuple),
     recent=st.lists(st.lists(st.tuples(real, real), max_size=2).map(tuple), max_size=2).map(tuple),

@@ -50,6 +50,13 @@ def test_a_dead_target_costs_half_a_second_of_traffic_at_most() -> None:
     assert sum(moment.excess for moment in played("dead")) <= 50
 
 
+def test_what_counts_as_failed_is_the_policys_to_say() -> None:
+    moments = played("worse-x20", analysis={"errors": {"codes": ["500"]}})
+
+    assert sum(moment.requests for moment in moments) > 0
+    assert {(moment.failed, moment.excess) for moment in moments} == {(0, 0)}
+
+
 def test_what_hits_both_meshes_is_never_rolled_back() -> None:
     moments = played("both-fail", seed=2)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shifter.cli.explaining import Replay, replayed
+from shifter.cli.replaying import Replay, replayed
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What

@@ -246,7 +246,7 @@ def test_an_observing_shifter_explains_and_writes_nothing(make_world: Worlds) ->
     saved = world.saved_state()
 
     assert not world.provider.submits
-    assert world.report().reason.startswith("to 5 %: bounded, not proven: nothing is known of istio's failures yet")
+    assert world.report().reason.startswith("to 5 %: nothing is known of istio's failures yet")
     assert (saved.phase, saved.intent, saved.sequence) == (Phase.WAITING, None, 0)
     assert world.trap.calls.count("after save") == 1
     assert not world.history()

@@ -32,7 +32,7 @@ def backtest(question: Question, metrics: Mapping[Side, MeshMetrics], window: ti
     """Return what the policy would have said.
 
     Args:
-        question: policy, fleet and range; at most `MOST_TICKS` ticks, not after now.
+        question: policy, fleet and range, not after now. Every tick of it is kept: who asks bounds them.
         metrics: both sides' datasources.
         window: how long each attempt of the false-alarm estimate is.
 

@@ -2,7 +2,8 @@
 
 One half of the pods plays the target, at the part of the traffic that it got (an A/A test). They are the same program
 under the same traffic, so every "go back" is a false alarm. The range is cut into windows, each an attempt of its own.
-What such a test cannot show: differences that two healthy meshes have and two halves of one have not.
+What such a test cannot show: differences that two healthy meshes have and two halves of one have not. A step back to
+see whether an incident of both is the step's doing is no alarm: no step was taken where a window begins.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _tried(trial: Trial, window: Sequence[Seen]) -> tuple[Alarm | None, float]:
     for each in window:
         if each.tick is None:
             continue
-        assessment = trial.judge(each.tick)
+        assessment = trial.decide(each).assessment
         highest = max(highest, assessment.harm or 0.0)
         if assessment.verdict is Verdict.FAIL:
             return Alarm(each.at, assessment.reason), highest

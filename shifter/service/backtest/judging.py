@@ -1,9 +1,12 @@
 """What a policy would have said of each tick.
 
-The judgement is the service's own (`standing`, `analysis`). What is different is that the share does not follow it:
-what was recorded went at the share that it had then. So a range is judged at one share, and a verdict of "go on" or
-"go back" is told and changes nothing. After "go back" the next attempt begins anew, as a first one, once the question's
-`rest` is over: what is wrong is wrong for a while, and to say so in every tick would tell nothing.
+The judgement and the decision are the service's own (`gather`, `decide`). What is different is that the share does not
+follow them: what was recorded went at the share that it had then. So a range is judged at one share, as if it had been
+verified when the range begins, and to go on or back is told and changes nothing. After "go back" the next attempt
+begins anew once the question's `rest` is over: what is wrong is wrong for a while, and to say so in every tick would
+tell nothing. An incident of the source that is not over by then is no reason for another step back, as in the service.
+
+What only the balancer knows is not said: it is taken to show every member healthy, and every approval to be given.
 """
 
 from __future__ import annotations
@@ -11,20 +14,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
-from shifter.core.analysis import assess
-from shifter.core.evidence import Ledger, Tick
+from shifter.core.basis import Evidence
+from shifter.core.decide import decide
+from shifter.core.decision import Decision, Kind
+from shifter.core.evidence import Ledger
+from shifter.core.gathering import Terms, gather, metrics_for
+from shifter.core.holds import HoldKind
 from shifter.core.learning import History
-from shifter.core.measures import metrics_of
-from shifter.core.sequential import bound
-from shifter.core.splits import FULL_PERCENT, shown
-from shifter.core.standing import advance, at_share, begin, row_of
-from shifter.core.verdicts import Assessment, Situation, Verdict
+from shifter.core.phases import Phase
+from shifter.core.splits import FULL_PERCENT
+from shifter.core.standing import at_share, begin, begin_anew
 from shifter.service.backtest.recording import Learnt, Question, Seen
-
-HOLD: Final = "hold"
-ADVANCE: Final = "advance"
+from shifter.service.imagined import place_at, routes_at
 
 FIRST_ATTEMPT: Final = 1
 """Every attempt is judged like a first one, with the whole error probability of the policy."""
@@ -34,16 +38,30 @@ _STEADY_REQUESTS: Final = 100.0
 _UNSTEADY_POINTS: Final = 5.0
 
 
+class Word(StrEnum):
+    """What is made of one instant. `failing`: it would go back, but the policy says that a person must order it."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    FAILING = "failing"
+    STEP_BACK = "stepBack"
+    ROLLBACK = "rollback"
+
+
+_ENDING: Final = frozenset({Word.FAILING, Word.STEP_BACK, Word.ROLLBACK})
+"""What ends an attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the policy would have said at one instant.
 
-    `word` is `advance`, `hold`, or the policy's `onFailure` (`rollback` by default); `harm` the odds against the
-    target, None without a signal. `bounds` are U by metric, percent.
+    `reason` is the decision's sentence. `harm` are the odds against the target and `bounds` U by metric (percent), both
+    None while nothing can be judged.
     """
 
     at: datetime
-    word: str
+    word: Word
     reason: str
     harm: float | None = None
     bounds: Mapping[str, float] | None = None
@@ -71,53 +89,74 @@ class Outcome:
 
 
 class Trial:
-    """One attempt, judged tick by tick at one share, as the service would; without a cloud and without people.
+    """One attempt after another, decided tick by tick at one share, as the service would; without a cloud or people.
 
     Args:
         question: policy and fleet.
         history: what the source was like.
         share: percent, above 0.
         began: when the share is taken to have been verified.
-        split_by_request: what does not arrive counts as lost; only where the share is known and not observed.
+        split_by_request: the share is known to be that of the requests, so that what does not arrive is lost. If it is
+            only observed, the ratio is taken as it comes, of ticks merged until it says something.
     """
 
     def __init__(
         self, question: Question, history: History, share: float, began: datetime, *, split_by_request: bool
     ) -> None:
-        self._spec, self._timing = question.policy.spec, question.fleet.spec.timing
-        self._metrics = metrics_of(self._spec.analysis, history.edges_ms)
+        self._timing = question.fleet.spec.timing
+        self._terms = Terms(question.lessons, question.edges_ms, split_by_request)
+        self._routes = routes_at(question.policy, share, split_by_request=split_by_request)
+        self._state = place_at(question.policy, share, self._routes, began)
+        self._metrics = metrics_for(self._state, history)
         self._standing = at_share(begin(self._metrics, history, FIRST_ATTEMPT), self._metrics, share)
         self._ledger = Ledger()
-        self._share, self._began, self._split_by_request = share, began, split_by_request
 
-    def judge(self, tick: Tick) -> Assessment:
-        """Return what is made of the attempt after one more tick."""
-        self._ledger = self._ledger.add(tick)
-        row = row_of(tick, self._metrics, whole=True)
-        self._standing = advance(self._standing, self._metrics, row)
-        situation = Situation(
-            share=self._share,
-            verified_at=self._began,
-            now=tick.at,
+    def see(self, seen: Seen) -> None:
+        """Add what was counted at one instant, if anything was."""
+        if seen.tick is None:
+            return
+        self._ledger = self._ledger.add(seen.tick)
+        gathered = gather(self._standing, self._state, self._ledger, whole=True, terms=self._terms)
+        self._standing = self._standing if gathered is None else gathered.standing
+
+    def decide(self, seen: Seen) -> Decision:
+        """Return what is decided after one more instant."""
+        self.see(seen)
+        evidence = Evidence(
+            views=self._routes,
+            ledger=self._ledger,
+            leader=True,
             max_age=self._timing.sample_max_age,
             tick=self._timing.tick,
-            attempt=FIRST_ATTEMPT,
-            split_by_request=self._split_by_request,
+            signal_problem=seen.problem,
+            standing=self._standing,
+            settled_at=self._state.verified_at,
         )
-        return assess(self._spec, self._standing, self._ledger, situation)
+        return decide(self._state, evidence, seen.at)
 
-    @property
-    def seconds(self) -> float:
-        """How many seconds of evidence there are."""
-        return self._standing.seconds
+    def begin_anew(self, at: datetime) -> None:
+        """Begin the next attempt: nothing is known of the target any more."""
+        self._state = self._state.model_copy(update={"verified_at": at})
+        self._standing = begin_anew(self._standing, self._metrics, FIRST_ATTEMPT)
+        self._ledger = self._ledger.new_share()
 
-    def bounds(self) -> dict[str, float]:
-        """Return U by metric, percent."""
-        wealths = self._standing.wealth.metrics
-        return {
-            each.name: FULL_PERCENT * bound(one, each.safety.rate)
-            for each, one in zip(self._metrics, wealths, strict=True)
-        }
+    def say(self, seen: Seen) -> Said:
+        """Return what would have been said at one more instant."""
+        decision = self.decide(seen)
+        known = {each.metric: each.bound for each in decision.assessment.findings if each.bound is not None}
+        bounds = {metric.name: known[metric.name] for metric in self._metrics} if known else None
+        return Said(seen.at, word_of(decision), decision.reason, decision.assessment.harm, bounds)
+
+
+def word_of(decision: Decision) -> Word:
+    """Return a decision of a shift that was at a share without a ceiling, in a word."""
+    if decision.state.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
+        return Word.ROLLBACK
+    if decision.state.ceiling is not None:
+        return Word.STEP_BACK
+    if any(hold.kind is HoldKind.FAILING for hold in decision.holds):
+        return Word.FAILING
+    return Word.ADVANCE if decision.kind is Kind.ADVANCE else Word.HOLD
 
 
 def judged(question: Question, known: Learnt, found: Sequence[Seen]) -> Outcome:
@@ -126,42 +165,19 @@ def judged(question: Question, known: Learnt, found: Sequence[Seen]) -> Outcome:
     if share is None:
         why = "istio answered no request of it in this range, so there is nothing to judge but tcm"
         return Outcome(None, (), (why,))
+    trial = Trial(question, known.history, share, known.begin, split_by_request=question.share is not None)
     said: list[Said] = []
-    began, over = known.begin, None
-    trial = _trial(question, known, share, began)
+    over: Said | None = None
     for each in found:
         if over is not None and each.at - over.at < question.rest:
+            trial.see(each)
             said.append(replace(over, at=each.at, harm=None, bounds=None))
             continue
         if over is not None:
-            trial, over = _trial(question, known, share, each.at), None
-        if each.tick is None:
-            said.append(Said(each.at, HOLD, f"no signal: {each.problem or 'nothing to difference yet'}"))
-            continue
-        assessment = trial.judge(each.tick)
-        said.append(_said(question, trial, assessment, each.at))
-        over = said[-1] if assessment.verdict is Verdict.FAIL else None
+            trial.begin_anew(each.at)
+        said.append(trial.say(each))
+        over = said[-1] if said[-1].word in _ENDING else None
     return Outcome(share, tuple(said), tuple(_remarks(question, found, share)))
-
-
-def _trial(question: Question, known: Learnt, share: float, began: datetime) -> Trial:
-    return Trial(question, known.history, share, began, split_by_request=question.share is not None)
-
-
-def _said(question: Question, trial: Trial, assessment: Assessment, at: datetime) -> Said:
-    spec = question.policy.spec
-    soak = spec.soak.total_seconds()
-    word, reason = HOLD, assessment.reason
-    if assessment.verdict is Verdict.FAIL:
-        word = str(spec.on_failure)
-    elif assessment.incident:
-        reason = assessment.incident
-    elif assessment.verdict is Verdict.PASS and trial.seconds < soak:
-        reason = f"soaking: {trial.seconds:.0f} of {soak:g} s; {reason}"
-    elif assessment.verdict is Verdict.PASS:
-        word = ADVANCE
-        reason = reason if assessment.step is None else f"to {shown(assessment.step)}: {reason}"
-    return Said(at, word, reason, assessment.harm, trial.bounds())
 
 
 def observed_share(found: Iterable[Seen]) -> float | None:

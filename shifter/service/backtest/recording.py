@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from shifter.core.answers import BadAnswers, counts_of
+from shifter.core.answers import BadAnswers
 from shifter.core.counters import Absence, Baselines, advance
-from shifter.core.evidence import Counts, Reading, Tick
+from shifter.core.evidence import Answers, Reading, SideCounts, Tick
 from shifter.core.fleet import Fleet, common_edges_ms
 from shifter.core.learning import History, Lessons, lacking, learn
 from shifter.core.measures import rules_of
@@ -21,10 +20,7 @@ from shifter.core.splits import Side
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread
 from shifter.service.gathering import tick_of
-from shifter.service.observe import GAP_TICKS, MeshCounter
-
-MOST_TICKS: Final = 40_320
-"""A week of the default tick: some minutes of reading and computing. Longer ranges are better looked at in parts."""
+from shifter.service.observe import GAP_TICKS, Counted, MeshCounter
 
 Recorded = Reading | Unread
 
@@ -93,19 +89,9 @@ class _SourceCounter:
         self._baselines = Baselines()
 
     def count(self, reading: Reading) -> Tick | None:
-        """Return what was counted since the reading before; None if there is nothing to difference yet."""
+        """Return what was counted since the reading before; None if that is nothing, or nothing that is judged."""
         self._baselines, counts, span = advance(self._baselines, reading, self._gap_seconds)
-        if span <= 0:
-            return None
-        names, rules = self._question.policy.namespaces, self._question.rules
-        half = counts.half_of(names)
-        return Tick(
-            at=moment(reading),
-            span_seconds=span,
-            source=counts_of(counts.of(names), rules),
-            target=Counts(),
-            source_half=None if half is None else counts_of(half, rules),
-        )
+        return tick_of(self._question.policy, Counted(moment(reading), span, counts, SideCounts({}, Answers())))
 
 
 def learnt(question: Question, source: MeshMetrics) -> Learnt:
