@@ -67,19 +67,19 @@ def test_a_soak_without_an_end_or_a_beginning_is_refused(tmp_path: Path, minutes
 
 
 def test_a_short_soak_ends_with_a_verdict_on_every_rule_and_leaves_no_process(tmp_path: Path) -> None:
-    told, given = quiet(), options(tmp_path, 0.3)
+    told, given = quiet(), options(tmp_path, 0.5)
 
     code = run(given, told)
 
     found = json.loads(given.report.read_text())
     assert found["violations"] == []
     assert (code, found["verdict"], found["seed"]) == (0, "ok", 5)
-    assert found["replay"] == "shifter lab soak --seed 5 --minutes 0.3"
+    assert found["replay"] == "shifter lab soak --seed 5 --minutes 0.5"
     assert sum(found["counts"]["intents"].values()) > 0
     assert all(row["requests"] > 0 for row in found["users"].values())
     assert started_in(tmp_path) == []
     assert isinstance(told.file, io.StringIO)
-    assert told.file.getvalue().startswith("soak: seed 5, 0.3 minutes")
+    assert told.file.getvalue().startswith("soak: seed 5, 0.5 minutes")
     assert "✔ verdict: ok" in told.file.getvalue()
 
 

@@ -37,7 +37,7 @@ SOAK_PACE: Final = Pace(
 )
 """Four namespaces together stay below 200 requests a second."""
 
-SOAK_OWN: Final = Own({"cart": {"onFailure": "stepBack"}})
+SOAK_OWN: Final = Own({"cart": {"onFailure": "stepBack"}}, {"learning": {"minTicks": 4}})
 """One of them steps back where the others go back for good."""
 
 LONGEST_MINUTES: Final = 240.0
