@@ -121,3 +121,17 @@ def test_a_key_of_the_fixed_limits_is_refused(key: str) -> None:
 @pytest.mark.parametrize("statuses", [(0,), (17,)])
 def test_what_is_no_failing_grpc_status_is_refused(statuses: tuple[int, ...]) -> None:
     assert refused({"errors": {"grpcStatuses": statuses}})
+
+
+def test_only_patience_may_change_without_voiding_the_evidence() -> None:
+    before = Analysis()
+
+    assert before.judges_like(before.model_copy(update={"hold": timedelta(hours=1)}))
+    assert not before.judges_like(before.model_copy(update={"false_rollback_percent": 2.0}))
+
+
+def test_rules_that_call_other_answers_failures_are_told_apart() -> None:
+    before = Analysis().errors
+
+    assert before.fails_like(before.model_copy(update={"max_percent": 1.0}))
+    assert not before.fails_like(before.model_copy(update={"codes": ("5xx", "429")}))

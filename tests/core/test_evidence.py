@@ -200,3 +200,10 @@ def test_pods_of_one_name_that_differ_are_two_pods(other: PodReading) -> None:
 
 def test_pods_without_any_counter_are_not_the_same_series() -> None:
     assert shared_pods(Reading(0, {"a": pod({})}), Reading(0, {"a": pod({})})) == ()
+
+
+def test_the_requests_of_a_ledger_are_those_of_all_its_ticks() -> None:
+    noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    ledger = Ledger((Tick(noon, 5, Counts(10, 1), Counts(4, 2)), Tick(noon, 5, Counts(20), Counts(6, 1))))
+
+    assert ledger.requests() == (30, 1, 10, 3)
