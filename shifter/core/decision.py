@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shifter.core.apportion import apportion
@@ -15,7 +16,7 @@ from shifter.core.holds import Hold, HoldKind
 from shifter.core.orders import Answer, OrderAnswer, Promotion, Wish
 from shifter.core.phases import Event, after
 from shifter.core.splits import Member, RouteView, shown
-from shifter.core.state import Direction, ShiftState, Weights
+from shifter.core.state import Direction, Intent, ShiftState, Weights
 from shifter.core.verdicts import Assessment
 from shifter.errors import RefusedError
 
@@ -41,6 +42,24 @@ class Write:
     by: str
     promoted: bool = False
     override: bool = False
+
+    def intent(self, sequence: int, epoch: int, now: datetime, allowed: timedelta) -> Intent:
+        """Return this write as it is journalled; it has `allowed` from `now` on to be in force."""
+        return Intent(
+            sequence=sequence,
+            epoch=epoch,
+            direction=self.direction,
+            from_share=self.from_share,
+            to_share=self.to_share,
+            reason=self.reason,
+            by=self.by,
+            promoted=self.promoted,
+            override=self.override,
+            created_at=now,
+            deadline=now + allowed,
+            before=self.before,
+            weights=self.weights,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from shifter.core.policy import ShiftPolicy
 from shifter.core.simulation import FAILED, WELL, Load, Scenario, error_rates, one_tick
 from shifter.core.simulation import Counted as Drawn
 from shifter.core.splits import RouteView
-from shifter.core.state import Intent
 from shifter.service.gathering import Gathering
 from shifter.service.imagined import place_at, routes_at
 from shifter.service.observe import Counted
@@ -155,19 +154,7 @@ class Rehearsal:
 
     def _write(self, write: Write) -> None:
         """Journal a write and let the balancer carry it out."""
-        intent = Intent(
-            sequence=self._state.sequence + 1,
-            epoch=1,
-            direction=write.direction,
-            from_share=write.from_share,
-            to_share=write.to_share,
-            reason=write.reason,
-            by=write.by,
-            created_at=self._now,
-            deadline=self._now + self._cast.timing.operation_timeout,
-            before=write.before,
-            weights=write.weights,
-        )
+        intent = write.intent(self._state.sequence + 1, 1, self._now, self._cast.timing.operation_timeout)
         self._state = self._state.model_copy(update={"intent": intent, "sequence": intent.sequence})
         self._views = self._views | {id_: _weighed(self._views[id_], wanted) for id_, wanted in write.weights.items()}
 

@@ -195,21 +195,7 @@ class Turner:
             said = f"superseded: {write.reason}"
             place.records.append(record_of_intent(state.name, What.FAILED, state.intent, said, now))
             state = state.model_copy(update={"abandoned": state.intent})
-        intent = Intent(
-            sequence=state.sequence + 1,
-            epoch=self._leadership.epoch,
-            direction=write.direction,
-            from_share=write.from_share,
-            to_share=write.to_share,
-            reason=write.reason,
-            by=write.by,
-            promoted=write.promoted,
-            override=write.override,
-            created_at=now,
-            deadline=now + self._timing.operation_timeout,
-            before=write.before,
-            weights=write.weights,
-        )
+        intent = write.intent(state.sequence + 1, self._leadership.epoch, now, self._timing.operation_timeout)
         place.state = state.model_copy(update={"intent": intent, "sequence": intent.sequence})
         place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, evidence))
         self._save_and_send(place, intent)

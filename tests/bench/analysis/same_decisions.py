@@ -23,7 +23,7 @@ from shifter.core.learning import Lessons
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import MAX_WEIGHT, Health, Member, RouteView, Side
-from shifter.core.state import Intent, ShiftState
+from shifter.core.state import ShiftState
 from shifter.service.gathering import Gathering
 from shifter.service.observe import Counted
 from tests.bench.analysis.measure import seed_of
@@ -116,19 +116,7 @@ class Scalar:
         return self._now
 
     def _carry_out(self, write: Write) -> None:
-        intent = Intent(
-            sequence=self.state.sequence + 1,
-            epoch=1,
-            direction=write.direction,
-            from_share=write.from_share,
-            to_share=write.to_share,
-            reason=write.reason,
-            by=write.by,
-            created_at=self._now,
-            deadline=self._now + TICK,
-            before=write.before,
-            weights=write.weights,
-        )
+        intent = write.intent(self.state.sequence + 1, 1, self._now, TICK)
         self._views = {
             route: replace(
                 view, members=tuple(replace(m, weight=write.weights[route].get(m.key, m.weight)) for m in view.members)
