@@ -291,18 +291,3 @@ def _by_subject(deltas_by_pod: Iterable[Mapping[Series, float]]) -> dict[str, An
 def _answers(so_far: _Sum) -> Answers:
     buckets = tuple(sorted((so_far.buckets or so_far.quiet).items()))
     return Answers(so_far.by_answer, buckets, {name: (bad, total) for name, (bad, total) in so_far.pairs.items()})
-
-
-def edges_around(limit_ms: float, known_edges_ms: Iterable[float]) -> tuple[float, ...]:
-    """Return the bucket edges that a latency guard needs, ascending.
-
-    From a twentieth of the limit, so that a healthy quantile still has a bucket of its own to be placed in, up to
-    the first edge at twice the limit or beyond, so that "worse than the limit" can be told from "far worse".
-
-    Args:
-        limit_ms: the guard's limit, in ms, above 0.
-        known_edges_ms: the finite edges that the datasource has, in any order.
-    """
-    edges = sorted(set(known_edges_ms))
-    top = next((edge for edge in edges if edge >= 2 * limit_ms), INFINITY_MS)
-    return tuple(edge for edge in edges if limit_ms / 20 <= edge <= top)

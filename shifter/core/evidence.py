@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import pairwise
 
 UNKNOWN = ""
 """The subject of series that name no namespace: no route, no cluster, or no healthy upstream on older Istio."""
@@ -140,26 +139,6 @@ class Counts:
             _pairs_together(self.pairs, other.pairs),
             self.left + other.left,
         )
-
-    @property
-    def bad_percent(self) -> float | None:
-        """The percentage of requests that failed; None without requests."""
-        return 100 * self.bad / self.requests if self.requests > 0 else None
-
-    def quantile_ms(self, quantile: float) -> float | None:
-        """Return the latency that `quantile` (0..1) of the requests stay below, in ms.
-
-        Linear within a bucket, like PromQL's histogram_quantile. None without requests; infinity if the
-        quantile lies beyond the last finite edge that was read.
-        """
-        total = self.buckets[-1][1] if self.buckets else 0
-        if total <= 0:
-            return None
-        rank = quantile * total
-        for (below_ms, below), (edge_ms, upto) in pairwise(((0.0, 0.0), *self.buckets)):
-            if edge_ms != INFINITY_MS and upto >= rank and upto > below:
-                return below_ms + (edge_ms - below_ms) * (rank - below) / (upto - below)
-        return INFINITY_MS
 
 
 def _kinds_together(

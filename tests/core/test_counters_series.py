@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from hypothesis import given
-from hypothesis import strategies as st
-
-from shifter.core.counters import edges_around
 from shifter.core.evidence import CLIENT_LEFT, INFINITY_MS, UNKNOWN, Answer, Answers, Counts
 from tests.core.counting import BAD, NOON, OK, bucket, ended, half, judged, pod, reading, run, shop
 
@@ -129,27 +123,3 @@ def test_buckets_without_their_total_are_no_latency() -> None:
     _, (_, counts), _ = run(reading(0, a=pod({})), reading(15, a=pod({OK: 1, bucket(5): 1})))
 
     assert shop(counts) == Counts(1, 0)
-
-
-# --- edges
-
-
-def test_edges_reach_from_a_twentieth_of_the_limit_to_the_first_at_its_double() -> None:
-    known = (5000, 0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 1000)
-
-    assert edges_around(500, known) == (25, 50, 100, 250, 500, 1000)
-    assert edges_around(300, known) == (25, 50, 100, 250, 500, 1000)
-    assert edges_around(400, known) == (25, 50, 100, 250, 500, 1000)
-
-
-def test_edges_end_with_the_last_known_if_none_reaches_the_double() -> None:
-    assert edges_around(1000, (10, 50, 100, 1000)) == (50, 100, 1000)
-
-
-@given(st.floats(0.1, 1e6), st.lists(st.floats(0.1, 1e7)))
-def test_edges_are_known_ascending_and_unique(limit_ms: float, known: list[float]) -> None:
-    edges = edges_around(limit_ms, known)
-
-    assert set(edges) <= set(known)
-    assert all(low < high for low, high in pairwise(edges))
-    assert sum(edge >= 2 * limit_ms for edge in edges) <= 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shifter.core.evidence import (
     INFINITY_MS,
@@ -54,56 +52,6 @@ def test_edge_that_only_one_side_of_a_sum_knows_is_dropped() -> None:
 def test_counts_without_latency_leave_the_others_latency_as_it_is() -> None:
     assert Counts(3, 1) + Counts(4, 2, BUCKETS) == Counts(7, 3, BUCKETS)
     assert Counts(4, 2, BUCKETS) + Counts(3, 1) == Counts(7, 3, BUCKETS)
-
-
-def test_bad_percent_is_unknown_without_requests() -> None:
-    assert Counts().bad_percent is None
-    assert Counts(200, 3).bad_percent == 1.5
-
-
-@pytest.mark.parametrize(
-    ("quantile", "milliseconds"),
-    [(0.25, 5), (0.5, 10), (0.7, 15), (0.9, 20), (0.91, INFINITY_MS), (1.0, INFINITY_MS), (0.0, 0)],
-)
-def test_quantile_is_linear_within_its_bucket_and_infinite_beyond_the_last_edge(
-    quantile: float, milliseconds: float
-) -> None:
-    assert Counts(buckets=BUCKETS).quantile_ms(quantile) == pytest.approx(milliseconds)
-
-
-def test_quantile_skips_buckets_in_which_nobody_is() -> None:
-    buckets = ((5.0, 0.0), (10.0, 0.0), (20.0, 4.0), (INFINITY_MS, 4.0))
-
-    assert Counts(buckets=buckets).quantile_ms(0.0) == 10
-    assert Counts(buckets=buckets).quantile_ms(0.5) == 15
-
-
-@pytest.mark.parametrize("buckets", [(), ((10.0, 0.0), (INFINITY_MS, 0.0))])
-def test_quantile_is_unknown_without_measured_requests(buckets: tuple[tuple[float, float], ...]) -> None:
-    assert Counts(requests=5, buckets=buckets).quantile_ms(0.5) is None
-
-
-@given(
-    st.lists(st.integers(0, 1000), min_size=1, max_size=8),
-    st.floats(0, 1),
-    st.floats(0, 1),
-)
-def test_quantile_never_falls_as_it_is_asked_for_more(sizes: list[int], low: float, high: float) -> None:
-    edges = [*(10.0 * number for number in range(1, len(sizes))), INFINITY_MS]
-    counts = Counts(buckets=tuple((edge, float(sum(sizes[: n + 1]))) for n, edge in enumerate(edges)))
-    smaller, larger = (counts.quantile_ms(each) for each in sorted((low, high)))
-
-    assert (smaller is None) == (larger is None) == (sum(sizes) == 0)
-    assert smaller is None or larger is None or smaller <= larger
-
-
-@given(st.lists(st.tuples(st.floats(0, 700), st.integers(0, 100)), max_size=6), st.floats(0.0, 1.0))
-def test_quantile_of_buckets_that_make_no_sense_is_an_answer_and_not_a_crash(
-    buckets: list[tuple[float, int]], quantile: float
-) -> None:
-    answer = Counts(buckets=tuple((edge, float(value)) for edge, value in sorted(buckets))).quantile_ms(quantile)
-
-    assert answer is None or answer >= 0
 
 
 def test_kinds_pairs_and_clients_that_left_add_up_by_name() -> None:
