@@ -16,7 +16,7 @@ from typing import Final
 from shifter.core.answers import BadAnswers
 from shifter.core.criteria import Analysis, Excess
 from shifter.core.evidence import Counts
-from shifter.core.sequential import Margin
+from shifter.core.hypotheses import Margin
 
 ERRORS: Final = "errors"
 

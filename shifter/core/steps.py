@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from shifter.core.criteria import BlastRadius
+from shifter.core.hypotheses import Cell, Test
 from shifter.core.measures import Kind, Metric
-from shifter.core.sequential import GRID, Test, best_bet, bound
+from shifter.core.sequential import GRID, best_bet, bound, log_growth
 from shifter.core.splits import FULL_PERCENT
 from shifter.core.standing import Standing, tests_of
 
@@ -110,9 +111,8 @@ def _pair_growth(test: Test, source_rate: float, bad_rate: float, part: float) -
         return 0.0
     ratio = part / (1 - part)
     bet = best_bet(source_rate, bad_rate, test.tolerance, ratio)
-    lost = math.log1p(-min(test.tolerance.ratio * ratio * bet, 1 - 1e-12))
-    won = part * (bad_rate * math.log1p(bet) - test.tolerance.rate * bet)
-    return won + (1 - part) * source_rate * lost
+    expected = Cell(part, part * bad_rate, 1 - part, (1 - part) * source_rate, ratio)
+    return log_growth(bet, test.tolerance, expected)
 
 
 def _history_growth(test: Test, bad_rate: float, part: float) -> float:

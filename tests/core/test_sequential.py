@@ -16,7 +16,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shifter.core import sequential
+from shifter.core import hypotheses, sequential
+from shifter.core.hypotheses import Cell, Margin
 from shifter.core.sequential import (
     CAP_NATS,
     GRID,
@@ -24,8 +25,6 @@ from shifter.core.sequential import (
     HISTORY_WORSE,
     SAFE,
     STARTS,
-    Cell,
-    Margin,
     Starts,
     Wealth,
     add,
@@ -48,7 +47,7 @@ ROUNDED = 1 + 1e-8
 MANY = 3000
 
 
-BASE = sequential.Test(
+BASE = hypotheses.Test(
     tolerance=Margin(1.1, 1e-4),
     safety=Margin(1.5, 1e-3),
     pair_weight=0.8,
@@ -59,7 +58,7 @@ BASE = sequential.Test(
 )
 
 
-def a_test(**changes: Any) -> sequential.Test:  # noqa: ANN401 - any field
+def a_test(**changes: Any) -> hypotheses.Test:  # noqa: ANN401 - any field
     """Errors with the default margins, of a source with 1 % in its history."""
     return replace(BASE, **changes)
 
@@ -69,7 +68,7 @@ def binomial(n: int, p: float) -> np.ndarray:
     return np.array([math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)])
 
 
-def after_one_tick(test: sequential.Test, cell: Cell, *, incident: bool = False) -> Wealth:
+def after_one_tick(test: hypotheses.Test, cell: Cell, *, incident: bool = False) -> Wealth:
     return add(open_wealth([test]), [test], [cell], incident=incident)
 
 
@@ -78,7 +77,7 @@ def products(wealth: Wealth) -> np.ndarray:
     return np.array([*wealth.metrics[0].latest, *wealth.metrics[0].safety])
 
 
-def random_nulls(seed: int) -> list[tuple[sequential.Test, int, int, float, bool]]:
+def random_nulls(seed: int) -> list[tuple[hypotheses.Test, int, int, float, bool]]:
     """Return (test, target's requests, source's requests, source's true rate, whether there is an incident)."""
     random = np.random.default_rng(seed)
     found = []

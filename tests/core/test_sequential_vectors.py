@@ -10,18 +10,9 @@ from typing import Any
 
 import pytest
 
-from shifter.core import sequential
-from shifter.core.sequential import (
-    Cell,
-    Margin,
-    Starts,
-    Wealth,
-    add,
-    bound,
-    harm,
-    new_start,
-    open_wealth,
-)
+from shifter.core import hypotheses
+from shifter.core.hypotheses import Cell, Margin
+from shifter.core.sequential import Starts, Wealth, add, bound, harm, new_start, open_wealth
 
 TRAJECTORIES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "sequential_vectors.json").read_text(encoding="utf-8")
@@ -35,9 +26,9 @@ TEN = Starts(beginning=0.5, weight=lambda _: 0.05, left=lambda j: 0.05 * (10 - j
 """The reference's start times: ten, all alike, and no product is opened but with a new share."""
 
 
-def metrics_of(trajectory: dict[str, Any]) -> tuple[sequential.Test, ...]:
+def metrics_of(trajectory: dict[str, Any]) -> tuple[hypotheses.Test, ...]:
     return tuple(
-        sequential.Test(
+        hypotheses.Test(
             tolerance=tolerance,
             safety=safety,
             pair_weight=pair,
