@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from shifter.cli.exits import CommandError, Exit
+from shifter.core.analysis import SUSPECTED, alpha_of
 from shifter.core.criteria import Analysis
 from shifter.core.measures import Metric, metrics_of
 from shifter.core.records import Record
 from shifter.core.replay import Trail, of_json
 from shifter.core.sequential import MetricWealth, bound, open_wealth
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Row, Standing, advance, evidence_of_harm, tests_of
-from shifter.core.verdicts import odds, percent
+from shifter.core.standing import Row, Standing, advance, evidence_of_harm, is_sound, tests_of
+from shifter.core.verdicts import Verdict, odds, percent
 
 _SAME: Final = 1e-5
 """Numbers are recorded in six digits that count; the last one may differ between machines."""
@@ -77,8 +79,10 @@ def replayed(record: Record) -> Replay:
             standing = advance(standing, metrics, row)
             steps.append(Step(row, standing))
         harm = evidence_of_harm(standing, metrics)
-        differences = _differences(record.record.evidence, standing, metrics, harm)
-    except (ValueError, KeyError, TypeError, ArithmeticError, IndexError) as error:
+        evidence = record.record.evidence
+        limit = 1 / alpha_of(analysis, trail.base.attempt)
+        differences = (*_judged_otherwise(evidence, harm, limit), *_counted_otherwise(evidence, standing, metrics))
+    except (ValueError, KeyError, TypeError, ArithmeticError, IndexError, OSError) as error:
         # Whatever can be wrong with numbers that somebody changed; the arithmetic itself has no other way to fail.
         said = f"record {record.id} is damaged, it cannot be computed again: {_why(error)}"
         raise CommandError(Exit.UNHEALTHY, said, "what was decided and why is still in `history`") from error
@@ -96,6 +100,12 @@ def _check_shape(trail: Trail, metrics: Sequence[Metric]) -> None:
     fresh = open_wealth(tests_of(metrics, base.history)).metrics
     if [_bets(each) for each in base.wealth.metrics] != [_bets(each) for each in fresh]:
         raise ValueError("it has other bets than this shifter makes")
+    numbers = [part for row in trail.rows for cell in row.cells if cell is not None for part in cell]
+    numbers += [part for row in trail.rows for part in (row.seconds, row.at)]
+    if not is_sound(base) or not all(math.isfinite(part) and part >= 0 for part in numbers):
+        raise ValueError("it holds numbers that cannot have been counted")
+    for at in (base.counted_until, *(row.at for row in trail.rows)):
+        datetime.fromtimestamp(at, UTC).astimezone()  # raises for a moment that no calendar has
 
 
 def _bets(wealth: MetricWealth) -> tuple[int, int, int]:
@@ -109,28 +119,34 @@ def _why(error: Exception) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
-def _differences(
-    recorded: Mapping[str, object], standing: Standing, metrics: Sequence[Metric], harm: float
-) -> tuple[str, ...]:
-    """Return what of the record does not follow from the counts it carries."""
-    found = []
-    then = recorded.get("harm")
-    if not isinstance(then, int | float) or not math.isclose(then, harm, rel_tol=_SAME):
-        found.append(f"odds {odds(harm)}, recorded was {odds_of(then)}")
+def _judged_otherwise(recorded: Mapping[str, object], harm: float, limit: float) -> Iterator[str]:
+    """Yield what of the judgement does not follow from the odds and the policy's limit."""
+    for name, again in (("odds", harm), ("limit", limit)):
+        then = recorded.get({"odds": "harm"}.get(name, name))
+        if not isinstance(then, int | float) or not math.isclose(then, again, rel_tol=_SAME):
+            yield f"{name} {odds(again)}, recorded was {odds_of(then)}"
+    findings: Any = recorded.get("findings") or []
+    verdict, guarded = recorded.get("verdict"), any(each.get("guard") for each in findings)
+    # Nothing is judged while there is no signal, and a guard looks at more than the odds.
+    if (verdict == Verdict.PASS and harm >= SUSPECTED) or (verdict == Verdict.FAIL and harm < limit and not guarded):
+        yield f"verdict {verdict} does not follow from odds {odds(harm)} against {odds(limit)}"
+
+
+def _counted_otherwise(recorded: Mapping[str, object], standing: Standing, metrics: Sequence[Metric]) -> Iterator[str]:
+    """Yield what of the findings does not follow from the counts that the record carries."""
     findings: Any = recorded.get("findings") or []
     by_name = {each["metric"]: each for each in findings}
     for metric, wealth, totals in zip(metrics, standing.wealth.metrics, standing.totals, strict=True):
         told = by_name.get(metric.name)
         if told is None or told.get("bound") is None:
-            found.append(f"{metric.name}: not recorded")
+            yield f"{metric.name}: not recorded"
             continue
         most = bound(wealth, metric.safety.rate)
         if abs(FULL_PERCENT * most - told["bound"]) > _BOUND_DIGITS:
-            found.append(f"{metric.name}: excess < {percent(most, 1)}, recorded was {told['bound']:g} %")
+            yield f"{metric.name}: excess < {percent(most, 1)}, recorded was {told['bound']:g} %"
         counts = [*(told.get("target_counts") or ()), *(told.get("source_counts") or ())]
         if len(counts) != len(totals) or not all(map(_is_same, counts, totals)):
-            found.append(f"{metric.name}: {_counted(totals)}, recorded was {_counted(counts)}")
-    return tuple(found)
+            yield f"{metric.name}: {_counted(totals)}, recorded was {_counted(counts)}"
 
 
 def _is_same(first: float, second: float) -> bool:

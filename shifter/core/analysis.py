@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shifter.core.climbing import Known, permit
+from shifter.core.criteria import Analysis
 from shifter.core.evidence import Ledger, Tick
 from shifter.core.guards import VANISHED_TICKS, Guard, dead, lost_traffic, vanished
 from shifter.core.measures import Metric, counted, metrics_of
@@ -35,9 +36,9 @@ _MOST_HALVINGS: Final = 30
 """From then on the probability stays: wealth is counted up to a limit, and 1 / alpha must stay within reach."""
 
 
-def alpha_of(spec: PolicySpec, attempt: int) -> float:
+def alpha_of(analysis: Analysis, attempt: int) -> float:
     """Return the error probability (0..1) of one attempt, counted from 1; all together have twice the first's."""
-    return spec.analysis.false_rollback_percent / FULL_PERCENT * 0.5 ** min(attempt - 1, _MOST_HALVINGS)
+    return analysis.false_rollback_percent / FULL_PERCENT * 0.5 ** min(attempt - 1, _MOST_HALVINGS)
 
 
 def assess(spec: PolicySpec, standing: Standing | None, ledger: Ledger, situation: Situation) -> Assessment:
@@ -87,7 +88,7 @@ class _Judged:
 
     @property
     def alpha(self) -> float:
-        return alpha_of(self.spec, self.situation.attempt)
+        return alpha_of(self.spec.analysis, self.situation.attempt)
 
     @property
     def limit(self) -> float:

@@ -89,7 +89,7 @@ def unseen(analysis: Analysis, premise: Premise, pulse: Pulse) -> tuple[Standing
 def first_cost(spec: PolicySpec, premise: Premise, pulse: Pulse, share: float) -> Cost:
     """Return what a first step to `share` percent could cost of a target that nobody knows, and what it may cost."""
     standing, metrics = unseen(spec.analysis, premise, pulse)
-    pace = Pace(alpha_of(spec, premise.attempt), pulse.tick_seconds, spec.blast_radius)
+    pace = Pace(alpha_of(spec.analysis, premise.attempt), pulse.tick_seconds, spec.blast_radius)
     return cost_of(standing, metrics, share, pace)
 
 

@@ -183,7 +183,7 @@ def _soak(here: _Place) -> str:
 
 
 def _false_rollbacks(here: _Place) -> str:
-    first, *later = (odds(1 / alpha_of(here.policy.spec, attempt)) for attempt in (1, 2, 3))
+    first, *later = (odds(1 / alpha_of(here.policy.spec.analysis, attempt)) for attempt in (1, 2, 3))
     goes = "goes" if here.value == 1 else "go"
     return (
         f"Istio goes back at odds of {first} against it; each further attempt has half of the chance of an error, which"

@@ -310,11 +310,11 @@ def test_an_outage_of_both_never_fails_the_target(per_second: float) -> None:
 
 @pytest.mark.parametrize(("attempt", "alpha"), [(1, 0.01), (2, 0.005), (4, 0.00125)])
 def test_each_attempt_has_half_of_the_error_probability_of_the_one_before(attempt: int, alpha: float) -> None:
-    assert alpha_of(a_policy().spec, attempt) == pytest.approx(alpha)
+    assert alpha_of(a_policy().spec.analysis, attempt) == pytest.approx(alpha)
 
 
 def test_all_attempts_together_have_twice_the_first_ones() -> None:
-    assert sum(alpha_of(a_policy().spec, attempt) for attempt in range(1, 60)) == pytest.approx(0.02)
+    assert sum(alpha_of(a_policy().spec.analysis, attempt) for attempt in range(1, 60)) == pytest.approx(0.02)
 
 
 def test_a_later_attempt_needs_higher_odds() -> None:

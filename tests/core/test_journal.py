@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shifter.core.decision import Write
 from shifter.core.journal import Call, Delivery, Move, Step, done, failed, matches, next_move, next_try
 from shifter.core.phases import Phase
 from shifter.core.splits import RouteView
@@ -335,3 +336,35 @@ def test_a_move_is_done_only_if_read_back_and_sends_only_what_is_missing(
     assert set(move.domains) <= missing or (direction is Direction.RETREAT and not missing)
     assert not (move.step is Step.SEND and forbidden and direction is not Direction.RETREAT)
     assert not move.repair or (move.step is Step.FAILED and direction is not Direction.RETREAT)
+
+
+def test_a_decided_write_is_journalled_whole_with_its_deadline() -> None:
+    decided = Write(
+        direction=Direction.CLIMB,
+        from_share=5,
+        to_share=25,
+        before={A: split(5), B: split(5)},
+        weights={A: split(25), B: split(25)},
+        reason="why not",
+        by="shifter",
+    )
+
+    assert decided.intent(4, 2, NOON, timedelta(seconds=60)) == an_intent()
+
+
+def test_the_journal_keeps_that_a_person_ordered_a_write() -> None:
+    plain = an_intent()
+    decided = Write(
+        direction=plain.direction,
+        from_share=plain.from_share,
+        to_share=plain.to_share,
+        before=plain.before,
+        weights=plain.weights,
+        reason=plain.reason,
+        by="ann",
+        promoted=True,
+        override=True,
+    )
+    intent = decided.intent(4, 2, NOON, timedelta(seconds=60))
+
+    assert (intent.by, intent.promoted, intent.override) == ("ann", True, True)

@@ -431,5 +431,5 @@ def test_the_record_of_a_failure_has_the_limit_of_its_own_attempt(world: World) 
 
     assert isinstance(replay, dict)
     assert (replay["attempt"], last.attempt, last.share) == (1, 1, 50)
-    assert ceiling.evidence["limit"] == 1 / alpha_of(world.state().policy.spec, 1)
+    assert ceiling.evidence["limit"] == 1 / alpha_of(world.state().policy.spec.analysis, 1)
     assert harm >= 100

@@ -185,7 +185,9 @@ class Shifter(Run):
         return np.asarray(standing.is_sick & soon & standing.shares_incident & (standing.share > 0), dtype=np.bool_)
 
     def _alphas(self) -> Floats:
-        by_attempt = [alpha_of(self._spec, attempt) for attempt in range(1, int(self._attempt.max(initial=1)) + 1)]
+        by_attempt = [
+            alpha_of(self._spec.analysis, attempt) for attempt in range(1, int(self._attempt.max(initial=1)) + 1)
+        ]
         return np.asarray(np.array(by_attempt)[self._attempt - 1], dtype=np.float64)
 
     def _permits(self, harm: Floats) -> tuple[Flags, Floats]:
