@@ -21,9 +21,9 @@ from shifter.cli.output import Format, clean, local, odds_shown, stamp, write_do
 from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.supposing import MOST_TICKS, policy_in
+from shifter.core.analysis.verdicts import odds
 from shifter.core.schema import show_duration
 from shifter.core.splits import shown
-from shifter.core.verdicts import odds
 from shifter.files.documents import load_fleet
 from shifter.service.backtest.answering import Backtest
 from shifter.service.backtest.answering import backtest as answered

@@ -9,12 +9,12 @@ from typing import Final
 from shifter.cli.output import ago, clean, local, number, plain_table, span
 from shifter.cli.session import typed
 from shifter.cli.views import View, step, waits_for
-from shifter.core.learning import MetricHistory
+from shifter.core.analysis.learning import MetricHistory
+from shifter.core.analysis.verdicts import odds, percent
 from shifter.core.orders import Order, words_of
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import FindingReport, Report
-from shifter.core.verdicts import odds, percent
 
 _LABEL_WIDTH: Final = 12
 _METRIC_HEADERS: Final = ("METRIC", "TCM", "ISTIO", "TCM BAD", "ISTIO BAD", "EXCESS (95 %)")

@@ -21,13 +21,13 @@ from shifter.cli.params import SHIFT
 from shifter.cli.replaying import Replay, Step, carries_replay, excess, odds_of, replayed
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.views import views
-from shifter.core.analysis import SUSPECTED, most_blamed
-from shifter.core.measures import Metric
+from shifter.core.analysis.assess import SUSPECTED, most_blamed
+from shifter.core.analysis.measures import Metric
+from shifter.core.analysis.standing import evidence_of_harm
+from shifter.core.analysis.verdicts import odds, percent
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
-from shifter.core.standing import evidence_of_harm
 from shifter.core.text import some
-from shifter.core.verdicts import odds, percent
 from shifter.ports import Store
 
 _PAGES: Final = (50, 1_000, 100_000)

@@ -21,7 +21,7 @@ import click
 
 from shifter import API_VERSION
 from shifter.cli.streams import carries
-from shifter.core.verdicts import odds
+from shifter.core.analysis.verdicts import odds
 
 if TYPE_CHECKING:
     from rich.console import Console

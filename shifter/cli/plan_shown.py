@@ -1,7 +1,7 @@
 """How a plan is shown: a table that fits a terminal with what its numbers mean under it, and the stable document.
 
 What is not known is `?`, with the reason under the table. Whoever does the sums with what is printed comes to what is
-printed: numbers are rounded where they are made (`core/forecast.py`), and never here.
+printed: numbers are rounded where they are made (`core/forecasts/forecast.py`), and never here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 import click
 
 from shifter.cli.output import clean, number, span, stamp, write_table
-from shifter.core.forecast import (
+from shifter.core.analysis.steps import PATIENCE_TICKS
+from shifter.core.forecasts.forecast import (
     RATE_UNKNOWN,
     Clockwork,
     Estimate,
@@ -27,7 +28,6 @@ from shifter.core.forecast import (
 from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
 from shifter.core.splits import shown
-from shifter.core.steps import PATIENCE_TICKS
 
 _UNKNOWN: Final = "?"
 _HEADERS: Final = ("SPLIT", "BEGINS", "STAYS", "AT MOST", "ISTIO", "AT WORST")

@@ -1,7 +1,8 @@
 """`shifter plan`: what a policy leads to, for a shift that runs or a file that nobody has accepted yet.
 
-The arithmetic is `core/forecast.py`'s. Here is where its numbers come from: the service's report, or files and `--rps`.
-The row in force is what is live, whoever set it: what people would lose rests on that, not on what was verified last.
+The arithmetic is `forecasts/forecast.py`'s. Here is where its numbers come from: the service's report, or files and
+`--rps`. The row in force is what is live, whoever set it: what people would lose rests on that, not on what was
+verified last.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from shifter.cli.views import View, views, warn_of_silence
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.fleet import Fleet, Learning
 from shifter.core.fleet import Timing as FleetTiming
-from shifter.core.forecast import (
+from shifter.core.forecasts.forecast import (
     Clockwork,
     Estimate,
     Forecast,
@@ -35,11 +36,11 @@ from shifter.core.forecast import (
     live_row,
     rounded_up,
 )
+from shifter.core.forecasts.worst_case import Premise
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import ShiftState
-from shifter.core.worst_case import Premise
 from shifter.errors import ConfigError
 from shifter.files.documents import load_fleet, misfit_problems, read_document, value_of
 

@@ -16,15 +16,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from shifter.cli.exits import CommandError, Exit
-from shifter.core.analysis import SUSPECTED, alpha_of
+from shifter.core.analysis.assess import SUSPECTED, alpha_of
+from shifter.core.analysis.measures import Metric, metrics_of
+from shifter.core.analysis.replay import Trail, of_json
+from shifter.core.analysis.sequential import MetricWealth, bound, open_wealth
+from shifter.core.analysis.standing import Row, Standing, advance, evidence_of_harm, is_sound, tests_of
+from shifter.core.analysis.verdicts import Verdict, odds, percent
 from shifter.core.criteria import Analysis
-from shifter.core.measures import Metric, metrics_of
 from shifter.core.records import Record
-from shifter.core.replay import Trail, of_json
-from shifter.core.sequential import MetricWealth, bound, open_wealth
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Row, Standing, advance, evidence_of_harm, is_sound, tests_of
-from shifter.core.verdicts import Verdict, odds, percent
 
 _SAME: Final = 1e-5
 """Numbers are recorded in six digits that count; the last one may differ between machines."""

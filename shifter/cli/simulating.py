@@ -1,7 +1,8 @@
 """`shifter simulate`: what a migration by a policy would look like, with a chart of it.
 
-The decisions are the service's own (`service/rehearsal.py`), the traffic is made up (`core/simulation.py`). The chart
-is plain text, so that it can be pasted into a ticket: 80 columns, no colour, ASCII where the terminal knows no more.
+The decisions are the service's own (`service/rehearsal.py`), the traffic is made up (`forecasts/simulation.py`). The
+chart is plain text, so that it can be pasted into a ticket: 80 columns, no colour, ASCII where the terminal knows no
+more.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from shifter.cli.session import Session, pass_session
 from shifter.cli.streams import carries
 from shifter.cli.supposing import MOST_TICKS, policy_in
 from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing, common_edges_ms
+from shifter.core.forecasts.simulation import SCENARIOS, Load
 from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
 from shifter.core.schema import show_duration
-from shifter.core.simulation import SCENARIOS, Load
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.files.documents import load_fleet
 from shifter.service.rehearsal import Cast, Moment, Rehearsal

@@ -18,10 +18,10 @@ from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, ago, clean, odds_shown, span, stamp, write_document
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.views import View, order_document, silence, views
+from shifter.core.analysis.verdicts import odds
 from shifter.core.orders import Order, words_of
 from shifter.core.phases import Phase
 from shifter.core.state import Freeze
-from shifter.core.verdicts import odds
 from shifter.errors import ShifterError
 
 LATE_ORDER: Final = timedelta(minutes=1)

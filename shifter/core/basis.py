@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shifter.core.analysis.standing import Standing
 from shifter.core.evidence import Ledger
 from shifter.core.orders import Order
 from shifter.core.splits import RouteView
-from shifter.core.standing import Standing
 from shifter.core.state import Freeze
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from shifter.core.analysis import assess
+from shifter.core.analysis.assess import assess
+from shifter.core.analysis.verdicts import Assessment, Situation, Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.basis import Evidence
 from shifter.core.decision import Decision, Kind, climb_to, hold_reason, refuse_wish, refused, write_share
@@ -25,7 +26,6 @@ from shifter.core.retreat import Trouble, acquitted, failed_by, go_back, is_too_
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
-from shifter.core.verdicts import Assessment, Situation, Verdict
 from shifter.core.wishes import grant
 
 
@@ -89,7 +89,6 @@ def _assess(state: ShiftState, evidence: Evidence, now: datetime) -> Assessment:
         now=now,
         max_age=evidence.max_age,
         tick=evidence.tick,
-        attempt=state.attempt,
         gate=state.gate(FULL_PERCENT),
         ceiling=None if state.ceiling is None else state.ceiling.share,
         split_by_request=bool(views) and all(view.split_by_request for view in views.values()),

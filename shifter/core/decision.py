@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shifter.core.analysis.verdicts import Assessment
 from shifter.core.apportion import apportion
 from shifter.core.holds import Hold, HoldKind
 from shifter.core.orders import Answer, OrderAnswer, Promotion, Wish
 from shifter.core.phases import Event, after
 from shifter.core.splits import Member, RouteView, shown
 from shifter.core.state import Direction, Intent, ShiftState, Weights
-from shifter.core.verdicts import Assessment
 from shifter.errors import RefusedError
 
 

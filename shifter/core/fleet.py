@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from shifter.core.learning import Lessons
+from shifter.core.analysis.learning import Lessons
 from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import API_VERSION, Duration, Metadata, Name, StrictModel, second_of_its_kind
 

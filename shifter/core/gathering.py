@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from shifter.core.analysis.learning import History, Lessons, lacking, learn, unlearnt
+from shifter.core.analysis.measures import Metric, metrics_of, slo_edge
+from shifter.core.analysis.sequential import open_wealth
+from shifter.core.analysis.standing import Row, Standing, advance, at_share, begin, begin_anew, row_of, tests_of
 from shifter.core.evidence import Ledger, Tick
-from shifter.core.learning import History, Lessons, lacking, learn, unlearnt
-from shifter.core.measures import Metric, metrics_of, slo_edge
-from shifter.core.sequential import open_wealth
-from shifter.core.standing import Row, Standing, advance, at_share, begin, begin_anew, row_of, tests_of
 from shifter.core.state import ShiftState
 
 RELEARN_TICKS: Final = 64

@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
 from shifter.core.basis import Evidence
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
@@ -16,7 +17,6 @@ from shifter.core.records import SERVICE
 from shifter.core.splits import Health, RouteView, Side, shown
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.core.text import some
-from shifter.core.verdicts import NOT_YET, Assessment, Verdict
 
 
 class HoldKind(StrEnum):

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from shifter.core.analysis.climbing import PATIENCE_IF_DOUBTED
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.basis import Evidence
-from shifter.core.climbing import PATIENCE_IF_DOUBTED
 from shifter.core.holds import Hold
 from shifter.core.phases import Phase
 from shifter.core.schema import show_duration
 from shifter.core.settling import observed_share
 from shifter.core.state import ShiftState
-from shifter.core.verdicts import Assessment, Verdict
 
 GRACE_TICKS: Final = 10
 """So many ticks may be lost to scrapes, restarts and chance before anybody is called."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from shifter.core.analysis.guards import Guard
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.basis import Evidence
 from shifter.core.decision import Decision, Kind, hold_reason, write_share
-from shifter.core.guards import Guard
 from shifter.core.holds import HoldKind
 from shifter.core.journal import is_back
 from shifter.core.orders import Promotion, Wish, roll_back
@@ -22,7 +23,6 @@ from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, RouteView, Side
 from shifter.core.state import Ceiling, Direction, Failure, ShiftState
-from shifter.core.verdicts import Assessment, Verdict
 
 PROBE_TICKS: Final = 4
 """An incident of both meshes that began within so many ticks of a step may be the step's doing."""

@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shifter.core.analysis.standing import Standing
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
-from shifter.core.standing import Standing
 
 SCHEMA_VERSION: Final = 3
 """Grows when the saved form changes; a newer one than this is read but never written over."""

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 
+from shifter.core.analysis.verdicts import Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.basis import Evidence
 from shifter.core.decision import Decision, Kind, climb_to, refuse_wish, write_share
@@ -20,7 +21,6 @@ from shifter.core.orders import Promotion, Reconciliation, Wish
 from shifter.core.phases import Event, Phase, after
 from shifter.core.splits import FULL_PERCENT, RouteView, shown
 from shifter.core.state import Direction
-from shifter.core.verdicts import Verdict
 
 
 def grant(decision: Decision, wish: Wish, evidence: Evidence, now: datetime) -> Decision:

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from shifter.core.analysis.measures import slo_edge
+from shifter.core.analysis.steps import PLATEAU, candidates
 from shifter.core.answers import LEFT_FLAGS
 from shifter.core.criteria import CustomRules, ErrorRules
 from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
-from shifter.core.measures import slo_edge
+from shifter.core.forecasts.worst_case import Premise, Pulse, first_cost
 from shifter.core.policy import PolicySpec, ShiftPolicy
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.steps import PLATEAU, candidates
 from shifter.core.text import did_you_mean
-from shifter.core.worst_case import Premise, Pulse, first_cost
 from shifter.files.located_yaml import At
 
 _COMMON_RATES: Final = (10.0, 100.0, 1000.0)

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from shifter.core.analysis import SUSPECTED, alpha_of
-from shifter.core.climbing import DOUBTED, PATIENCE_IF_DOUBTED
+from shifter.core.analysis.assess import SUSPECTED, alpha_of
+from shifter.core.analysis.climbing import DOUBTED, PATIENCE_IF_DOUBTED
+from shifter.core.analysis.hypotheses import Margin
+from shifter.core.analysis.measures import rules_of, slo_edge
+from shifter.core.analysis.steps import LARGEST_FACTOR, LARGEST_FIRST, PLATEAU
+from shifter.core.analysis.verdicts import odds
 from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms
-from shifter.core.hypotheses import Margin
-from shifter.core.measures import rules_of, slo_edge
 from shifter.core.policy import ShiftPolicy
 from shifter.core.schema import show_duration
-from shifter.core.steps import LARGEST_FACTOR, LARGEST_FIRST, PLATEAU
-from shifter.core.verdicts import odds
 from shifter.files.located_yaml import At
 from shifter.files.words import key_of
 

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
+from shifter.core.analysis.replay import CHECKPOINT_SECONDS
 from shifter.core.evidence import Reading, Tick
 from shifter.core.fleet import Fleet
 from shifter.core.policy import ShiftPolicy
-from shifter.core.replay import CHECKPOINT_SECONDS
 from shifter.core.splits import Side
 from shifter.core.text import plain
 from shifter.errors import ShifterError

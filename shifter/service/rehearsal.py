@@ -14,18 +14,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shifter.core import journal
+from shifter.core.analysis.measures import rules_of
 from shifter.core.answers import counts_of
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Write
 from shifter.core.evidence import Answers, SideCounts
 from shifter.core.fleet import Timing
+from shifter.core.forecasts.simulation import FAILED, WELL, Load, Scenario, error_rates, one_tick
+from shifter.core.forecasts.simulation import Counted as Drawn
 from shifter.core.gathering import Terms, still_lacking
-from shifter.core.measures import rules_of
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
-from shifter.core.simulation import FAILED, WELL, Load, Scenario, error_rates, one_tick
-from shifter.core.simulation import Counted as Drawn
 from shifter.core.splits import RouteView
 from shifter.service.gathering import Gathering
 from shifter.service.imagined import place_at, routes_at

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from shifter.core.analysis.replay import Trail, as_json
 from shifter.core.basis import Evidence
 from shifter.core.decision import Decision
 from shifter.core.evidence import Ledger
@@ -16,7 +17,6 @@ from shifter.core.orders import Order, OrderAnswer, words_of
 from shifter.core.overdue import overdue
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.replay import Trail, as_json
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import Health, RouteView, Side
 from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftState

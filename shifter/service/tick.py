@@ -11,11 +11,11 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime
 
+from shifter.core.analysis.standing import Standing, is_sound
 from shifter.core.fleet import Fleet
 from shifter.core.orders import FLEET, Order
 from shifter.core.phases import Phase
 from shifter.core.splits import Route, RouteView, Side
-from shifter.core.standing import Standing, is_sound
 from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Saved, Store, TrafficProvider

@@ -28,6 +28,7 @@ from prometheus_client import CollectorRegistry
 from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
+from shifter.core.analysis.standing import Standing
 from shifter.core.apportion import apportion
 from shifter.core.basis import Evidence
 from shifter.core.counters import Baselines, advance
@@ -40,7 +41,6 @@ from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import What
 from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.standing import Standing
 from shifter.core.state import ShiftState
 from shifter.service.lanes import InlineLanes
 from shifter.service.policy_files import PolicyFolder

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import Result
 
-from shifter.core.learning import History, MetricHistory
-from shifter.core.measures import metrics_of
+from shifter.core.analysis.learning import History, MetricHistory
+from shifter.core.analysis.measures import metrics_of
+from shifter.core.analysis.standing import Standing, begin
 from shifter.core.phases import Phase
 from shifter.core.policy import ApprovalGate
-from shifter.core.standing import Standing, begin
 from shifter.core.state import Approval, Ceiling, Direction, HoldReport, Intent, Pause
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from shifter.adapters.sqlite import SqliteLease
 from shifter.cli.main import cli
+from shifter.core.analysis.learning import History, MetricHistory
+from shifter.core.analysis.measures import metrics_of
+from shifter.core.analysis.standing import Standing, begin
 from shifter.core.criteria import Analysis, AnswerRules
-from shifter.core.learning import History, MetricHistory
-from shifter.core.measures import metrics_of
 from shifter.core.orders import OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.standing import Standing, begin
 from shifter.core.state import Ceiling, Direction, FindingReport, HoldReport, Intent, Pause
 from shifter.errors import StoreUnavailableError
 from shifter.wiring import is_served, open_store

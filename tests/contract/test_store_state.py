@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.learning import History, MetricHistory
+from shifter.core.analysis.learning import History, MetricHistory
+from shifter.core.analysis.sequential import MetricWealth, Wealth
+from shifter.core.analysis.sickness import Sickness
+from shifter.core.analysis.standing import Failing, Standing
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
-from shifter.core.sequential import MetricWealth, Wealth
-from shifter.core.sickness import Sickness
-from shifter.core.standing import Failing, Standing
 from shifter.core.state import (
     SCHEMA_VERSION,
     Approval,

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shifter.core.analysis import assess
+from shifter.core.analysis.assess import assess
+from shifter.core.analysis.learning import History, Lessons, MetricHistory
+from shifter.core.analysis.measures import Metric
+from shifter.core.analysis.standing import Standing, begin
+from shifter.core.analysis.verdicts import Assessment, Situation
 from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
 from shifter.core.gathering import Terms, gather, metrics_for
-from shifter.core.learning import History, Lessons, MetricHistory
-from shifter.core.measures import Metric
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
-from shifter.core.standing import Standing, begin
 from shifter.core.state import Direction, Intent, ShiftState
-from shifter.core.verdicts import Assessment, Situation
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 TICK_SECONDS = 15.0
@@ -126,7 +126,6 @@ class Story:
                 "now": self.now,
                 "max_age": timedelta(seconds=45),
                 "tick": timedelta(seconds=TICK_SECONDS),
-                "attempt": self.state.attempt,
                 **changes,
             }
         )

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.analysis.verdicts import Verdict
 from shifter.core.decide import decide
 from shifter.core.decision import Kind
 from shifter.core.evidence import Counts, Ledger
@@ -17,7 +18,6 @@ from shifter.core.phases import Phase
 from shifter.core.policy import AUTO_STEPS
 from shifter.core.splits import Member
 from shifter.core.state import Ceiling, Direction, Setback
-from shifter.core.verdicts import Verdict
 from tests.core.shifts import (
     BAD,
     DEAD,

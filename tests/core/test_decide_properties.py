@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shifter.core.analysis.verdicts import Verdict
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Kind
@@ -20,7 +21,6 @@ from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, Member, RouteView, Side, share_of
 from shifter.core.state import Approval, Ceiling, Direction, Failure, Freeze, Intent, Pause, Setback, ShiftState
-from shifter.core.verdicts import Verdict
 from tests.core.shifts import (
     BAD,
     BOTH_BAD,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from shifter.core.analysis.learning import Lessons
 from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms, misfits
-from shifter.core.learning import Lessons
 from shifter.core.policy import ShiftPolicy
 
 

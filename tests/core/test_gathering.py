@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from shifter.core.analysis.learning import Lessons
+from shifter.core.analysis.standing import evidence_of_harm
 from shifter.core.evidence import Counts
 from shifter.core.gathering import RELEARN_TICKS, belonging, gather, no_histogram, still_lacking
-from shifter.core.learning import Lessons
-from shifter.core.standing import evidence_of_harm
 from tests.core.evidences import EDGES_MS, NOON, a_policy, a_story, an_intent, learnt, timed
 
 LATENCY = a_policy({"answers": {"codes": ()}})

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.evidence import Ledger
@@ -13,7 +14,6 @@ from shifter.core.holds import Hold, HoldKind, forbids, pages
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.state import Ceiling, Direction, Failure
-from shifter.core.verdicts import NOT_YET, Assessment, Verdict
 from tests.core.shifts import (
     BAD,
     DEAD,

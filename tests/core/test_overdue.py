@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.evidence import Counts, Ledger
 from shifter.core.holds import Hold, HoldKind
 from shifter.core.overdue import GRACE_TICKS, overdue
 from shifter.core.phases import Phase
 from shifter.core.state import Direction
-from shifter.core.verdicts import Assessment, Verdict
 from tests.core.shifts import GOOD, NOON, POLICY, a_shift, an_intent, seen, ticks
 
 UNDECIDED = Assessment(Verdict.TOO_LITTLE, "not enough to go back, too much to go on")

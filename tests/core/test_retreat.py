@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shifter.core.analysis.sickness import Sickness
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision
@@ -15,7 +16,6 @@ from shifter.core.evidence import Counts
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS, acquitted
-from shifter.core.sickness import Sickness
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Ceiling, Direction, ShiftState
 from tests.core.evidences import NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt

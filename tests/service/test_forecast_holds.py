@@ -1,4 +1,4 @@
-"""What `core/forecast.py` promises of good and bad days is kept by the service that has them."""
+"""What `core/forecasts/forecast.py` promises of good and bad days is kept by the service that has them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from shifter.core.forecast import Outset, StepForecast, clockwork_of, forecast
+from shifter.core.forecasts.forecast import Outset, StepForecast, clockwork_of, forecast
+from shifter.core.forecasts.worst_case import Premise
 from shifter.core.phases import Phase
 from shifter.core.splits import Side
-from shifter.core.worst_case import Premise
 from tests.service.conftest import World
 
 SECOND = timedelta(seconds=1)

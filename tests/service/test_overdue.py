@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.holds import Hold, HoldKind
 from shifter.core.overdue import GRACE_TICKS, overdue
 from shifter.core.phases import Phase
 from shifter.core.splits import Side
-from shifter.core.verdicts import Assessment, Verdict
 from tests.core.shifts import GOOD, NOON, a_shift, gathered, seen
 from tests.service.conftest import TICK, World
 

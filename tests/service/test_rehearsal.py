@@ -8,10 +8,10 @@ import random
 import pytest
 
 from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing
+from shifter.core.forecasts.simulation import SCENARIOS, Load
 from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
-from shifter.core.simulation import SCENARIOS, Load
 from shifter.service.rehearsal import Cast, Moment, Rehearsal
 from tests.service.conftest import policy
 

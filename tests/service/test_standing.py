@@ -9,17 +9,17 @@ from itertools import pairwise
 
 import pytest
 
-from shifter.core.analysis import alpha_of
+from shifter.core.analysis.assess import alpha_of
+from shifter.core.analysis.measures import metrics_of
+from shifter.core.analysis.replay import CHECKPOINT_SECONDS, MAX_ROWS, Trail, of_json
+from shifter.core.analysis.standing import Standing, evidence_of_harm
 from shifter.core.criteria import Analysis
 from shifter.core.fleet import ISTIO_EDGES_MS, Learning
 from shifter.core.holds import HoldKind
-from shifter.core.measures import metrics_of
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
-from shifter.core.replay import CHECKPOINT_SECONDS, MAX_ROWS, Trail, of_json
 from shifter.core.splits import Health, Side
-from shifter.core.standing import Standing, evidence_of_harm
 from tests.service.conftest import ANY_STEP, NEW, NEWER, NO_LATENCY, NOON, OLD, OLDER, TICK, World, fleet_with
 from tests.service.outside import Gateway
 

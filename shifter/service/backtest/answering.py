@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shifter.core.learning import History
+from shifter.core.analysis.learning import History
 from shifter.core.splits import Side
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from shifter.core.analysis.verdicts import Verdict
 from shifter.core.evidence import Reading
-from shifter.core.verdicts import Verdict
 from shifter.ports import Unread
 from shifter.service.backtest.judging import Trial, observed_share
 from shifter.service.backtest.recording import Learnt, Question, Recorded, Seen

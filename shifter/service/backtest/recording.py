@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from shifter.core.analysis.learning import History, Lessons, lacking, learn
+from shifter.core.analysis.measures import rules_of
 from shifter.core.answers import BadAnswers
 from shifter.core.counters import Absence, Baselines, advance
 from shifter.core.evidence import Answers, Reading, SideCounts, Tick
 from shifter.core.fleet import Fleet, common_edges_ms
-from shifter.core.learning import History, Lessons, lacking, learn
-from shifter.core.measures import rules_of
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Side
 from shifter.errors import NotFoundError

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from shifter.core.analysis.guards import APART_TICKS
 from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, shared_pods
 from shifter.core.fleet import Datasource, Timing
-from shifter.core.guards import APART_TICKS
 from shifter.core.policy import ShiftPolicy
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics, MeshProbe

@@ -1,7 +1,7 @@
 """What TCM's Prometheus remembers of each policy: enough to begin, and with how much chance.
 
-Before the first step a shift learns from the last ticks what TCM is like (`core/learning.py`). Whether there is enough
-of it can be seen before anybody waits for it: the same reading of the past that a service makes when it starts.
+Before the first step a shift learns from the last ticks what TCM is like (`analysis/learning.py`). Whether there is
+enough of it can be seen before anybody waits for it: the same reading of the past that a service makes when it starts.
 """
 
 from __future__ import annotations

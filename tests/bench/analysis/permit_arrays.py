@@ -1,4 +1,4 @@
-"""`shifter/core/steps.py`, `climbing.py` and `guards.py` for many trials at once; see `wealth_arrays.py`."""
+"""`shifter/core/analysis/steps.py`, `climbing.py` and `guards.py` for many trials at once; see `wealth_arrays.py`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from shifter.core.climbing import DOUBTED, HOLDBACK_TICKS, LATE_REQUESTS, LATE_TICKS, PATIENCE_IF_DOUBTED
-from shifter.core.criteria import BlastRadius
-from shifter.core.guards import DEAD_BAD, DEAD_BAD_TWICE, LEAST_SPARED
-from shifter.core.policy import PolicySpec
-from shifter.core.sequential import GRID
-from shifter.core.splits import FULL_PERCENT
-from shifter.core.steps import (
+from shifter.core.analysis.climbing import DOUBTED, HOLDBACK_TICKS, LATE_REQUESTS, LATE_TICKS, PATIENCE_IF_DOUBTED
+from shifter.core.analysis.guards import DEAD_BAD, DEAD_BAD_TWICE, LEAST_SPARED
+from shifter.core.analysis.sequential import GRID
+from shifter.core.analysis.steps import (
     _HARMFUL,
     _SPREAD_NATS,
     LAG_SECONDS,
@@ -24,6 +21,9 @@ from shifter.core.steps import (
     PATIENCE_TICKS,
     PLATEAU,
 )
+from shifter.core.criteria import BlastRadius
+from shifter.core.policy import PolicySpec
+from shifter.core.splits import FULL_PERCENT
 from tests.bench.analysis.standing_arrays import METRICS, Standing
 from tests.bench.analysis.wealth_arrays import Tests, best_bet
 from tests.bench.analysis.world import TICK_SECONDS, Flags, Floats, Whole

@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 
 from shifter.core import journal
+from shifter.core.analysis.learning import Lessons
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Write
 from shifter.core.evidence import INFINITY_MS, Answer, Answers, Ledger, SideCounts, Tick
 from shifter.core.gathering import Terms
-from shifter.core.learning import Lessons
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import MAX_WEIGHT, Health, Member, RouteView, Side

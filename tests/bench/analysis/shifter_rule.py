@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shifter.core.analysis import SUSPECTED, alpha_of
+from shifter.core.analysis.assess import SUSPECTED, alpha_of
 from shifter.core.gathering import RELEARN_TICKS
 from shifter.core.policy import ShiftPolicy
 from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS

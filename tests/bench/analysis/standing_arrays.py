@@ -1,4 +1,4 @@
-"""`shifter/core/learning.py` and `standing.py` for many trials at once; see `wealth_arrays.py`.
+"""`shifter/core/analysis/learning.py` and `standing.py` for many trials at once; see `wealth_arrays.py`.
 
 The metrics are those of the default policy: errors, the share of slow requests above two bucket edges that each trial's
 own history fixes, and the compared answers. A trial whose history fixes one edge only has one metric less.
@@ -12,11 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from shifter.core.criteria import Analysis
-from shifter.core.learning import MOST_OFTEN, OFTEN, SELDOM, shrunk
-from shifter.core.measures import Metric, metrics_of
-from shifter.core.sequential import CAP_NATS
-from shifter.core.sickness import (
+from shifter.core.analysis.learning import MOST_OFTEN, OFTEN, SELDOM, shrunk
+from shifter.core.analysis.measures import Metric, metrics_of
+from shifter.core.analysis.sequential import CAP_NATS
+from shifter.core.analysis.sickness import (
     _SICK_DEVIATIONS,
     _SICK_EVENTS,
     _SICK_RATE,
@@ -26,8 +25,7 @@ from shifter.core.sickness import (
     _WELL_TICKS,
     VOUCHING_REQUESTS,
 )
-from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import (
+from shifter.core.analysis.standing import (
     _DEAD_PART,
     _GONE,
     _LIMIT,
@@ -39,6 +37,8 @@ from shifter.core.standing import (
     RECENT_TICKS,
     STEADY_REQUESTS,
 )
+from shifter.core.criteria import Analysis
+from shifter.core.splits import FULL_PERCENT
 from tests.bench.analysis.rules import Columns
 from tests.bench.analysis.wealth_arrays import Cells, Tests, Wealth
 from tests.bench.analysis.world import EDGES_MS, KINDS, TICK_SECONDS, Arm, Flags, Floats, Seen, Whole

@@ -1,4 +1,4 @@
-"""`shifter/core/sequential.py` for many trials at once: the same formulas, one numpy column per trial.
+"""`shifter/core/analysis/sequential.py` for many trials at once: the same formulas, one numpy column per trial.
 
 Axes are (metric, alternative, trial). Every constant is the core's, also those that the core keeps to itself; what is
 written here a second time is arithmetic, and `test_same_decisions.py` holds it against the core, tick by tick.
@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from shifter.core.sequential import (
+from shifter.core.analysis.sequential import (
     _DEEPEST_BET,
     _JUST_BELOW_ONE,
     _LARGEST_EXPONENT,

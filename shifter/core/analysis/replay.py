@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from shifter.core.measures import Metric
-from shifter.core.standing import Row, Standing, advance, evidence_of_harm
+from shifter.core.analysis.measures import Metric
+from shifter.core.analysis.standing import Row, Standing, advance, evidence_of_harm
 
 MAX_ROWS: Final = 40
 """Ten minutes of the default tick."""

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shifter.core import hypotheses, sequential
-from shifter.core.hypotheses import Cell, Margin
-from shifter.core.sequential import (
+from shifter.core.analysis import hypotheses, sequential
+from shifter.core.analysis.hypotheses import Cell, Margin
+from shifter.core.analysis.sequential import (
     CAP_NATS,
     GRID,
     HARM_PRIOR,

@@ -15,17 +15,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shifter.core.analysis import alpha_of, assess
+from shifter.core.analysis.assess import alpha_of, assess
+from shifter.core.analysis.learning import History, Lessons, unlearnt
+from shifter.core.analysis.measures import Kind, Metric, metrics_of
+from shifter.core.analysis.standing import Standing, advance, at_share, begin, row_of
+from shifter.core.analysis.steps import PLATEAU, Cost, Pace, cost_of
+from shifter.core.analysis.verdicts import Situation, Verdict
 from shifter.core.criteria import Analysis
 from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
-from shifter.core.learning import History, Lessons, unlearnt
-from shifter.core.measures import Kind, Metric, metrics_of
 from shifter.core.policy import PolicySpec
 from shifter.core.retreat import TOTAL
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Standing, advance, at_share, begin, row_of
-from shifter.core.steps import PLATEAU, Cost, Pace, cost_of
-from shifter.core.verdicts import Situation, Verdict
 
 MOST_TICKS: Final = 240
 """So many ticks are made up at most: an hour of the default. What takes longer is not called noticed."""
@@ -124,7 +124,6 @@ def ticks_until_found(spec: PolicySpec, premise: Premise, pulse: Pulse, share: f
             now=tick.at,
             max_age=timedelta(seconds=pulse.tick_seconds),
             tick=timedelta(seconds=pulse.tick_seconds),
-            attempt=premise.attempt,
         )
         verdict = assess(spec, standing, Ledger((tick,)), situation)
         if verdict.verdict is Verdict.FAIL:

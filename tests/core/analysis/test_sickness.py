@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shifter.core.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_sick, is_steady, vouches
+from shifter.core.analysis.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_sick, is_steady, vouches
 from tests.core.evidences import a_history, a_standing
 
 BEGAN = Sickness(1, 0, 7, ((0.01, 500.0),))

@@ -14,12 +14,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from shifter.core.analysis.hypotheses import Cell, Margin, Test
+from shifter.core.analysis.learning import History, MetricHistory, unlearnt
+from shifter.core.analysis.measures import Metric, counted
+from shifter.core.analysis.sequential import (
+    CAP_NATS,
+    Wealth,
+    add,
+    harm,
+    new_start,
+    open_wealth,
+    reopened,
+    with_source_rates,
+)
+from shifter.core.analysis.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_steady, vouches
 from shifter.core.evidence import Tick
-from shifter.core.hypotheses import Cell, Margin, Test
-from shifter.core.learning import History, MetricHistory, unlearnt
-from shifter.core.measures import Metric, counted
-from shifter.core.sequential import CAP_NATS, Wealth, add, harm, new_start, open_wealth, reopened, with_source_rates
-from shifter.core.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_steady, vouches
 from shifter.core.splits import FULL_PERCENT
 
 RECENT_TICKS: Final = 8

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
+from shifter.core.analysis.standing import Failing, Standing
 from shifter.core.evidence import Ledger, Tick
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Failing, Standing
 
 
 class Guard(StrEnum):

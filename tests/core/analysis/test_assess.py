@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core.analysis import SUSPECTED, alpha_of
+from shifter.core.analysis.assess import SUSPECTED, alpha_of
+from shifter.core.analysis.guards import VANISHED_TICKS
+from shifter.core.analysis.standing import evidence_of_harm
+from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
 from shifter.core.evidence import INFINITY_MS, Counts
-from shifter.core.guards import VANISHED_TICKS
 from shifter.core.policy import ShiftPolicy
-from shifter.core.standing import evidence_of_harm
-from shifter.core.verdicts import NOT_YET, Assessment, Verdict
 from tests.core.evidences import (
     EDGES_MS,
     ERRORS_ALONE,
@@ -318,9 +319,16 @@ def test_all_attempts_together_have_twice_the_first_ones() -> None:
 
 
 def test_a_later_attempt_needs_higher_odds() -> None:
-    first = at(5).tick(*GOOD)
+    first, third = (learnt().at(5, attempt=attempt).tick(*GOOD) for attempt in (1, 3))
 
-    assert (first.judged().limit, first.judged(attempt=3).limit) == (100, 400)
+    assert (first.judged().limit, third.judged().limit) == (100, 400)
+
+
+def test_odds_are_held_against_the_limit_of_the_attempt_that_they_were_gathered_in() -> None:
+    gathered = at(5).tick(*GOOD)
+    retried = replace(gathered, state=gathered.state.model_copy(update={"attempt": 2}))
+
+    assert retried.judged().limit == 100
 
 
 def test_a_finding_shows_both_sides_and_what_the_policy_allows() -> None:

@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core.analysis import assess
-from shifter.core.criteria import Analysis
-from shifter.core.evidence import Counts
-from shifter.core.gathering import gather
-from shifter.core.learning import History, MetricHistory
-from shifter.core.measures import Metric, metrics_of
-from shifter.core.replay import (
+from shifter.core.analysis.assess import assess
+from shifter.core.analysis.learning import History, MetricHistory
+from shifter.core.analysis.measures import Metric, metrics_of
+from shifter.core.analysis.replay import (
     CHECKPOINT_SECONDS,
     MAX_ROWS,
     Trail,
@@ -26,7 +23,10 @@ from shifter.core.replay import (
     of_json,
     with_row,
 )
-from shifter.core.standing import Counted, Row, advance, at_share, begin, evidence_of_harm
+from shifter.core.analysis.standing import Counted, Row, advance, at_share, begin, evidence_of_harm
+from shifter.core.criteria import Analysis
+from shifter.core.evidence import Counts
+from shifter.core.gathering import gather
 from tests.core.evidences import TICK_SECONDS, Story, a_policy, a_standing, learnt, timed
 
 ALL = a_policy({})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shifter.core.climbing import (
+from shifter.core.analysis.climbing import (
     DOUBTED,
     HOLDBACK_TICKS,
     LATE_REQUESTS,
@@ -17,9 +17,9 @@ from shifter.core.climbing import (
     Permit,
     permit,
 )
+from shifter.core.analysis.standing import Standing
+from shifter.core.analysis.steps import Pace, cost_of
 from shifter.core.policy import ShiftPolicy
-from shifter.core.standing import Standing
-from shifter.core.steps import Pace, cost_of
 from tests.core.evidences import a_history, a_policy, a_standing, a_story
 
 AUTO = a_policy(steps="auto")

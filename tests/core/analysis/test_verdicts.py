@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.verdicts import odds, percent
+from shifter.core.analysis.verdicts import odds, percent
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,21 @@ from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 from typing import Final
 
-from shifter.core.climbing import HOLDBACK_TICKS, LATE_REQUESTS, LATE_TICKS
+from shifter.core.analysis.climbing import HOLDBACK_TICKS, LATE_REQUESTS, LATE_TICKS
+from shifter.core.analysis.steps import PLATEAU, candidates
 from shifter.core.fleet import Timing
+from shifter.core.forecasts.worst_case import (
+    MOST_TICKS,
+    Found,
+    Premise,
+    Pulse,
+    first_cost,
+    first_wait_seconds,
+    ticks_until_found,
+)
 from shifter.core.policy import PolicySpec
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.steps import PLATEAU, candidates
-from shifter.core.worst_case import MOST_TICKS, Found, Premise, Pulse, first_cost, first_wait_seconds, ticks_until_found
 
 LATE_WAKE_SECONDS: Final = 1.0
 """The service wakes once a second, so that a look may come that much after its tick."""

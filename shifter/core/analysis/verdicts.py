@@ -70,11 +70,10 @@ class Assessment:
 class Situation:
     """What the evidence is judged against: the share in force (percent), since when it has been verified, now.
 
-    `max_age` is how old the newest tick may be before there is no signal. `attempt` counts from 1; each has half of the
-    error probability of the one before. `gate` is the first share that nobody approved, `ceiling` the first at which
-    this shift failed; None if there is none. `split_by_request`: requests are split one by one, so that what does not
-    arrive is lost. `written` is the share (percent) that a write under way may have brought. `lacking` says what is
-    missing before anything can be judged, `problem` why nothing is seen at all.
+    `max_age` is how old the newest tick may be before there is no signal. `gate` is the first share that nobody
+    approved, `ceiling` the first at which this shift failed; None if there is none. `split_by_request`: requests are
+    split one by one, so that what does not arrive is lost. `written` is the share (percent) that a write under way may
+    have brought. `lacking` says what is missing before anything can be judged, `problem` why nothing is seen at all.
     """
 
     share: float
@@ -82,7 +81,6 @@ class Situation:
     now: datetime
     max_age: timedelta
     tick: timedelta
-    attempt: int = 1
     gate: float | None = None
     ceiling: float | None = None
     split_by_request: bool = True

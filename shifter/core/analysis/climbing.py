@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from shifter.core.measures import Metric
+from shifter.core.analysis.measures import Metric
+from shifter.core.analysis.standing import Standing
+from shifter.core.analysis.steps import PATIENCE_TICKS, PLATEAU, Cost, Pace, candidates, cost_of, patience_of
+from shifter.core.analysis.verdicts import Situation, percent
 from shifter.core.policy import PolicySpec
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Standing
-from shifter.core.steps import PATIENCE_TICKS, PLATEAU, Cost, Pace, candidates, cost_of, patience_of
-from shifter.core.verdicts import Situation, percent
 
 DOUBTED: Final = 1.02
 """From these odds on the plateau is kept longer, up to `PATIENCE_IF_DOUBTED` times the policy's hold."""

@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from shifter.core.evidence import INFINITY_MS, Answer, Answers
-from shifter.core.simulation import (
+from shifter.core.forecasts.simulation import (
     MEDIAN_MS,
     SCENARIOS,
     Load,

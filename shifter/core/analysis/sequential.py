@@ -38,7 +38,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.core.hypotheses import Cell, Margin, Test
+from shifter.core.analysis.hypotheses import Cell, Margin, Test
 
 HARM_PRIOR: Final = (0.25, 0.30, 0.25, 0.20)
 """How likely each of the four alternatives of a comparison is taken to be."""

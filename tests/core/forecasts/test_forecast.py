@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shifter.core.fleet import Timing
-from shifter.core.forecast import (
+from shifter.core.forecasts.forecast import (
     RATE_UNKNOWN,
     TIMING_UNKNOWN,
     Clockwork,
@@ -25,8 +25,8 @@ from shifter.core.forecast import (
     live_row,
     rounded_up,
 )
+from shifter.core.forecasts.worst_case import Premise
 from shifter.core.policy import AUTO_STEPS, PolicySpec
-from shifter.core.worst_case import Premise
 from tests.core.shifts import a_policy
 
 CLOCKWORK = Clockwork(15, 45, 10, 120)

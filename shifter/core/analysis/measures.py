@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from shifter.core.analysis.hypotheses import Margin
 from shifter.core.answers import BadAnswers
 from shifter.core.criteria import Analysis, Excess
 from shifter.core.evidence import Counts
-from shifter.core.hypotheses import Margin
 
 ERRORS: Final = "errors"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shifter.core import hypotheses
-from shifter.core.hypotheses import Cell, Margin
-from shifter.core.sequential import Starts, Wealth, add, bound, harm, new_start, open_wealth
+from shifter.core.analysis import hypotheses
+from shifter.core.analysis.hypotheses import Cell, Margin
+from shifter.core.analysis.sequential import Starts, Wealth, add, bound, harm, new_start, open_wealth
 
 TRAJECTORIES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "sequential_vectors.json").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.core.hypotheses import Margin
-from shifter.core.learning import MetricHistory
-from shifter.core.measures import Metric
+from shifter.core.analysis.hypotheses import Margin
+from shifter.core.analysis.learning import MetricHistory
+from shifter.core.analysis.measures import Metric
 
 VOUCHING_REQUESTS: Final = 10.0
 """A source with fewer requests than this in its recent ticks cannot tell whether it is still what it was."""

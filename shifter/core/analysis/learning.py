@@ -19,9 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shifter.core.analysis.measures import Metric, counted, metrics_of, slo_edge
 from shifter.core.criteria import Analysis, LatencyRules
 from shifter.core.evidence import INFINITY_MS, Counts, Tick
-from shifter.core.measures import Metric, counted, metrics_of, slo_edge
 
 SELDOM: Final = 0.005
 """One edge is the largest that at least this part of the requests is slower than: the tail."""

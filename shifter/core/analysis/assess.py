@@ -16,17 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.core.climbing import Known, permit
+from shifter.core.analysis.climbing import Known, permit
+from shifter.core.analysis.guards import VANISHED_TICKS, Guard, dead, lost_traffic, vanished
+from shifter.core.analysis.measures import Metric, counted, metrics_of
+from shifter.core.analysis.sequential import bound
+from shifter.core.analysis.sickness import is_sick
+from shifter.core.analysis.standing import Standing, evidence_of_harm
+from shifter.core.analysis.verdicts import NOT_YET, Assessment, Finding, Situation, Verdict, odds, percent
 from shifter.core.criteria import Analysis
 from shifter.core.evidence import Ledger, Tick
-from shifter.core.guards import VANISHED_TICKS, Guard, dead, lost_traffic, vanished
-from shifter.core.measures import Metric, counted, metrics_of
 from shifter.core.policy import PolicySpec
-from shifter.core.sequential import bound
-from shifter.core.sickness import is_sick
 from shifter.core.splits import FULL_PERCENT
-from shifter.core.standing import Standing, evidence_of_harm
-from shifter.core.verdicts import NOT_YET, Assessment, Finding, Situation, Verdict, odds, percent
 
 SUSPECTED: Final = 10.0
 """From these odds on a shift does not climb."""
@@ -88,7 +88,7 @@ class _Judged:
 
     @property
     def alpha(self) -> float:
-        return alpha_of(self.spec.analysis, self.situation.attempt)
+        return alpha_of(self.spec.analysis, self.standing.attempt)
 
     @property
     def limit(self) -> float:

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core import standing as standings
-from shifter.core.evidence import Counts, Tick
-from shifter.core.learning import MetricHistory
-from shifter.core.measures import Kind, Metric
-from shifter.core.sequential import bound
-from shifter.core.sickness import Sickness, is_sick
-from shifter.core.standing import (
+from shifter.core.analysis import standing as standings
+from shifter.core.analysis.learning import MetricHistory
+from shifter.core.analysis.measures import Kind, Metric
+from shifter.core.analysis.sequential import bound
+from shifter.core.analysis.sickness import Sickness, is_sick
+from shifter.core.analysis.standing import (
     Counted,
     Failing,
     Row,
@@ -32,6 +31,7 @@ from shifter.core.standing import (
     limit_rate,
     row_of,
 )
+from shifter.core.evidence import Counts, Tick
 from tests.core.evidences import NOON, TICK_SECONDS, a_history, a_policy, a_standing, learnt, timed
 
 CUSTOM = a_policy({"latency": {"enabled": False}, "answers": {"codes": ()}, "custom": ({"name": "carts"},)})
