@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 from shifter.lab.account import open_account
+from shifter.lab.checker.kinds import Kind
 from shifter.lab.emulator import FaultKind
-from shifter.lab.soak.plan import Kind, Site, Trouble, calm_seconds, plan
+from shifter.lab.soak.plan import Site, Trouble, calm_seconds, plan
 from shifter.lab.soak.run import BALANCER_OF
 from shifter.lab.topology import Namespace, lay_out, ports_needed
 

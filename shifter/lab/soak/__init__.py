@@ -1,5 +1,5 @@
-"""The soak: minutes of a migration under many faults at once, and a checker that shares no code with the decision.
+"""The soak: minutes of a migration on real parts under many faults at once.
 
-`plan` draws the faults, `hands` and `people` carry them out, `conduct` keeps something moving; `seen` is what was
-seen, `gather` collects it, the `rules_*` judge it and `verdict` tells.
+`plan` draws the faults, `hands` and `people` carry them out, `conduct` keeps something moving; `gather` collects what
+was seen of it, `shifter/lab/checker` judges it, and `verdict` tells.
 """

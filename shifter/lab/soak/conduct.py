@@ -16,11 +16,12 @@ from typing import Final
 from shifter.core.orders import Verb
 from shifter.core.state import Report
 from shifter.errors import StoreUnavailableError
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import EVERYBODY, NOBODY, Incident, UserSecond
 from shifter.lab.soak.hands import CloudHands, FileHands, Notes, Undo
 from shifter.lab.soak.machines import MachineHands
 from shifter.lab.soak.people import Desk
-from shifter.lab.soak.plan import Asked, Kind, Trouble, calm_seconds
-from shifter.lab.soak.seen import EVERYBODY, NOBODY, Incident, UserSecond
+from shifter.lab.soak.plan import Asked, Trouble, calm_seconds
 from shifter.lab.stage import Stage
 
 _LOOP_SECONDS: Final = 0.1

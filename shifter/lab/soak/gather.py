@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from shifter.lab.account import SOURCE_NODE_PORT
+from shifter.lab.checker.seen import Bounds, Change, Entry, LastWord, OrderRow, Seen
 from shifter.lab.emulator import WriteRecord
 from shifter.lab.soak.conduct import Conductor
 from shifter.lab.soak.hands import shown
 from shifter.lab.soak.people import Desk
-from shifter.lab.soak.seen import Bounds, Change, Entry, LastWord, OrderRow, Seen
 from shifter.lab.stage import SERVICE, Stage
 
 _BUSY_SECONDS: Final = 5.0

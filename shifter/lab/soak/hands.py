@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import yaml
 
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import HealthNote, PolicyFile
 from shifter.lab.emulator import Health, RuleKey, Target, TargetKey
 from shifter.lab.emulator.weather import strike
-from shifter.lab.soak.plan import Kind, Trouble
-from shifter.lab.soak.seen import HealthNote, PolicyFile
+from shifter.lab.soak.plan import Trouble
 from shifter.lab.stage import Stage
 from shifter.lab.topology import MESHES, SOURCE_MESH, TARGET_MESH
 

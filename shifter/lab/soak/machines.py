@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import Life
 from shifter.lab.processes import ProcessNotReadyError
 from shifter.lab.soak.hands import CloudHands, Undo
-from shifter.lab.soak.plan import Kind, Trouble
-from shifter.lab.soak.seen import Life
+from shifter.lab.soak.plan import Trouble
 from shifter.lab.stage import Stage
 from shifter.lab.topology import MESHES
 

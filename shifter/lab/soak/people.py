@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
-from shifter.lab.soak.seen import EVERYBODY, Given
+from shifter.lab.checker.seen import EVERYBODY, Given
 from shifter.lab.stage import COMMAND_SECONDS, Stage
 
 _HANDS: Final = 3

@@ -10,38 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import EVERYBODY
 from shifter.lab.emulator import FaultKind, LoadBalancer
 from shifter.lab.emulator.weather import Event, forecast
-from shifter.lab.soak.seen import EVERYBODY
 from shifter.lab.topology import GATEWAY_PODS, MESHES, SOURCE_MESH, TARGET_MESH
-
-
-class Kind(StrEnum):
-    """Every way in which a soak disturbs."""
-
-    CLOUD = "cloud fault"
-    LOCK = "another actor's lock"
-    EDIT = "weights edited by hand"
-    RESYNC = "weights reset by TKE"
-    DEAD = "members dead"
-    GONE = "member unbound"
-    NO_METRICS = "Prometheus stopped"
-    HUNG_METRICS = "Prometheus hangs"
-    SLOW_METRICS = "Prometheus slow"
-    KILLED = "shifter killed"
-    FROZEN = "shifter frozen"
-    RESTARTED = "shifter restarted"
-    GATEWAY = "gateway restarted"
-    FAILING = "namespace fails"
-    SLOW = "namespace slow"
-    POLICY_BROKEN = "policy file broken"
-    POLICY_GONE = "policy file gone"
-    POLICY_EDITED = "policy file edited"
-    ORDERS = "people give orders"
-
 
 CALM_SECONDS: Final = 60.0
 """The end of a soak is calm for so long, or for half of a short one: then everything must end well."""

@@ -13,6 +13,8 @@ from rich.console import Console
 
 from shifter.core.orders import Verb
 from shifter.errors import ConfigError
+from shifter.lab.checker.judge import judge
+from shifter.lab.checker.seen import Bounds, Given
 from shifter.lab.claim import claimed
 from shifter.lab.files import Own, Pace
 from shifter.lab.json_files import write_json
@@ -20,8 +22,7 @@ from shifter.lab.soak.conduct import Conductor
 from shifter.lab.soak.gather import seen_by
 from shifter.lab.soak.people import Desk
 from shifter.lab.soak.plan import Site, Trouble, calm_seconds, plan
-from shifter.lab.soak.seen import Bounds, Given
-from shifter.lab.soak.verdict import closing, judge, soak_report
+from shifter.lab.soak.verdict import closing, soak_report
 from shifter.lab.stage import Stage, StageSpec
 from shifter.lab.tools import LabToolError
 

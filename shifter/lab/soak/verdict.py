@@ -13,23 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shifter.lab.soak import (
-    rules_back,
-    rules_climbs,
-    rules_journal,
-    rules_people,
-    rules_stops,
-    rules_users,
-    rules_writes,
-)
-from shifter.lab.soak.rules_users import sufferings
-from shifter.lab.soak.seen import Finding, Incident, Seen, Violation
-
-
-def judge(seen: Seen) -> list[Finding]:
-    """Return what every rule found."""
-    rules = (rules_writes, rules_climbs, rules_back, rules_stops, rules_journal, rules_people, rules_users)
-    return [finding for rule in rules for finding in rule.check(seen)]
+from shifter.lab.checker.seen import Finding, Incident, Seen, Violation
+from shifter.lab.checker.users import sufferings
 
 
 def soak_report(seen: Seen, findings: list[Finding], seed: int, minutes: float) -> dict[str, Any]:

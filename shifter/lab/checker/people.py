@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.seen import Entry, Finding, LastWord, Seen, Violation
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import Entry, Finding, LastWord, Seen, Violation
 
 KEPT: Final = "every order that was recorded is kept"
 ANSWERED: Final = "every order is answered exactly once, and the history has the answer"

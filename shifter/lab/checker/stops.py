@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.rules_climbs import accepted
-from shifter.lab.soak.seen import Entry, Finding, Seen, Violation
+from shifter.lab.checker.climbs import accepted
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import Entry, Finding, Seen, Violation
 
 FLYING: Final = "a climb that lands after a pause or rollback was under way"
 HANDS_OFF: Final = "no write while hands are off"

@@ -11,18 +11,10 @@ from typing import Any
 
 import pytest
 
-from shifter.lab.soak import (
-    rules_back,
-    rules_climbs,
-    rules_journal,
-    rules_people,
-    rules_stops,
-    rules_users,
-    rules_writes,
-)
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.rules_users import sufferings
-from shifter.lab.soak.seen import (
+from shifter.lab.checker import back, climbs, journal, people, stops, users, writes
+from shifter.lab.checker.judge import judge
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import (
     Bounds,
     Change,
     Entry,
@@ -36,7 +28,8 @@ from shifter.lab.soak.seen import (
     Seen,
     UserSecond,
 )
-from shifter.lab.soak.verdict import judge, soak_report
+from shifter.lab.checker.users import sufferings
+from shifter.lab.soak.verdict import soak_report
 
 BEGAN = 1_000_000.0
 """Unix time. The story: 10 % at +5, 50 % at +12, paused from +14 to +20, 100 % at +27, completed at +33, istio fails
@@ -107,7 +100,7 @@ def second(at: int, failed: int = 0, **by_mesh: int) -> UserSecond:
     return UserSecond(int(BEGAN) + at, "shop", sum(by_mesh.values()), failed, by_mesh)
 
 
-def users() -> tuple[UserSecond, ...]:
+def seconds_of_users() -> tuple[UserSecond, ...]:
     """100 requests in every second, those of istio failing by half while it is broken."""
     found = []
     for at in range(45):
@@ -156,7 +149,7 @@ def good() -> Seen:
         incidents=(incident(1, Kind.FAILING, 36, 39, "istio"),),
         lives=(Life(BEGAN),),
         policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 4.0),),
-        seconds=users(),
+        seconds=seconds_of_users(),
         last_words=(LastWord("shop", BEGAN + 44, "Completed", 100.0, (), "completed"),),
     )
 
@@ -528,69 +521,69 @@ def staying_on_a_broken_mesh(seen: Seen) -> Seen:
 
 
 LIES: list[tuple[Lie, list[str]]] = [
-    (raised_by_nobody, [rules_writes.RAISES]),
-    (raised_before_it_was_saved, [rules_writes.RAISES]),
-    (edited_off_the_schedule, [rules_writes.RAISES]),
-    (landing_twice, [rules_writes.LATE]),
-    (two_after_a_kill, [rules_writes.KILLED]),
-    (leaving_nobody, [rules_writes.DARK]),
-    (climbing_while_paused, [rules_climbs.PAUSED, rules_people.ANSWERED]),
-    (climbing_after_going_back, [rules_climbs.BACK, rules_writes.RAISES, rules_people.ASKED]),
-    (skipping_a_step, [rules_climbs.STEP]),
-    (climbing_from_elsewhere, [rules_climbs.FROM]),
-    (soaking_too_short, [rules_climbs.SOAKED]),
-    (soaking_in_the_dark, [rules_climbs.SOAKED]),
-    (soaking_at_another_share, [rules_climbs.SOAKED]),
-    (climbing_without_a_verdict, [rules_climbs.VERDICT]),
-    (climbing_in_a_strange_name, [rules_climbs.SOAKED]),
-    (climbing_on_a_failing_promotion, [rules_climbs.VERDICT]),
-    (climbing_blind, [rules_climbs.BLIND]),
-    (climbing_over_an_edit, [rules_climbs.DRIFT]),
-    (climbing_without_a_file, [rules_climbs.FILE]),
-    (climbing_while_users_fail, [rules_climbs.USERS]),
-    (climbing_while_frozen, [rules_climbs.FROZEN]),
-    (climbing_past_a_gate, [rules_climbs.APPROVED]),
-    (stepping_back_too_far, [rules_back.RUNG]),
-    (stepping_back_for_nothing, [rules_back.RUNG]),
-    (climbing_to_what_failed, [rules_back.CEILING]),
-    (lifting_a_ceiling_by_itself, [rules_back.CEILING]),
-    (landing_after_a_pause, [rules_stops.FLYING]),
-    (writing_with_hands_off, [rules_stops.HANDS_OFF, rules_climbs.PAUSED]),
-    (missing_a_record, [rules_journal.IDS]),
-    (beginning_late, [rules_journal.IDS]),
-    (skipping_a_number, [rules_journal.SEQUENCES]),
-    (never_ending, [rules_journal.ENDS]),
-    (ending_twice, [rules_journal.ENDS]),
-    (ending_what_never_began, [rules_journal.ENDS]),
-    (in_a_dead_epoch, [rules_journal.EPOCHS]),
-    (in_an_epoch_to_come, [rules_journal.EPOCHS]),
-    (losing_an_order, [rules_people.KEPT]),
-    (inventing_an_order, [rules_people.KEPT]),
-    (keeping_another_order, [rules_people.KEPT]),
-    (never_answering, [rules_people.ANSWERED]),
-    (answering_twice, [rules_people.ANSWERED]),
-    (answering_otherwise, [rules_people.ANSWERED]),
-    (answering_what_nobody_asked, [rules_people.ANSWERED]),
-    (leaving_the_table, [rules_people.MOVES, rules_people.STUCK]),
-    (jumping_phases, [rules_people.MOVES]),
-    (going_back_from_completed, [rules_people.ASKED]),
-    (silent_in_the_end, [rules_people.STUCK]),
-    (unknown_in_the_end, [rules_people.STUCK]),
-    (telling_another_phase, [rules_people.STUCK]),
-    (ending_at_another_share, [rules_people.STUCK]),
-    (still_going_back, [rules_people.STUCK]),
-    (held_for_nothing, [rules_people.STUCK]),
-    (held_by_what_is_mended, [rules_people.STUCK]),
-    (drifting_untouched, [rules_people.STUCK]),
-    (standing_still, [rules_people.STUCK]),
-    (throwing, [rules_people.CALM]),
-    (not_coming_up, [rules_people.CALM]),
-    (failing_in_the_terminal, [rules_people.CALM]),
-    (failing_users, [rules_users.EXPLAINED]),
-    (failing_more_than_was_hurt, [rules_users.EXPLAINED]),
-    (failing_long_after, [rules_users.EXPLAINED]),
-    (not_sending, [rules_users.ALL_SENT]),
-    (staying_on_a_broken_mesh, [rules_users.WENT_BACK, rules_climbs.USERS]),
+    (raised_by_nobody, [writes.RAISES]),
+    (raised_before_it_was_saved, [writes.RAISES]),
+    (edited_off_the_schedule, [writes.RAISES]),
+    (landing_twice, [writes.LATE]),
+    (two_after_a_kill, [writes.KILLED]),
+    (leaving_nobody, [writes.DARK]),
+    (climbing_while_paused, [climbs.PAUSED, people.ANSWERED]),
+    (climbing_after_going_back, [climbs.BACK, writes.RAISES, people.ASKED]),
+    (skipping_a_step, [climbs.STEP]),
+    (climbing_from_elsewhere, [climbs.FROM]),
+    (soaking_too_short, [climbs.SOAKED]),
+    (soaking_in_the_dark, [climbs.SOAKED]),
+    (soaking_at_another_share, [climbs.SOAKED]),
+    (climbing_without_a_verdict, [climbs.VERDICT]),
+    (climbing_in_a_strange_name, [climbs.SOAKED]),
+    (climbing_on_a_failing_promotion, [climbs.VERDICT]),
+    (climbing_blind, [climbs.BLIND]),
+    (climbing_over_an_edit, [climbs.DRIFT]),
+    (climbing_without_a_file, [climbs.FILE]),
+    (climbing_while_users_fail, [climbs.USERS]),
+    (climbing_while_frozen, [climbs.FROZEN]),
+    (climbing_past_a_gate, [climbs.APPROVED]),
+    (stepping_back_too_far, [back.RUNG]),
+    (stepping_back_for_nothing, [back.RUNG]),
+    (climbing_to_what_failed, [back.CEILING]),
+    (lifting_a_ceiling_by_itself, [back.CEILING]),
+    (landing_after_a_pause, [stops.FLYING]),
+    (writing_with_hands_off, [stops.HANDS_OFF, climbs.PAUSED]),
+    (missing_a_record, [journal.IDS]),
+    (beginning_late, [journal.IDS]),
+    (skipping_a_number, [journal.SEQUENCES]),
+    (never_ending, [journal.ENDS]),
+    (ending_twice, [journal.ENDS]),
+    (ending_what_never_began, [journal.ENDS]),
+    (in_a_dead_epoch, [journal.EPOCHS]),
+    (in_an_epoch_to_come, [journal.EPOCHS]),
+    (losing_an_order, [people.KEPT]),
+    (inventing_an_order, [people.KEPT]),
+    (keeping_another_order, [people.KEPT]),
+    (never_answering, [people.ANSWERED]),
+    (answering_twice, [people.ANSWERED]),
+    (answering_otherwise, [people.ANSWERED]),
+    (answering_what_nobody_asked, [people.ANSWERED]),
+    (leaving_the_table, [people.MOVES, people.STUCK]),
+    (jumping_phases, [people.MOVES]),
+    (going_back_from_completed, [people.ASKED]),
+    (silent_in_the_end, [people.STUCK]),
+    (unknown_in_the_end, [people.STUCK]),
+    (telling_another_phase, [people.STUCK]),
+    (ending_at_another_share, [people.STUCK]),
+    (still_going_back, [people.STUCK]),
+    (held_for_nothing, [people.STUCK]),
+    (held_by_what_is_mended, [people.STUCK]),
+    (drifting_untouched, [people.STUCK]),
+    (standing_still, [people.STUCK]),
+    (throwing, [people.CALM]),
+    (not_coming_up, [people.CALM]),
+    (failing_in_the_terminal, [people.CALM]),
+    (failing_users, [users.EXPLAINED]),
+    (failing_more_than_was_hurt, [users.EXPLAINED]),
+    (failing_long_after, [users.EXPLAINED]),
+    (not_sending, [users.ALL_SENT]),
+    (staying_on_a_broken_mesh, [users.WENT_BACK, climbs.USERS]),
 ]
 
 
@@ -716,4 +709,4 @@ def test_the_report_says_how_to_replay_and_what_was_going_on(good: Seen) -> None
     assert (report["verdict"], report["replay"]) == ("failed", "shifter lab soak --seed 7 --minutes 0.75")
     (violation,) = report["violations"]
     assert (violation["at"], violation["during"]) == (42.0, ["!2 another actor's lock"])
-    assert {row["rule"]: row["violations"] for row in report["rules"]}[rules_users.EXPLAINED] == 1
+    assert {row["rule"]: row["violations"] for row in report["rules"]}[users.EXPLAINED] == 1

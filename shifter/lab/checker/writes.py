@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.seen import Change, Entry, Finding, Seen, Violation
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import Change, Entry, Finding, Seen, Violation
 
 RAISES: Final = "every raise of a live share is explained"
 LATE: Final = "an intent that has ended lands at most once more"

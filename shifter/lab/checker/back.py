@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shifter.lab.soak.rules_climbs import accepted, policies_at
-from shifter.lab.soak.seen import SERVICE, SOURCE, Entry, Finding, Seen, Violation
+from shifter.lab.checker.climbs import accepted, policies_at
+from shifter.lab.checker.seen import SERVICE, SOURCE, Entry, Finding, Seen, Violation
 
 RUNG: Final = "a step back goes to the rung below the share that failed"
 CEILING: Final = "no climb to a share that failed, until somebody says so"

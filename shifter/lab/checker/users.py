@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.rules_climbs import policies_at
-from shifter.lab.soak.rules_people import phase_at
-from shifter.lab.soak.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation, overlap_seconds
+from shifter.lab.checker.climbs import policies_at
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.people import phase_at
+from shifter.lab.checker.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation, overlap_seconds
 
 EXPLAINED: Final = "every failure that users saw has a fault of the schedule"
 WENT_BACK: Final = "a shift goes back from a broken istio when nothing is in its way"

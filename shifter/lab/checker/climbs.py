@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from shifter.lab.soak.plan import Kind
-from shifter.lab.soak.seen import SERVICE, SOURCE, TARGET, Entry, Finding, OrderRow, PolicyFile, Seen, Violation
+from shifter.lab.checker.kinds import Kind
+from shifter.lab.checker.seen import SERVICE, SOURCE, TARGET, Entry, Finding, OrderRow, PolicyFile, Seen, Violation
 
 PAUSED: Final = "no climb while a shift is paused"
 BACK: Final = "no climb after going back, until a retry"

@@ -1,0 +1,12 @@
+"""All rules over all that was seen. A rule that had nothing to look at is told as such: it proved nothing."""
+
+from __future__ import annotations
+
+from shifter.lab.checker import back, climbs, journal, people, stops, users, writes
+from shifter.lab.checker.seen import Finding, Seen
+
+
+def judge(seen: Seen) -> list[Finding]:
+    """Return what every rule found."""
+    rules = (writes, climbs, back, stops, journal, people, users)
+    return [finding for rule in rules for finding in rule.check(seen)]
