@@ -2,14 +2,16 @@
 
 The soak clock starts then, not when the share was wanted. What the metrics show is a sample, so the wanted
 and the measured share agree when they differ by no more than chance (three standard deviations of a binomial
-split) plus a stated allowance for scrapes that straddle the change.
+split) plus a stated allowance for scrapes that straddle the change. Chance is that of the requests where each goes by
+weight, and that of a few busy clients where clients stay on the side that they are on: a new share then shows only
+roughly, and slowly.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shifter.core.evidence import Ledger, Tick
@@ -21,6 +23,10 @@ ALLOWANCE_PERCENT = 2.0
 
 SAMPLE_REQUESTS = 100
 """The newest ticks are pooled until they hold this many requests: enough to see a share, soon to see a change."""
+
+CLIENTS = 40
+"""Where clients stick to a side, their requests are taken to tell as much of the share as so many alike ones would: ten
+that make half of the traffic, and many small ones."""
 
 _DEVIATIONS = 3.0
 
@@ -79,11 +85,17 @@ def is_settled(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView]
     if state.verified_at is None or state.intent is not None or not views:
         return False
     lag = timedelta(seconds=max(view.settle_seconds for view in views.values()))
-    if now < state.verified_at + lag:
+    if state.verified_at > now:
+        # The clock was set back since: all that is gathered by the new one came after it was verified.
+        gathered = ledger.ticks if ledger.ticks and now >= ledger.ticks[0].at + lag else ()
+    elif now < state.verified_at + lag:
         return False
-    observed = observed_share(ledger.since(state.verified_at))
-    written = [view.share for view in views.values()]
-    return observed is not None and all(share is not None and agrees(observed, share) for share in written)
+    else:
+        gathered = tuple(ledger.since(state.verified_at))
+    observed = observed_share(gathered)
+    return observed is not None and all(
+        view.share is not None and agrees(_telling(observed, view), view.share) for view in views.values()
+    )
 
 
 def is_lost(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | None) -> bool:
@@ -94,6 +106,18 @@ def is_lost(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | 
     if state.intent is not None or not views:
         return False
     observed = observed_share(ledger.ticks)
-    return observed is not None and any(
-        view.share is not None and contradicts(observed, view.share) for view in views.values()
-    )
+    return observed is not None and any(_is_lost_on(view, observed) for view in views.values())
+
+
+def _is_lost_on(view: RouteView, observed: ObservedShare) -> bool:
+    if view.share is None:
+        return False
+    if view.split_by_request:
+        return contradicts(observed, view.share)
+    # Clients that stay where they are do not come and go by chance from tick to tick.
+    return not agrees(_telling(observed, view), view.share)
+
+
+def _telling(observed: ObservedShare, view: RouteView) -> ObservedShare:
+    """Return what was observed with no more requests than tell anything of how a route splits."""
+    return observed if view.split_by_request else replace(observed, requests=min(observed.requests, CLIENTS))

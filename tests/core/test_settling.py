@@ -34,13 +34,13 @@ def tick(source: float, target: float, at: datetime = NOON, span_seconds: float 
     return Tick(at, span_seconds, Counts(source), Counts(target))
 
 
-def a_view(share: int | None, settle_seconds: float = 0) -> RouteView:
+def a_view(share: int | None, settle_seconds: float = 0, *, split_by_request: bool = True) -> RouteView:
     weights = (0, 0) if share is None else (100 - share, share)
     members = (
         Member("old", Side.SOURCE, weights[0], Health.ALIVE),
         Member("new", Side.TARGET, weights[1], Health.ALIVE),
     )
-    return RouteView(POLICY.routes[0], members, settle_seconds)
+    return RouteView(POLICY.routes[0], members, settle_seconds, split_by_request=split_by_request)
 
 
 def at_share(share: float, **changes: object) -> ShiftState:
@@ -166,6 +166,21 @@ def test_ticks_that_began_before_the_share_was_verified_show_nothing() -> None:
 
 def test_one_route_that_the_metrics_do_not_show_keeps_the_share_unsettled() -> None:
     assert not is_settled(at_share(50), HALF, {"a": a_view(50), "b": a_view(5)}, NOON + seconds(5))
+
+
+def test_where_clients_stick_to_a_side_the_share_need_only_show_roughly() -> None:
+    rough = Ledger((tick(1400, 600, NOON + seconds(5)),))
+    views = [{"r": a_view(50, split_by_request=by_request)} for by_request in (True, False)]
+
+    assert [is_settled(at_share(50), rough, view, NOON + seconds(5)) for view in views] == [False, True]
+    assert [is_lost(at_share(50), rough, view) for view in views] == [True, False]
+
+
+def test_where_clients_stick_to_a_side_quite_another_share_is_still_another() -> None:
+    sticky = {"r": a_view(98, split_by_request=False)}
+
+    assert not is_settled(at_share(98), HALF, sticky, NOON + seconds(5))
+    assert is_lost(at_share(98), HALF, sticky)
 
 
 def test_weights_that_send_traffic_nowhere_are_not_settled() -> None:

@@ -138,8 +138,25 @@ class Starts:
     most: int | None = None
 
 
+EARLY: Final = 0.75
+"""This part of the stakes of later starts is for the first few of them; the rest is spread over all there can be."""
+
+
+def stakes_left(start: int) -> float:
+    """Return what is still in hand after so many starts on the way, 0.5 after none.
+
+    Most of it goes as 1 / (j + 1), so that each share of a usual ladder begins with stakes that count. After a day at
+    one share there were hundreds of starts, and the next one of them would have next to nothing: a part goes as
+    1 / (1 + log2(j + 1)) and never gets so small.
+    """
+    return 0.5 * (EARLY / (start + 1) + (1 - EARLY) / (1 + math.log2(start + 1)))
+
+
 STARTS: Final = Starts(
-    beginning=0.5, weight=lambda j: 0.5 / (j * (j + 1)), left=lambda j: 0.5 / (j + 1), reopen_below=REOPEN_BELOW
+    beginning=0.5,
+    weight=lambda start: stakes_left(start - 1) - stakes_left(start),
+    left=stakes_left,
+    reopen_below=REOPEN_BELOW,
 )
 
 

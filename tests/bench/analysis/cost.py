@@ -51,7 +51,7 @@ def _tick_ms() -> float:
     """Return the processor time of one tick of one shift that is on its way, in ms."""
     scenario = named("clean")
     world = World(scenario, 100.0, 0.01, 1, seed=1)
-    scalar = Scalar(SLOW, scenario.attempt)
+    scalar = Scalar(SLOW, scenario)
     past = [world.tick(np.zeros(1), before=True) for _ in range(HISTORY_TICKS)]
     scalar.learn([counted(seen, 0, NOON + number * TICK) for number, seen in enumerate(past, start=1)])
     spent = 0.0

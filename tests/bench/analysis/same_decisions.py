@@ -64,13 +64,14 @@ class Compared:
 class Scalar:
     """One migration as the service would carry it: a shift at 0 % that has read its past."""
 
-    def __init__(self, policy: ShiftPolicy, attempt: int) -> None:
+    def __init__(self, policy: ShiftPolicy, scenario: Scenario) -> None:
         [route] = policy.routes
         members = (
             Member(_OLD, Side.SOURCE, MAX_WEIGHT, Health.ALIVE),
             Member(_NEW, Side.TARGET, 0, Health.ALIVE),
         )
-        self._views = {route.id: RouteView(route, members)}
+        self._views = {route.id: RouteView(route, members, split_by_request=not scenario.sticky)}
+        self._terms = replace(TERMS, split_by_request=not scenario.sticky)
         self._seen = Gathering()
         self._now = NOON
         self.state = ShiftState(
@@ -79,7 +80,7 @@ class Scalar:
             since=NOON,
             weights={route.id: {_OLD: MAX_WEIGHT, _NEW: 0}},
             verified_at=NOON,
-            attempt=attempt,
+            attempt=scenario.attempt,
         )
 
     def learn(self, past: Sequence[Counted]) -> None:
@@ -91,7 +92,7 @@ class Scalar:
 
     def step(self, shown: Counted | None, *, gone: bool = False) -> None:
         """Let one tick pass, then decide, and let the write be in force at once."""
-        self._seen.add(self.state, shown, self._views, TERMS, self._now)
+        self._seen.add(self.state, shown, self._views, self._terms, self._now)
         evidence = Evidence(
             views=self._views,
             ledger=self._seen.ledger,
@@ -141,10 +142,10 @@ def compare(trial: Trial, trials: int, ticks: int, on_arrays: ShiftPolicy | None
     """
     world = World(trial.scenario, trial.rate, trial.base, trials, trial.seed)
     past = [world.tick(np.zeros(trials), before=True) for _ in range(HISTORY_TICKS)]
-    vector = Shifter(trials, on_arrays or trial.policy, trial.scenario.attempt)
+    vector = Shifter(trials, on_arrays or trial.policy, trial.scenario)
     vector.learn(past)
     vector.begin()
-    scalars = [Scalar(trial.policy, trial.scenario.attempt) for _ in range(trials)]
+    scalars = [Scalar(trial.policy, trial.scenario) for _ in range(trials)]
     for index, scalar in enumerate(scalars):
         scalar.learn([counted(seen, index, NOON + number * TICK) for number, seen in enumerate(past, start=1)])
     found: list[str] = []

@@ -66,6 +66,7 @@ class Scenario:
     retries: bool = False
     drift: float = 1.0
     sticky: bool = False
+    """Clients stay where they are, as with session persistence: no rule is told that each request goes by weight."""
 
     # The measuring.
     lost_scrapes: float = 0.0

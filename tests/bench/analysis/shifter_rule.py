@@ -17,7 +17,7 @@ from shifter.core.analysis.assess import SUSPECTED, alpha_of
 from shifter.core.gathering import RELEARN_TICKS
 from shifter.core.policy import ShiftPolicy
 from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS
-from shifter.core.settling import _DEVIATIONS, ALLOWANCE_PERCENT, SAMPLE_REQUESTS
+from shifter.core.settling import _DEVIATIONS, ALLOWANCE_PERCENT, CLIENTS, SAMPLE_REQUESTS
 from shifter.core.splits import FULL_PERCENT
 from tests.bench.analysis.permit_arrays import dead, loses_traffic, permits
 from tests.bench.analysis.rules import COMPLETED, ROLLED_BACK, RUNNING, Columns, Rule, Run
@@ -57,7 +57,9 @@ def held_at(share: float) -> ShiftPolicy:
 class Settling(Columns):
     """Whether the metrics show the share in force, and how many ticks have soaked since; see `settling.py`."""
 
-    def __init__(self, trials: int) -> None:
+    def __init__(self, trials: int, *, by_request: bool) -> None:
+        self._most_telling = np.inf if by_request else float(CLIENTS)
+        self._contradicted = 2.0 if by_request else 1.0
         self.settled = np.zeros(trials, dtype=np.bool_)
         self.soaked_ticks = np.zeros(trials)
         self.shown = np.zeros((_SHOWN_TICKS, 2, trials))
@@ -83,8 +85,9 @@ class Settling(Columns):
         target = np.take_along_axis(so_far[:, 0], last, axis=0)[0]
         some = np.maximum(requests, 1.0)
         off = np.abs(FULL_PERCENT * target / some - share)
-        tolerated = FULL_PERCENT * _DEVIATIONS * np.sqrt(part * (1 - part) / some) + ALLOWANCE_PERCENT
-        lost = self.settled & (requests > 0) & (off > 2 * tolerated)
+        telling = np.minimum(some, self._most_telling)
+        tolerated = FULL_PERCENT * _DEVIATIONS * np.sqrt(part * (1 - part) / telling) + ALLOWANCE_PERCENT
+        lost = self.settled & (requests > 0) & (off > self._contradicted * tolerated)
         self.settled = (self.settled & ~lost) | (~(self.settled & ~lost) & (requests > 0) & (off <= tolerated))
         self.soaked_ticks = np.where(lost, 0.0, self.soaked_ticks)
 
@@ -92,15 +95,16 @@ class Settling(Columns):
 class Shifter(Run):
     """`decide` on many trials; `share` is the part 0..1, everything inside is in percent as in the core."""
 
-    def __init__(self, trials: int, policy: ShiftPolicy, attempt: int = 1) -> None:
+    def __init__(self, trials: int, policy: ShiftPolicy, scenario: Scenario | None = None) -> None:
         super().__init__(trials)
+        self._by_request = scenario is None or not scenario.sticky
         self._spec = policy.spec
         self._soak_ticks = policy.spec.soak.total_seconds() / TICK_SECONDS
         self._standing: Standing | None = None
         self._sums = Sums(trials)
-        self._attempt = np.full(trials, attempt)
+        self._attempt = np.full(trials, 1 if scenario is None else scenario.attempt)
         self._ceiling = np.full(trials, _NEVER)
-        self._settling = Settling(trials)
+        self._settling = Settling(trials, by_request=self._by_request)
         self._silent_seconds = np.full(trials, np.inf)
         self._share_seconds = np.zeros(trials)
 
@@ -120,7 +124,7 @@ class Shifter(Run):
         for newest in history:
             self._sums.add(newest, newest.seen)
         assert newest is not None
-        self._standing = Standing(learn(self._sums))
+        self._standing = Standing(learn(self._sums), by_request=self._by_request)
         self.standing.advance(newest)
 
     def begin(self) -> None:
@@ -210,13 +214,13 @@ class Shifter(Run):
 
 def _started(trials: int, scenario: Scenario) -> Shifter:
     policy = AUTO if scenario.held_share is None else held_at(scenario.held_share)
-    return Shifter(trials, policy, scenario.attempt)
+    return Shifter(trials, policy, scenario)
 
 
 SHIFTER: Final = Rule("shifter", "the default policy, steps: auto", _started, needs_history=True)
 LADDER: Final = Rule(
     "shifter_ladder",
     "10, 20 .. 50 %, a minute each, as Flagger climbs",
-    lambda trials, _: Shifter(trials, ON_FLAGGERS_LADDER),
+    lambda trials, scenario: Shifter(trials, ON_FLAGGERS_LADDER, scenario),
     needs_history=True,
 )

@@ -194,15 +194,16 @@ def _is_sick(tests: Tests, requests: Floats, bad: Floats) -> Flags:
 
 
 class Standing(Columns):
-    """Where every trial's attempt stands."""
+    """Where every trial's attempt stands. `by_request`: the balancer sends each request by weight."""
 
-    def __init__(self, learnt: Learnt) -> None:
-        self.learnt = learnt
+    def __init__(self, learnt: Learnt, *, by_request: bool = True) -> None:
+        self.learnt, self._by_request = learnt, by_request
         metrics, trials = learnt.tests.history_rate.shape
         self.wealth = Wealth(learnt.tests)
         self.share = np.zeros(trials)
         self.requests = np.zeros((2, trials))
         self.bad = np.zeros((2, metrics, trials))
+        self.pending_requests, self.pending_bad = np.zeros((2, trials)), np.zeros((2, metrics, trials))
         self.recent_requests = np.zeros((RECENT_TICKS, trials))
         self.recent_bad = np.zeros((RECENT_TICKS, metrics, trials))
         self.usual = learnt.per_tick.copy()
@@ -245,6 +246,7 @@ class Standing(Columns):
         self.requests, self.bad = np.where(new, 0.0, self.requests), np.where(new, 0.0, self.bad)
         self.ticks, self.seconds = np.where(new, 0.0, self.ticks), np.where(new, 0.0, self.seconds)
         self.lost = np.where(share > 0, self.lost, 0.0)
+        self._forget_pending(new)
 
     def begin_anew(self, which: Flags) -> None:
         """Begin another attempt at the same share: what was learnt of the source stays, and its being sick."""
@@ -256,6 +258,7 @@ class Standing(Columns):
             setattr(self, name, np.where(which, 0.0, getattr(self, name)))
         self.exposed_ticks = np.where(which, 0.0, self.exposed_ticks)
         self.sick_after = np.where(which, _NEVER, self.sick_after)
+        self._forget_pending(which)
 
     def advance(self, seen: Seen) -> None:
         """Add one tick, where it was seen; every tick lies wholly at one share here."""
@@ -269,19 +272,22 @@ class Standing(Columns):
         self.well_rate = np.where(began, self.wealth.source_rate, self.well_rate)
         self.well_weight = np.where(began, self.wealth.source_weight, self.well_weight)
         at_share = live & (self.share > 0)
+        bets, requests, bad = self._merged(
+            at_share, np.stack([target.requests, source.requests]), np.stack([target_bad, source_bad])
+        )
         cells = Cells(
-            target=np.broadcast_to(target.requests, target_bad.shape),
-            target_bad=target_bad,
-            source=np.broadcast_to(source.requests, source_bad.shape),
-            source_bad=source_bad,
-            ratio=self._ratio(target.requests, source.requests),
+            target=np.broadcast_to(requests[0], target_bad.shape),
+            target_bad=bad[0],
+            source=np.broadcast_to(requests[1], source_bad.shape),
+            source_bad=bad[1],
+            ratio=self._ratio(requests[0], requests[1]),
             vouched=self._vouched(),
             incident=self.is_sick,
             foreseen=foreseen,
             steady=calm & self._steady(),
         )
-        self.wealth.add(self.tests, cells, at_share)
-        self.wealth.reopen(at_share)
+        self.wealth.add(self.tests, cells, bets)
+        self.wealth.reopen(bets)
         over = foreseen & ~self.is_sick
         self.wealth.source_rate = np.where(over, self.well_rate, self.wealth.source_rate)
         self.wealth.source_weight = np.where(over, self.well_weight, self.wealth.source_weight)
@@ -312,9 +318,27 @@ class Standing(Columns):
         self.well_ticks = np.where(live, np.where(ill | over, 0.0, self.well_ticks + 1), self.well_ticks)
         self.sick_ticks = np.where(live, np.where(over, 0.0, self.sick_ticks + 1), self.sick_ticks)
 
+    def _merged(self, at_share: Flags, requests: Floats, bad: Floats) -> tuple[Flags, Floats, Floats]:
+        """Return who bets on what: where clients stick to a side, ticks are merged; see `standing._merged`."""
+        if self._by_request:
+            return at_share, requests, bad
+        requests, bad = self.pending_requests + requests, self.pending_bad + bad
+        bets = at_share & ((requests.min(axis=0) >= STEADY_REQUESTS) | (self.share >= FULL_PERCENT))
+        waits = at_share & ~bets
+        self.pending_requests = np.where(waits, requests, np.where(bets, 0.0, self.pending_requests))
+        self.pending_bad = np.where(waits, bad, np.where(bets, 0.0, self.pending_bad))
+        return bets, requests, bad
+
+    def _forget_pending(self, which: Flags) -> None:
+        self.pending_requests = np.where(which, 0.0, self.pending_requests)
+        self.pending_bad = np.where(which, 0.0, self.pending_bad)
+
     def _ratio(self, target: Floats, source: Floats) -> Floats:
         """Return r, NaN where there is none; see `standing._ratio`."""
         part = self.share / FULL_PERCENT
+        if not self._by_request:
+            both = (target >= 1) & (source >= 1) & (part < 1)
+            return np.where(both, target / np.maximum(source, 1.0), np.nan)
         steady = self.usual * np.minimum(part, 1 - part) >= STEADY_REQUESTS
         own = np.where((target > 0) & (source > 0), target / np.maximum(source, 1.0), np.nan)
         so_far = self.requests + np.stack([target, source]) + _PSEUDO_REQUESTS * np.stack([part, 1 - part])
@@ -340,6 +364,8 @@ class Standing(Columns):
         return np.asarray((self.tests.history_requests <= 0) | (bad <= expected + by_chance), dtype=np.bool_)
 
     def _look_for_losses(self, live: Flags, target: Floats, source: Floats) -> None:
+        if not self._by_request:
+            return  # what a side gets is the clients' choice as well, so that less of it is no loss
         part = self.share / FULL_PERCENT
         whole = live & (part > 0)
         with np.errstate(divide="ignore", invalid="ignore"):

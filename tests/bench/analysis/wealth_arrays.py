@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -235,7 +236,12 @@ def _excesses(tests: Tests) -> Floats:
 
 
 def _by_start(opened: Whole, part: Callable[[int], float]) -> Floats:
-    return np.array([part(start) for start in range(1, int(opened.max(initial=1)) + 1)])[opened - 1]
+    return _parts(part, 1 << int(opened.max(initial=1)).bit_length())[opened]
+
+
+@lru_cache(maxsize=64)
+def _parts(part: Callable[[int], float], size: int) -> Floats:
+    return np.array([part(max(start, 1)) for start in range(size)])
 
 
 def _exp(logs: Floats) -> Floats:

@@ -407,7 +407,7 @@ def test_before_the_first_tick_the_odds_are_even_however_often_the_share_changed
     test = a_test()
     wealth = open_wealth([test])
     for _ in range(20):
-        assert harm(wealth, [test]) == pytest.approx(1, abs=1e-12)
+        assert harm(wealth, [test]) == pytest.approx(1, abs=1e-9)
         wealth = new_start(wealth)
 
 
