@@ -16,14 +16,17 @@ import click
 
 from shifter import wiring
 from shifter.cli.amounts import percent
+from shifter.cli.exits import CommandError, Exit
 from shifter.cli.moments import Moment
-from shifter.cli.output import Format, clean, local, odds_shown, stamp, write_document, write_table
+from shifter.cli.output import Format, clean, local, number, odds_shown, stamp, write_document, write_table
 from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.supposing import MOST_TICKS, policy_in
 from shifter.core.analysis.verdicts import odds
+from shifter.core.analysis.verdicts import percent as part
 from shifter.core.schema import show_duration
 from shifter.core.splits import shown
+from shifter.errors import NotFoundError
 from shifter.files.documents import load_fleet
 from shifter.service.backtest.answering import Backtest
 from shifter.service.backtest.answering import backtest as answered
@@ -72,7 +75,10 @@ def backtest(  # noqa: PLR0913, PLR0917 - one argument per option
     fleet = load_fleet(fleet_file)
     question = Question(policy_in(policy_file, fleet), fleet, begin, end, share, rest=window)
     _check(question, window, session.now())
-    found = answered(question, wiring.recorded_metrics(fleet), window)
+    try:
+        found = answered(question, wiring.recorded_metrics(fleet), window)
+    except NotFoundError as error:
+        raise CommandError(Exit.NOT_FOUND, str(error), error.remedy) from error
     if output == "table":
         _write_text(question, found, terminal=session.is_terminal())
     else:
@@ -109,7 +115,7 @@ def _write_text(question: Question, found: Backtest, *, terminal: bool) -> None:
         rows = [[local(each.at), each.word, odds_shown(each.harm), each.reason] for each in changes[:_MOST_CHANGES]]
         write_table(["TIME", "SAID", "ODDS", "REASON"], rows, terminal=terminal)
         if len(changes) > _MOST_CHANGES:
-            click.echo(f"and {len(changes) - _MOST_CHANGES} more changes; -o json has all")
+            click.echo(f"and {_many(len(changes) - _MOST_CHANGES, 'more change')}; -o json has all")
         click.echo("")
         _write_course(question, outcome.said, terminal=terminal)
     click.echo("")
@@ -121,7 +127,7 @@ def _write_text(question: Question, found: Backtest, *, terminal: bool) -> None:
 def _heading(question: Question, found: Backtest) -> Iterator[str]:
     outcome = found.outcome
     known = "as given" if question.share is not None else "as the metrics show"
-    at = "no share" if outcome.share is None else f"{shown(round(outcome.share, 1))}, {known}"
+    at = "no share" if outcome.share is None else f"{shown(outcome.share)}, {known}"
     yield (
         f"{question.policy.name}: {at}; {local(found.begin)} to {local(found.end)}, {found.ticks} ticks of "
         f"{show_duration(question.step)}, {found.counted} of them counted"
@@ -131,14 +137,19 @@ def _heading(question: Question, found: Backtest) -> Iterator[str]:
     history = found.history
     errors = history.metrics[0]
     yield (
-        f"tcm before that: {history.requests:.0f} requests in {history.ticks} ticks, {_PERCENT * errors.rate:.2g} % of "
-        f"them failed, dispersion {errors.dispersion:.2g}{'' if errors.halves else ' (assumed: one pod)'}"
+        f"tcm before that: {_many(round(history.requests), 'request')} in {_many(history.ticks, 'tick')}, "
+        f"{part(errors.rate, 1)} of them failed, dispersion {number(round(errors.dispersion, 1))}"
+        f"{'' if errors.halves else ' (assumed: one pod)'}"
     )
     words = [each.word for each in outcome.said]
     if words:
-        said = ", ".join(f"{word} in {words.count(word)} ticks" for word in dict.fromkeys(words))
+        said = ", ".join(f"{word} in {_many(words.count(word), 'tick')}" for word in dict.fromkeys(words))
         yield f"it would have said: {said}"
     yield from outcome.remarks
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _write_course(question: Question, said: Sequence[Said], *, terminal: bool) -> None:
@@ -170,7 +181,7 @@ def _write_course(question: Question, said: Sequence[Said], *, terminal: bool) -
 
 def _bound(said: Said, names: Sequence[str]) -> str:
     most = max((said.bounds or {}).get(name, _PERCENT) for name in names)
-    return "?" if most >= _PERCENT else f"{most:.2g} %"
+    return "?" if most >= _PERCENT else part(most, _PERCENT)
 
 
 def _alarms(found: FalseAlarms) -> Iterator[str]:
@@ -183,10 +194,10 @@ def _alarms(found: FalseAlarms) -> Iterator[str]:
     if found.most_percent is None or found.highest is None:
         yield f"false alarms: cannot be estimated: no window of {length} has enough in it{skipped}"
         return
+    most = f"{_PERCENT * CONFIDENCE:.0f} % upper limit {part(found.most_percent, _PERCENT)}"
     yield (
-        f"false alarms, tcm's pods against each other: {len(found.alarms)} of {found.windows} windows of {length} "
-        f"would have rolled back ({_PERCENT * CONFIDENCE:.0f} % upper limit {found.most_percent:.2g} %); "
-        f"highest odds {odds(found.highest)}{skipped}"
+        f"false alarms, tcm's pods against each other: {len(found.alarms)} of {_many(found.windows, 'window')} of "
+        f"{length} would have rolled back ({most}); highest odds {odds(found.highest)}{skipped}"
     )
     for alarm in found.alarms[:_MOST_CHANGES]:
         yield f"false alarm {local(alarm.at)}: {alarm.reason}"

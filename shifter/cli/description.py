@@ -9,8 +9,10 @@ from typing import Final
 from shifter.cli.output import ago, clean, local, number, plain_table, span
 from shifter.cli.session import typed
 from shifter.cli.views import View, step, waits_for
+from shifter.core.analysis.assess import excess_said
 from shifter.core.analysis.learning import MetricHistory
 from shifter.core.analysis.verdicts import odds, percent
+from shifter.core.capacity import lines
 from shifter.core.orders import Order, words_of
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
@@ -38,6 +40,8 @@ def describe_text(view: View, orders: Sequence[Order], records: Sequence[Record]
     yield from _shares(view)
     yield from _evidence(view)
     yield from _section("learnt of tcm before the first step", _learnt(view))
+    if view.state is not None and view.state.way_back is not None:
+        yield from _section("tcm when it carried everything, and what is left", lines(view.state.way_back))
     yield from _section("not counted", (f"{pod}: {why}" for pod, why in sorted(report.dropped.items())))
     yield from _section("holds", (f"{hold.kind}: {hold.reason}" for hold in report.holds))
     yield from _section("waits for", waits_for(view, orders))
@@ -91,12 +95,13 @@ def _evidence(view: View) -> Iterator[str]:
     also = f": {report.said}" if report.said and report.said not in report.reason else ""
     yield f"evidence: {clean(report.verdict + also)}"
     if report.harm is not None and report.harm_limit is not None:
-        yield f"  odds against istio {odds(report.harm)}, limit {odds(report.harm_limit)}{_attempt(report.attempt)}"
+        limit = f"limit {odds(report.harm_limit)}{_attempt(report.attempt)}"
+        yield f"  evidence against istio {odds(report.harm)} (odds), {limit}"
     if report.proven:
         yield "  proven on every metric: istio is no worse than tcm"
     source = _counted(report.source_requests, report.source_bad)
     target = _counted(report.target_requests, report.target_bad)
-    yield f"  requests since the share changed: tcm {source}, istio {target}"
+    yield f"  requests in all ticks since the share changed: tcm {source}, istio {target}"
     if report.soak_seconds:
         done, whole = (span(timedelta(seconds=each)) for each in (report.soaked_seconds, report.soak_seconds))
         yield f"  soaked {done} of {whole}"
@@ -105,6 +110,7 @@ def _evidence(view: View) -> Iterator[str]:
     yield from (f"  {clean(f'{each.metric}: {each.text}')}" for each in report.findings if each.guard)
     rows = [_row(finding) for finding in report.findings if not finding.guard]
     if rows:
+        yield "  compared, in ticks wholly at this share:"
         yield from (f"  {line}" for line in plain_table(_METRIC_HEADERS, rows))
 
 
@@ -137,9 +143,7 @@ def _short(count: float) -> str:
 def _excess(finding: FindingReport) -> str:
     """Return U: by how much the target may be worse, with 95 % confidence, and the policy's own limit."""
     limit = "" if finding.limit is None else f", max {percent(finding.limit, FULL_PERCENT)}"
-    if finding.bound is None or finding.bound >= FULL_PERCENT:
-        return f"unknown{limit}"
-    return f"< {percent(finding.bound, FULL_PERCENT)}{limit}"
+    return excess_said(1.0 if finding.bound is None else finding.bound / FULL_PERCENT) + limit
 
 
 def _learnt(view: View) -> Iterator[str]:

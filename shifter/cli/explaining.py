@@ -21,10 +21,10 @@ from shifter.cli.params import SHIFT
 from shifter.cli.replaying import Replay, Step, carries_replay, excess, odds_of, replayed
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.views import views
-from shifter.core.analysis.assess import SUSPECTED, most_blamed
+from shifter.core.analysis.assess import SUSPECTED, excess_said, most_blamed
 from shifter.core.analysis.measures import Metric
-from shifter.core.analysis.standing import evidence_of_harm
-from shifter.core.analysis.verdicts import odds, percent
+from shifter.core.analysis.standing import Counted, Standing, evidence_of_harm
+from shifter.core.analysis.verdicts import odds
 from shifter.core.records import Record
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.text import some
@@ -132,24 +132,20 @@ def _hint(store: Store, name: str) -> str:
 
 def text(replay: Replay) -> Iterator[str]:
     """Yield the lines for a person: what was decided, how the evidence grew, and whether it is as recorded."""
-    new, base = replay.record.record, replay.trail.base
+    new = replay.record.record
     yield clean(f"{new.shift}: record {replay.record.id}, {local(new.at)}, {new.what} by {new.by}")
     yield f"  {clean(new.reason)}"
     yield f"  {clean(_verdict(new.evidence))}"
     yield ""
-    since = local(datetime.fromtimestamp(base.counted_until, UTC)) if base.counted_until else "the first tick"
-    began = odds(evidence_of_harm(base, replay.metrics))
-    yield f"at {shown(base.share)}, attempt {base.attempt}, since {since}: odds {began}"
-    if replay.steps:
-        rows = [_cells(step, replay.metrics) for step in replay.steps]
-        yield from (f"  {line}" for line in plain_table(_HEADERS, rows))
+    yield from _ticks(replay)
     yield ""
-    yield f"odds {odds(replay.harm)}, limit {odds_of(new.evidence.get('limit'))}{_guards(new.evidence)}"
+    limit = f"limit {odds_of(new.evidence.get('limit'))}{_guards(new.evidence)}"
+    yield f"evidence against istio {odds(replay.harm)} (odds), {limit}"
     rows = [_metric_cells(replay, index) for index in range(len(replay.metrics))]
     yield from (f"  {line}" for line in plain_table(("METRIC", "TCM BAD", "ISTIO BAD", "EXCESS (95 %)"), rows))
     yield ""
     if not replay.differences:
-        yield f"replayed: odds {odds(replay.harm)}, as recorded"
+        yield f"replayed: evidence {odds(replay.harm)}, as recorded"
         return
     yield "DIFFERENT: the record does not follow from the counts that it carries"
     yield from (f"  {clean(each)}" for each in replay.differences)
@@ -167,26 +163,54 @@ def _guards(recorded: Mapping[str, object]) -> str:
     return f"; decided by a guard: {clean(', '.join(seen))}" if seen else ""
 
 
+def _ticks(replay: Replay) -> Iterator[str]:
+    """Yield the table of ticks; a trail seldom begins with the share, so its first line is what was there before."""
+    base, at = replay.trail.base, f"at {shown(replay.trail.base.share)}, attempt {replay.trail.base.attempt}"
+    rows = [_cells(step, replay.metrics) for step in replay.steps]
+    if base.counted_until:
+        until = local(datetime.fromtimestamp(base.counted_until, UTC))
+        yield f"{at}; `before` sums up what was counted until {until}"
+        rows.insert(0, _before(base, replay.metrics))
+    else:
+        yield f"{at}, from the first tick on"
+    yield from (f"  {line}" for line in plain_table(_HEADERS, rows) if rows)
+
+
+def _before(base: Standing, metrics: Sequence[Metric]) -> list[str]:
+    note = f"{base.ticks} ticks in one line" if base.ticks else "no tick at this share yet"
+    if base.share <= 0:
+        note = "at 0 % nothing is compared"
+    return ["before", *_numbers(base, base.totals[0], _blamed(base, metrics), metrics), note]
+
+
 def _cells(step: Step, metrics: Sequence[Metric]) -> list[str]:
     row, standing = step.row, step.standing
-    harm = evidence_of_harm(standing, metrics)
-    errors = row.cells[0]
-    blamed = metrics[most_blamed(standing, metrics)].name if harm > 1 else "-"
     at = datetime.fromtimestamp(row.at, UTC).astimezone()
+    numbers = _numbers(standing, row.cells[0], _blamed(standing, metrics, row.cells), metrics)
+    return [f"{at:%H:%M:%S}", *numbers, clean("; ".join(_notes(step)))]
+
+
+def _numbers(standing: Standing, errors: Counted | None, blamed: str | None, metrics: Sequence[Metric]) -> list[str]:
     return [
-        f"{at:%H:%M:%S}",
         f"{standing.share:g} %",
         "?" if errors is None else f"{errors[3]:.0f}/{errors[2]:.0f}",
         "?" if errors is None else f"{errors[1]:.0f}/{errors[0]:.0f}",
-        odds(harm),
-        clean(blamed),
-        _excess(excess(standing, metrics, 0)),
-        clean("; ".join(_notes(step))),
+        odds(evidence_of_harm(standing, metrics)),
+        clean(blamed or "-"),
+        excess_said(excess(standing, metrics, 0)),
     ]
 
 
-def _excess(rate: float) -> str:
-    return "?" if rate >= 1 else f"< {percent(rate, 1)}"
+def _blamed(standing: Standing, metrics: Sequence[Metric], newest: Sequence[Counted | None] = ()) -> str | None:
+    """Return the metric that the odds are about; None while they blame nobody, or nothing bad was counted of it.
+
+    `newest` are a tick's counts: a tick in which the share changed is in no total, and is held against history.
+    """
+    if evidence_of_harm(standing, metrics) <= 1:
+        return None
+    index = most_blamed(standing, metrics)
+    cells = (standing.totals[index], *newest[index : index + 1])
+    return metrics[index].name if any(cell is not None and cell[1] > 0 for cell in cells) else None
 
 
 def _notes(step: Step) -> list[str]:
@@ -204,7 +228,7 @@ def _metric_cells(replay: Replay, index: int) -> list[str]:
     requests, bad, others, theirs = replay.reached.totals[index]
     name = clean(replay.metrics[index].name)
     counts = [f"{so_many:.0f}/{of:.0f}" for so_many, of in ((theirs, others), (bad, requests))]
-    return [name, *counts, _excess(excess(replay.reached, replay.metrics, index))]
+    return [name, *counts, excess_said(excess(replay.reached, replay.metrics, index))]
 
 
 def document(replay: Replay) -> dict[str, object]:
@@ -224,11 +248,25 @@ def document(replay: Replay) -> dict[str, object]:
             "oddsLimit": new.evidence.get("limit"),
         },
         "attempt": base.attempt,
+        "before": _summed(base, replay.metrics) if base.counted_until else None,
         "ticks": [_tick(step, replay.metrics) for step in replay.steps],
         "odds": _finite(replay.harm),
         "metrics": [_metric(replay, index) for index in range(len(replay.metrics))],
         "asRecorded": not replay.differences,
         "differences": list(replay.differences),
+    }
+
+
+def _summed(base: Standing, metrics: Sequence[Metric]) -> dict[str, object]:
+    """Return what was there before the first tick that the record carries one by one."""
+    return {
+        "until": stamp(datetime.fromtimestamp(base.counted_until, UTC)),
+        "ticks": base.ticks,
+        "share": base.share,
+        "counts": {metric.name: _sides(cell) for metric, cell in zip(metrics, base.totals, strict=True)},
+        "odds": _finite(evidence_of_harm(base, metrics)),
+        "blamed": _blamed(base, metrics),
+        "excessPercent": FULL_PERCENT * excess(base, metrics, 0),
     }
 
 
@@ -242,7 +280,7 @@ def _tick(step: Step, metrics: Sequence[Metric]) -> dict[str, object]:
             metric.name: None if cell is None else _sides(cell) for metric, cell in zip(metrics, row.cells, strict=True)
         },
         "odds": _finite(evidence_of_harm(standing, metrics)),
-        "blamed": metrics[most_blamed(standing, metrics)].name,
+        "blamed": _blamed(standing, metrics, row.cells),
         "excessPercent": FULL_PERCENT * excess(standing, metrics, 0),
         "notes": _notes(step),
     }

@@ -164,7 +164,8 @@ def _worst_case(made: Plan) -> Iterator[tuple[str, str]]:
         (
             "every request to istio fails from the first second of the step; noticed after at most"
             f" {_range(noticed)} s, rolled back within {made.clockwork.operation_timeout_seconds:g} s more;"
-            " so many fail: ISTIO x the sum of both, rounded up"
+            " so many fail: ISTIO x the sum of both, rounded up; blastRadius does not limit this: it weighs a step"
+            " at the usual pace, AT WORST has everything as slow as the settings allow"
         ),
     )
     told = assumptions(made.policy.spec)

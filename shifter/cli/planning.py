@@ -22,6 +22,7 @@ from shifter.cli.output import Format, clean, write_document
 from shifter.cli.params import SHIFT
 from shifter.cli.plan_shown import Plan, plan_document, write_plan
 from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.supposing import policy_in
 from shifter.cli.views import View, views, warn_of_silence
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.fleet import Fleet, Learning
@@ -38,11 +39,9 @@ from shifter.core.forecasts.forecast import (
 )
 from shifter.core.forecasts.worst_case import Premise
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import ShiftState
-from shifter.errors import ConfigError
-from shifter.files.documents import load_fleet, misfit_problems, read_document, value_of
+from shifter.files.documents import load_fleet
 
 _EXACT: Final = frozenset({0.0, FULL_PERCENT})
 _FILE = click.Path(path_type=Path)
@@ -95,11 +94,8 @@ def _plan_of_files(file: Path, fleet: Path | None, rps: float | None) -> Plan:
     Raises:
         ConfigError: a file cannot be read, is wrong, or the two do not fit together.
     """
-    document = read_document(file)
-    policy = value_of(document, ShiftPolicy)
     known = None if fleet is None else load_fleet(fleet)
-    if problems := misfit_problems(document, policy, known):
-        raise ConfigError(str(problems[0]), problems)
+    policy = policy_in(file, known)
     clockwork = clockwork_of(_timing(known))
     rate = _rate(rps, "no requests per second are given: --rps")
     remarks = () if known is not None else ("without --fleet: the defaults of timing and learning",)

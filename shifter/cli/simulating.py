@@ -1,8 +1,8 @@
 """`shifter simulate`: what a migration by a policy would look like, with a chart of it.
 
-The decisions are the service's own (`service/rehearsal.py`), the traffic is made up (`forecasts/simulation.py`). The
-chart is plain text, so that it can be pasted into a ticket: 80 columns, no colour, ASCII where the terminal knows no
-more.
+The decisions are the service's own (`service/rehearsal.py`), the traffic is made up (`forecasts/simulation.py`), custom
+metrics too. A migration that comes to no end is no answer, and has an exit code of its own. The chart is plain text, so
+that it can be pasted into a ticket: 80 columns, no colour, ASCII where the terminal knows no more.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Final
 
 import click
 
 from shifter.cli.amounts import Amount, requests_per_second
+from shifter.cli.exits import Exit
 from shifter.cli.output import Format, clean, number, odds_shown, write_document, write_table
 from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.streams import carries
 from shifter.cli.supposing import MOST_TICKS, policy_in
 from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing, common_edges_ms
-from shifter.core.forecasts.simulation import SCENARIOS, Load
+from shifter.core.forecasts.simulation import PAIR_BAD, SCENARIOS, Load
 from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
 from shifter.core.schema import show_duration
@@ -39,6 +41,7 @@ _CHART: Final = 72
 _MARKS: Final = ("█", "·", "─", "└")
 _ASCII_MARKS: Final = ("#", ".", "-", "+")
 _MOST_ROWS: Final = 30
+_ENDS: Final = MappingProxyType({Phase.COMPLETED: "completed", Phase.ROLLED_BACK: "rolled back"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,17 @@ class Played:
     def last(self) -> Moment:
         """The last tick."""
         return self.moments[-1]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it arrived or went back; else the time was over first."""
+        return self.last.phase in _ENDS
+
+    @property
+    def unmoved_seconds(self) -> float:
+        """For how long the last share has been in force, or being written."""
+        moved = [each.seconds for each in self.moments if each.wanted != each.share]
+        return self.last.seconds - max(moved, default=0.0)
 
     @property
     def turns(self) -> tuple[Moment, ...]:
@@ -88,10 +102,11 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument per option
     seed: int,
     longest: timedelta,
     output: str,
-) -> None:
+) -> int:
     """Show what a migration would look like: how the share would rise, or when it would go back and at what cost.
 
-    Nothing is read and nothing is written. The traffic is made up; the decisions are those of the service.
+    Nothing is read and nothing is written. The traffic is made up; the decisions are those of the service. Exit code 1:
+    it was not over after --for.
     """
     fleet = None if fleet_file is None else load_fleet(fleet_file)
     policy = policy_in(policy_file, fleet)
@@ -103,7 +118,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument per option
         raise click.UsageError(said, click.get_current_context())
     learning = Learning() if fleet is None else fleet.spec.learning
     edges = ISTIO_EDGES_MS if fleet is None else common_edges_ms(fleet)
-    load = Load(rps, base_errors / FULL_PERCENT, edges)
+    load = Load(rps, base_errors / FULL_PERCENT, edges, tuple(each.name for each in policy.spec.analysis.custom))
     cast = Cast(policy, timing, Terms(learning.lessons(), edges), SCENARIOS[scenario], load)
     chance = random.Random(seed)  # noqa: S311 - a simulation, no secret
     played = Played(cast, scenario, seed, tuple(Rehearsal(cast, chance).moments(ticks)))
@@ -111,16 +126,16 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument per option
         _write_text(played, terminal=session.is_terminal())
     else:
         write_document("Simulation", simulation_document(played), Format(output))
+    return Exit.OK if played.is_over else Exit.UNEXPECTED
 
 
 def _write_text(played: Played, *, terminal: bool) -> None:
-    load, last = played.cast.load, played.last
+    load = played.cast.load
     heading = (
         f"{played.cast.policy.name}: {played.scenario} ({played.cast.scenario.says}), "
         f"{number(load.requests_per_second)} requests/s, tcm fails {number(FULL_PERCENT * load.base_errors)} %"
     )
-    ended = {Phase.COMPLETED: "completed", Phase.ROLLED_BACK: "rolled back"}.get(last.phase, "not over")
-    for said in (heading, f"{ended} after {_time(last.seconds)}: {last.reason}", _cost(played)):
+    for said in (heading, *_made_up(load), _ended(played), _cost(played)):
         for line in wrap(clean(said), _COLUMNS):
             click.echo(line)
     click.echo("")
@@ -137,10 +152,28 @@ def _write_text(played: Played, *, terminal: bool) -> None:
         click.echo(f"and {len(turns) - _MOST_ROWS} more; -o json has all")
 
 
+def _made_up(load: Load) -> Iterator[str]:
+    """Name what the scenario says nothing of and is made up all the same, since a policy asks for it."""
+    if load.pairs:
+        names = ", ".join(load.pairs)
+        bad = number(FULL_PERCENT * PAIR_BAD)
+        yield f"custom metrics made up as well: {names}; {bad} % bad on both sides in every scenario"
+
+
+def _ended(played: Played) -> str:
+    """Say how it ended; of what did not end, where it stays, and what it says it is waiting for."""
+    last = played.last
+    if played.is_over:
+        return f"{_ENDS[last.phase]} after {_time(last.seconds)}: {last.reason}"
+    stays = f"{shown(last.wanted)} for the last {_time(played.unmoved_seconds)}"
+    return f"NOT OVER after {_time(last.seconds)}, the longest it may take (--for); {stays}; the reason: {last.reason}"
+
+
 def _cost(played: Played) -> str:
-    failed, requests = (sum(getattr(each, name) for each in played.moments) for name in ("failed", "requests"))
-    excess = sum(each.excess for each in played.moments)
-    return f"istio failed {failed:.0f} of {requests:.0f} requests, {excess:+.0f} against what tcm would have failed"
+    failed, requests = (round(sum(getattr(each, name) for each in played.moments)) for name in ("failed", "requests"))
+    excess = round(sum(each.excess for each in played.moments))
+    total = f"{requests} request{'s' * (requests != 1)}"
+    return f"istio failed {failed} of {total}, {excess:+d} against what tcm would have failed"
 
 
 def chart(moments: Sequence[Moment], marks: Sequence[str]) -> Iterator[str]:
@@ -186,6 +219,7 @@ def simulation_document(played: Played) -> dict[str, object]:
         "scenario": played.scenario,
         "requestsPerSecond": load.requests_per_second,
         "baseErrorPercent": FULL_PERCENT * load.base_errors,
+        "customBadPercent": dict.fromkeys(load.pairs, FULL_PERCENT * PAIR_BAD),
         "seed": played.seed,
         "tickSeconds": played.cast.timing.tick.total_seconds(),
         "phase": str(played.last.phase),

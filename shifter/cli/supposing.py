@@ -1,4 +1,4 @@
-"""What `backtest` and `simulate` share: both suppose that a policy which nobody runs had been in force."""
+"""What `backtest`, `plan` and `simulate` share: each supposes that a policy which nobody runs were in force."""
 
 from __future__ import annotations
 

@@ -44,6 +44,11 @@ def some(names: Iterable[str], most: int) -> str:
     return ", ".join(found[:most]) + more
 
 
+def so_many(number: float, noun: str) -> str:
+    """Return a number, rounded, with its noun: `1 request`, `12 requests`."""
+    return f"{number:.0f} {noun}" + ("" if round(number) == 1 else "s")
+
+
 def why(error: Exception) -> str:
     """Return what the system says is wrong, without the file that the sentence around it names; else all it says."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -141,9 +141,77 @@ def test_the_document_has_every_tick_with_its_counts_and_what_they_came_to(watch
     assert [tick["share"] for tick in found["ticks"]] == [25] * 3
     assert found["odds"] == pytest.approx(recorded["harm"], rel=1e-5)
     assert found["odds"] == found["ticks"][-1]["odds"] > found["ticks"][0]["odds"]
+    assert [tick["blamed"] for tick in found["ticks"]] == ["errors"] * 3
     assert (found["asRecorded"], found["differences"]) == (True, [])
     assert found["metrics"][0]["excessPercent"] == recorded["findings"][0]["bound"]
     assert yaml.safe_load(watched.world.run("explain", "shop", "-o", "yaml").stdout) == found
+
+
+def test_what_was_counted_before_the_first_tick_of_the_record_is_its_first_line(watched: Watched) -> None:
+    watched.see(SOURCE, HEALTHY, times=MAX_ROWS)
+    watched.see(SOURCE, ILL, times=2)
+    watched.decided()
+    found = watched.world.json("explain", "shop")
+    lines = watched.world.run("explain", "shop").stdout.splitlines()
+    (first,) = [index for index, line in enumerate(lines) if "TIME" in line]
+
+    assert lines[first - 1] == (
+        "at tcm 75 · istio 25, attempt 1; `before` sums up what was counted until 2026-11-20 20:15:00 +08:00"
+    )
+    assert lines[first + 1].split()[:5] == ["before", "25", "%", "480/120000", "160/40000"]
+    assert lines[first + 1].endswith("40 ticks in one line")
+    assert (found["before"]["ticks"], found["before"]["until"]) == (40, "2026-11-20T12:15:00.000Z")
+    counts = [found["before"]["counts"]["errors"], *(tick["counts"]["errors"] for tick in found["ticks"])]
+    assert sum(each["target"]["bad"] for each in counts) == found["metrics"][0]["target"]["bad"]
+
+
+def test_at_0_percent_it_is_said_that_nothing_is_compared_since_nothing_is_counted_there(watched: Watched) -> None:
+    watched.to(0)
+    watched.see(SOURCE, times=2)
+    watched.decided()
+    (before,) = [line for line in watched.world.run("explain", "shop").stdout.splitlines() if "before " in line[:9]]
+
+    assert before.endswith("at 0 % nothing is compared")
+
+
+def test_a_record_from_the_first_tick_on_has_nothing_before_it(watched: Watched) -> None:
+    watched.see(SOURCE, HEALTHY)
+    assert watched.trail is not None
+    watched.trail = replace(watched.trail, base=replace(watched.trail.base, counted_until=0.0))
+    watched.decided()
+    ran = watched.world.run("explain", "shop")
+
+    assert "at tcm 75 · istio 25, attempt 1, from the first tick on\n" in ran.stdout
+    assert "before" not in ran.stdout
+    assert watched.world.json("explain", "shop")["before"] is None
+
+
+def test_nothing_is_blamed_while_the_odds_are_for_istio_or_nothing_bad_was_counted(watched: Watched) -> None:
+    watched.see(SOURCE, HEALTHY)
+    watched.see(SOURCE, ILL)
+    watched.to(50)
+    watched.see(SOURCE, Counts(3000))
+    watched.see(SOURCE, Counts(3000, 200))
+    watched.decided()
+    found = watched.world.json("explain", "shop")
+    ticks = [(tick["odds"] > 1, tick["blamed"]) for tick in found["ticks"]]
+
+    assert (found["before"]["odds"] > 1, found["before"]["blamed"]) == (True, None)
+    assert ticks == [(True, None), (True, "errors")]
+
+
+def test_what_failed_while_the_share_changed_is_blamed_though_no_total_has_it(watched: Watched) -> None:
+    watched.see(SOURCE, Counts(1000))
+    watched.see(SOURCE, Counts(1000, 300), whole=False, times=2)
+    watched.decided()
+    found = watched.world.json("explain", "shop")
+
+    assert found["metrics"][0]["target"]["bad"] == 0
+    assert [(tick["odds"] > 1, tick["blamed"]) for tick in found["ticks"]] == [
+        (False, None),
+        (False, None),
+        (True, "errors"),
+    ]
 
 
 def test_a_record_is_shown_in_the_words_of_every_other_document(watched: Watched) -> None:

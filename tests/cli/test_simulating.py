@@ -54,6 +54,63 @@ def test_it_says_how_it_ends_what_it_costs_and_every_step(world: World, tmp_path
     assert "rolled back: istio fails" in lines[-1]
 
 
+def test_custom_metrics_are_made_up_and_named_so_that_the_migration_arrives(world: World, tmp_path: Path) -> None:
+    custom = {"analysis": {"custom": [{"name": "carts"}, {"name": "logins"}]}}
+    ran = simulate(world, tmp_path, "--rps", "200", spec=custom)
+    found = json.loads(simulate(world, tmp_path, "--rps", "200", "-o", "json", spec=custom).stdout)
+
+    assert (ran.exit_code, found["phase"]) == (0, "Completed")
+    assert "custom metrics made up as well: carts, logins; 0.1 % bad on both sides in every scenario" in " ".join(
+        ran.stdout.split()
+    )
+    assert found["customBadPercent"] == {"carts": 0.1, "logins": 0.1}
+
+
+def test_what_a_policy_does_not_name_is_not_said_to_be_made_up(world: World, tmp_path: Path) -> None:
+    assert "made up as well" not in simulate(world, tmp_path, "--rps", "200", "--for", "5m").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "spec", "said"),
+    [
+        (
+            ("--rps", "200", "--for", "5m"),
+            {},
+            "NOT OVER after 5m, the longest it may take (--for); tcm 50 · istio 50 for the last 45s; the reason: wait",
+        ),
+        (
+            ("--rps", "0.00001", "--for", "2h"),
+            {},
+            "tcm 75 · istio 25 for the last 1h; the reason: settling at tcm 75 · istio 25: the metrics show no",
+        ),
+        (
+            ("--rps", "50", "--scenario", "slow", "--for", "1h"),
+            {"onFailure": "hold"},
+            "for the last 58m; the reason: holding: failing: istio takes over 100 ms for",
+        ),
+        (
+            ("--rps", "50", "--for", "1m"),
+            {},
+            "tcm 100 · istio 0 for the last 1m; the reason: waiting at tcm 100 · istio 0: too little traffic: learning",
+        ),
+    ],
+    ids=["too little time", "no requests", "a person must order it", "not begun"],
+)
+def test_a_migration_that_is_not_over_says_so_where_it_stays_and_why(
+    world: World, tmp_path: Path, args: tuple[str, ...], spec: dict[str, Any], said: str
+) -> None:
+    ran = simulate(world, tmp_path, *args, spec=spec)
+
+    assert ran.exit_code == 1
+    assert said in " ".join(ran.stdout.split())
+
+
+def test_no_number_is_minus_zero_and_one_request_is_one(world: World, tmp_path: Path) -> None:
+    shown = simulate(world, tmp_path, "--rps", "0.0005", "--for", "2h").stdout
+
+    assert "istio failed 0 of 1 request, +0 against what tcm would have failed" in shown
+
+
 def test_chart_and_heading_fit_into_80_columns(world: World, tmp_path: Path) -> None:
     lines = simulate(world, tmp_path, "--rps", "5").stdout.splitlines()
     table = next(index for index, line in enumerate(lines) if line.startswith("TIME"))

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from shifter.core.text import LONGEST, closest, did_you_mean, plain, some, why
+from shifter.core.text import LONGEST, closest, did_you_mean, plain, so_many, some, why
 
 
 @pytest.mark.parametrize("text", ["", "connection refused", "50 % to istio…", "名字 не известно"])
@@ -85,3 +85,11 @@ def test_of_many_names_only_some_are_said_and_how_many_more(names: list[str], sa
 )
 def test_why_is_what_the_system_says_without_the_file(error: Exception, said: str) -> None:
     assert why(error) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 requests"), (0.6, "1 request"), (1, "1 request"), (1.4, "1 request"), (12, "12 requests")],
+)
+def test_a_noun_follows_the_number_as_it_is_shown(number: float, said: str) -> None:
+    assert so_many(number, "request") == said

@@ -15,6 +15,7 @@ from shifter.core.splits import Side
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread
 from shifter.service.backtest.answering import backtest
+from shifter.service.backtest.coverage import Coverage
 from shifter.service.backtest.halves import Halves, upper_limit
 from shifter.service.backtest.judging import Word
 from shifter.service.backtest.recording import Question, Recorded
@@ -124,7 +125,7 @@ def test_range_that_ends_as_soon_as_the_source_is_known_is_refused() -> None:
     source.instead = {
         BEGIN - tick * TICK: Absence((BEGIN - tick * TICK).timestamp(), {}, "gone") for tick in range(241)
     }
-    with pytest.raises(NotFoundError, match="the range ends as soon as tcm is known; make it longer"):
+    with pytest.raises(NotFoundError, match="the range ends as soon as tcm is known"):
         backtest(asked(ticks=9), both(source, Remembered("c")), WINDOW)
 
 
@@ -136,6 +137,18 @@ def test_source_that_was_always_refused_is_not_found_with_the_reason() -> None:
     }
     with pytest.raises(NotFoundError, match=r"nothing of tcm is recorded .*: pod 'a' is there twice"):
         backtest(asked(), both(source, Remembered("c")), WINDOW)
+
+
+def test_only_the_namespaces_that_no_series_names_are_told_and_nothing_of_a_gateway_that_was_never_there() -> None:
+    settings = FLEET.spec.datasources.target
+    there, gone = (Coverage("istio", settings, ("shop", "cart", "pay")) for _ in range(2))
+    there.see(reading(BEGIN, "c"))
+    gone.see(Unread(BEGIN.timestamp(), "pod 'c' is there twice"))
+
+    assert " names cart, pay in destination_service " in there.lacks()
+    assert "(named are: shop)" in there.lacks()
+    assert gone.lacks() == ""
+    assert list(gone.remarks(BEGIN)) == ["istio is not recorded in this range: pod 'c' is there twice"]
 
 
 def test_source_is_learnt_only_from_what_would_be_judged() -> None:

@@ -157,6 +157,11 @@ def most_blamed(standing: Standing, metrics: Sequence[Metric]) -> int:
     return max(range(len(metrics)), key=wealth)
 
 
+def excess_said(rate: float) -> str:
+    """Return U as people read it: `< 0.9 %`, or `unknown` while nothing is proven (`rate` is 1)."""
+    return "unknown" if rate >= 1 else f"< {percent(rate, 1)}"
+
+
 def _blamed(judged: _Judged, index: int) -> str:
     return f"{_rates(judged, index)}: evidence {odds(judged.harm)}, limit {odds(judged.limit)}"
 
@@ -180,7 +185,7 @@ def _findings(judged: _Judged) -> tuple[Finding, ...]:
         learnt = judged.standing.history.metrics[index]
         test_limit = judged.metrics[index].most_rate
         verdict = Verdict.PASS if bounds[index] <= metric.safety.rate else Verdict.TOO_LITTLE
-        known = "nothing is proven yet" if bounds[index] >= 1 else f"excess under {percent(bounds[index], 1)} (95 %)"
+        known = f"excess {excess_said(bounds[index])}" + ("" if bounds[index] >= 1 else " (95 %)")
         found.append(
             Finding(
                 metric=metric.name,

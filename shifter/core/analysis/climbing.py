@@ -19,6 +19,7 @@ from shifter.core.analysis.verdicts import Situation, percent
 from shifter.core.policy import PolicySpec
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
+from shifter.core.text import so_many, some
 
 DOUBTED: Final = 1.02
 """From these odds on the plateau is kept longer, up to `PATIENCE_IF_DOUBTED` times the policy's hold."""
@@ -32,6 +33,8 @@ LATE_TICKS: Final = 8
 
 HOLDBACK_TICKS: Final = 4
 """So many ticks at least before the last step, after which there is no source to compare with."""
+
+_SHOWN_METRICS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def permit(
     if not ahead:
         return _granted(_standing_said(known))
     if ahead[0] > PLATEAU:
-        return _from_the_plateau(spec, standing, ahead[0], known, over=over)
+        return _from_the_plateau(spec, (standing, metrics), ahead[0], known, over=over)
     return _up_to_the_plateau(spec, standing, metrics, (situation, ahead), known)
 
 
@@ -98,7 +101,7 @@ def _up_to_the_plateau(
     fitting = [(step, cost) for step, cost in costs if cost.fits]
     if fitting:
         step, cost = fitting[-1]
-        return _granted(f"{_standing_said(known)}; the step can cost {cost.worst:.0f} failed requests", step)
+        return _granted(f"{_standing_said(known)}; the step can cost {so_many(cost.worst, 'failed request')}", step)
     step, cost = costs[0]
     if standing.seconds >= _hold_seconds(spec, known):
         return _granted(f"{_standing_said(known)}; held {_held(standing)}, the step can cost {cost.worst:.0f}", step)
@@ -127,13 +130,18 @@ def _hold_seconds(spec: PolicySpec, known: Known) -> float:
     return spec.analysis.hold.total_seconds() * (PATIENCE_IF_DOUBTED if known.harm >= DOUBTED else 1.0)
 
 
-def _from_the_plateau(spec: PolicySpec, standing: Standing, step: float, known: Known, *, over: bool) -> Permit:
+def _from_the_plateau(
+    spec: PolicySpec, where: tuple[Standing, Sequence[Metric]], step: float, known: Known, *, over: bool
+) -> Permit:
+    standing, metrics = where
     if known.proven:
         return _granted(_standing_said(known), step)
     if over:
         return _granted(f"{_standing_said(known)}; held {_held(standing)}", step)
     left = _hold_seconds(spec, known) - standing.seconds
-    return _waiting(f"{known.bounded}: proof is being gathered, for {left:.0f} s more at most")
+    unproven = [metric.name for metric, u in zip(metrics, known.bounds, strict=True) if u > metric.safety.rate]
+    lacks = f"not proven yet: {some(unproven, _SHOWN_METRICS)}"
+    return _waiting(f"{known.bounded}; {lacks}; proof is being gathered, for {left:.0f} s more at most")
 
 
 def _unheard(standing: Standing) -> str:
@@ -150,10 +158,10 @@ def _late(standing: Standing, ahead: Sequence[float], known: Known, *, over: boo
     requests = standing.totals[0][0]
     least = HOLDBACK_TICKS if ahead and ahead[0] >= FULL_PERCENT else 0
     if standing.ticks < least:
-        return _waiting(f"the source is kept to compare with for {least - standing.ticks} ticks more")
+        return _waiting(f"the source is kept to compare with for {so_many(least - standing.ticks, 'tick')} more")
     if standing.share < FULL_PERCENT and requests < LATE_REQUESTS and standing.ticks < LATE_TICKS:
-        more = f"{LATE_REQUESTS - requests:.0f} requests or {LATE_TICKS - standing.ticks} ticks more"
-        return _waiting(f"watching for a limit of capacity: {more}")
+        lacks = so_many(LATE_REQUESTS - requests, "request"), so_many(LATE_TICKS - standing.ticks, "tick")
+        return _waiting(f"watching for a limit of capacity: {' or '.join(lacks)} more")
     if known.harm >= DOUBTED and not over:
         return _waiting("there is some evidence against istio: waiting for it to fade or grow")
     return _granted(_standing_said(known), ahead[0] if ahead else None)
@@ -169,6 +177,6 @@ def _too_costly(spec: PolicySpec, standing: Standing, step: tuple[float, Cost], 
         left = min(left, needed - standing.exposed_seconds)
     left = max(0.0, left)
     return (
-        f"a step to {share:g} % could cost {cost.worst:.0f} failed requests before it is found out, and "
-        f"{cost.allowed:.0f} are allowed so far; {known.bounded}; about {left:.0f} s more"
+        f"a step to {share:g} % could cost {so_many(cost.worst, 'failed request')} before it is found out, "
+        f"{cost.allowed:.0f} allowed so far; {known.bounded}; about {left:.0f} s more"
     )

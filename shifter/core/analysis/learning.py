@@ -22,6 +22,7 @@ from typing import Final
 from shifter.core.analysis.measures import Metric, counted, metrics_of, slo_edge
 from shifter.core.criteria import Analysis, LatencyRules
 from shifter.core.evidence import INFINITY_MS, Counts, Tick
+from shifter.core.text import so_many
 
 SELDOM: Final = 0.005
 """One edge is the largest that at least this part of the requests is slower than: the tail."""
@@ -88,10 +89,8 @@ def lacking(ticks: Sequence[Tick], lessons: Lessons) -> str:
     if len(ticks) >= lessons.least_ticks and requests >= lessons.least_requests:
         return ""
     least = f"{lessons.least_ticks} ticks and {lessons.least_requests:g} requests"
-    return (
-        f"learning what tcm is like: {len(ticks)} ticks and {requests:.0f} requests, {least} are needed, "
-        f"or {lessons.most_ticks} ticks of any traffic"
-    )
+    so_far = f"{so_many(len(ticks), 'tick')} and {so_many(requests, 'request')}"
+    return f"learning what tcm is like: {so_far}, {least} are needed, or {lessons.most_ticks} ticks of any traffic"
 
 
 def learn(ticks: Sequence[Tick], analysis: Analysis, known_edges_ms: Iterable[float], lessons: Lessons) -> History:

@@ -393,5 +393,7 @@ def _lost(standing: Standing, errors: Counted | None) -> float:
     if errors is None or part >= 1:
         return 0.0
     low, high = arrived_share(part, _GONE), arrived_share(part, _LOST)
-    grown = errors[0] * math.log(low / high) + errors[2] * math.log((1 - low) / (1 - high))
+    # 1 - arrived_share(part, a) is (1 - part) / (a * part + 1 - part); of two of them the first part cancels.
+    sources = math.log((_LOST * part + 1 - part) / (_GONE * part + 1 - part))
+    grown = errors[0] * math.log(low / high) + errors[2] * sources
     return round(max(0.0, standing.lost + min(CAP_NATS, grown / _LUMPS)), 9)

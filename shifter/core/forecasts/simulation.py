@@ -37,6 +37,9 @@ MEDIAN_MS: Final = 40.0
 SPREAD: Final = 0.8
 """The standard deviation of the logarithm of a request's time."""
 
+PAIR_BAD: Final = 0.001
+"""The part (0..1) of every custom pair that is bad, on both sides: no scenario says anything of them."""
+
 MOST_ERRORS: Final = 0.95
 """No rate of errors is multiplied beyond this."""
 
@@ -89,12 +92,14 @@ SCENARIOS: Final = MappingProxyType(
 class Load:
     """How much is asked of both meshes together, and how much of it fails without any scenario (a rate, 0..1).
 
-    `edges_ms` are the finite bucket edges of the latency histograms, ascending.
+    `edges_ms` are the finite bucket edges of the latency histograms, ascending. `pairs` are the custom pairs of
+    counters that there are, by name: each counts every request, of which `PAIR_BAD` is bad.
     """
 
     requests_per_second: float
     base_errors: float
     edges_ms: Sequence[float]
+    pairs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,8 @@ def _answered(requests: int, error_rate: float, median_ms: float, load: Load, ch
     if buckets:
         buckets.append((INFINITY_MS, float(requests)))
     counts = {WELL: float(requests - bad), FAILED: float(bad)}
-    return Answers({answer: count for answer, count in counts.items() if count}, tuple(buckets))
+    pairs = {name: (float(binomial(requests, PAIR_BAD, chance)), float(requests)) for name in load.pairs if requests}
+    return Answers({answer: count for answer, count in counts.items() if count}, tuple(buckets), pairs)
 
 
 def faster(edge_ms: float, median_ms: float) -> float:

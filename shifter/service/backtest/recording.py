@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from shifter.core.analysis.learning import History, Lessons, lacking, learn
 from shifter.core.analysis.measures import rules_of
 from shifter.core.answers import BadAnswers
-from shifter.core.counters import Absence, Baselines, advance
+from shifter.core.counters import Baselines, advance
 from shifter.core.evidence import Answers, Reading, SideCounts, Tick
 from shifter.core.fleet import Fleet, common_edges_ms
 from shifter.core.policy import ShiftPolicy
 from shifter.core.splits import Side
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread
+from shifter.service.backtest.coverage import Coverage, minute, typed
 from shifter.service.gathering import tick_of
 from shifter.service.observe import GAP_TICKS, Counted, MeshCounter
 
 Recorded = Reading | Unread
+
+_OTHER_TIMES: Final = (
+    "ask its Prometheus for these series over these times; if it keeps less than that (retention), take a later range"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,11 @@ class Question:
     def step(self) -> timedelta:
         """How far apart the readings are: the fleet's tick."""
         return self.fleet.spec.timing.tick
+
+    @property
+    def grace(self) -> timedelta:
+        """How much later than the range a recording may begin: less is a scrape or two that are missing."""
+        return self.fleet.spec.timing.sample_max_age + GAP_TICKS * self.step
 
     @property
     def lessons(self) -> Lessons:
@@ -94,8 +105,13 @@ class _SourceCounter:
         return tick_of(self._question.policy, Counted(moment(reading), span, counts, SideCounts({}, Answers())))
 
 
-def learnt(question: Question, source: MeshMetrics) -> Learnt:
+def learnt(question: Question, source: MeshMetrics, covered: Coverage) -> Learnt:
     """Learn what the source was like, from before the range; as far into the range as it takes.
+
+    Args:
+        question: policy, fleet and range.
+        source: its datasource.
+        covered: of the source; takes in what is read on the way.
 
     Raises:
         NotFoundError: nothing is recorded of the source, or not as far back as the range begins, or too little.
@@ -103,37 +119,35 @@ def learnt(question: Question, source: MeshMetrics) -> Learnt:
     """
     lessons = question.lessons
     first = question.begin - lessons.most_ticks * question.step
-    counter, ticks, why, seen = _SourceCounter(question), [], "", False
+    counter, ticks = _SourceCounter(question), list[Tick]()
     for reading in source.past(first, question.end, question.step, question.edges_ms):
-        if isinstance(reading, Unread | Absence):
-            why = reading.reason
+        covered.see(reading)
         if isinstance(reading, Unread):
             continue
-        if reading.pods and not seen:
-            seen = True
-            _refuse_late(question, moment(reading))
+        _refuse_late(question, covered)
         tick = counter.count(reading)
         ticks += [] if tick is None else [tick]
         if moment(reading) >= question.begin and not lacking(ticks, lessons):
             spec = question.policy.spec
             return Learnt(learn(ticks, spec.analysis, question.edges_ms, lessons), moment(reading))
-    if not seen:
-        raise NotFoundError(f"nothing of tcm is recorded from {_minute(first)} to {_minute(question.end)}: {why}")
-    raise NotFoundError(f"the range ends before tcm is known: {lacking(ticks, lessons)}")
+    if covered.begins is None:
+        span = f"from {minute(first)} to {minute(question.end)}"
+        raise NotFoundError(f"nothing of tcm is recorded {span}: {covered.why}", remedy=_OTHER_TIMES)
+    raise NotFoundError(
+        f"the range ends before tcm is known: {lacking(ticks, lessons)}",
+        remedy=covered.lacks() or "make the range longer, or begin where more is recorded before it",
+    )
 
 
-def _refuse_late(question: Question, seen: datetime) -> None:
+def _refuse_late(question: Question, covered: Coverage) -> None:
     """Refuse a range that begins before the source's metrics do: its beginning would look like silence."""
-    allowed = question.fleet.spec.timing.sample_max_age + GAP_TICKS * question.step
-    if seen > question.begin + allowed:
+    begins = covered.begins
+    if begins is not None and begins > question.begin + question.grace:
         raise NotFoundError(
-            f"nothing of tcm is recorded before {_minute(seen)}, and the range begins {_minute(question.begin)}: "
-            "its Prometheus keeps less (retention), or its gateway was not scraped; begin later"
+            f"nothing of tcm is recorded before {minute(begins)}, and the range begins {minute(question.begin)}: "
+            "its Prometheus keeps less (retention), or its gateway was not scraped",
+            remedy=f"begin later: --from {typed(begins)}",
         )
-
-
-def _minute(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def moment(reading: Recorded) -> datetime:

@@ -108,7 +108,7 @@ def test_a_target_without_a_request_is_too_little_to_leave_the_plateau() -> None
     )
 
     assert found.verdict is Verdict.TOO_LITTLE
-    assert found.findings[0].text == "istio fails ? % against tcm 0 % (0 of 0, 0 of 20): nothing is proven yet"
+    assert found.findings[0].text == "istio fails ? % against tcm 0 % (0 of 0, 0 of 20): excess unknown"
 
 
 def test_suspicion_neither_goes_on_nor_back() -> None:
@@ -253,7 +253,7 @@ def test_proof_on_every_metric_passes() -> None:
     assert (found.step, found.reason) == (75, "no worse than tcm within the margins, proven on every metric")
     assert found.findings[0].bound is not None
     assert found.findings[0].bound <= 0.1
-    assert "excess under" in found.findings[0].text
+    assert found.findings[0].text.endswith(": excess < 0.025 % (95 %)")
 
 
 def test_what_is_bounded_but_not_proven_passes_as_such() -> None:

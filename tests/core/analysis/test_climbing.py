@@ -20,7 +20,7 @@ from shifter.core.analysis.climbing import (
 from shifter.core.analysis.standing import Standing
 from shifter.core.analysis.steps import Pace, cost_of
 from shifter.core.policy import ShiftPolicy
-from tests.core.evidences import a_history, a_policy, a_standing, a_story
+from tests.core.evidences import a_history, a_policy, a_standing, a_story, learnt, timed
 
 AUTO = a_policy(steps="auto")
 LADDER = a_policy(steps=(5, 25, 50, 75, 100))
@@ -64,7 +64,7 @@ def test_a_step_of_a_list_waits_until_it_is_small_enough() -> None:
 
     assert (waiting.granted, waiting.step) == (False, None)
     assert "a step to 25 % could cost" in waiting.said
-    assert f"100 are allowed so far; {BOUNDED.bounded}; about" in waiting.said
+    assert f"100 allowed so far; {BOUNDED.bounded}; about" in waiting.said
     assert "about 1 s more" in patient.said
 
 
@@ -90,7 +90,7 @@ def test_before_the_first_step_waiting_allows_nothing_but_the_end_of_the_hold_do
     over = permitted(LADDER, a_start(0, per_second=2000.0, seconds=HOLD_SECONDS))
 
     assert "about 15 s more" in waiting.said
-    assert "2000 are allowed so far" in waiting.said
+    assert "2000 allowed so far" in waiting.said
     assert (over.granted, over.step) == (True, 5)
 
 
@@ -122,9 +122,26 @@ def test_without_proof_the_plateau_is_kept_for_the_hold() -> None:
     over = permitted(LADDER, a_start(50, seconds=HOLD_SECONDS), BOUNDED)
 
     assert not waiting.granted
-    assert "proof is being gathered, for 140 s more at most" in waiting.said
+    assert waiting.said == (
+        f"{BOUNDED.bounded}; not proven yet: errors; proof is being gathered, for 140 s more at most"
+    )
     assert (over.granted, over.step) == (True, 75)
     assert "bounded, not proven" in over.said
+
+
+def test_the_metrics_that_are_not_proven_yet_are_named_and_those_that_are_not() -> None:
+    policy = a_policy({}, steps=(50, 75, 100))
+    story = learnt(policy, source=timed(1500, 15))
+    there, metrics = replace(story.known, share=50.0, seconds=0.0), story.metrics
+    bounds = [metric.safety.rate for metric in metrics]
+    some = Known(alpha=0.01, harm=1.0, bounds=(bounds[0], 0.2, *bounds[2:]), proven=False, ratio=1.5)
+    none = replace(some, bounds=(1.0,) * len(metrics))
+    where = a_story(policy).situation(share=50.0)
+    said, of_none = (permit(policy.spec, there, metrics, where, known).said for known in (some, none))
+
+    assert f"; not proven yet: {metrics[1].name}; proof is being gathered" in said
+    assert f"; not proven yet: errors, {metrics[1].name}, " in of_none
+    assert f" and {len(metrics) - 4} more; proof is being gathered" in of_none
 
 
 def test_a_step_across_the_plateau_is_taken_like_one_from_it() -> None:
@@ -158,7 +175,7 @@ def test_what_is_watched_for_is_said() -> None:
 def test_before_the_last_step_the_source_is_kept_for_some_ticks() -> None:
     early = a_start(95, totals=((5000.0, 0.0, 100.0, 1.0),), ticks=HOLDBACK_TICKS - 1)
 
-    assert permitted(AUTO, early, PROVEN).said == "the source is kept to compare with for 1 ticks more"
+    assert permitted(AUTO, early, PROVEN).said == "the source is kept to compare with for 1 tick more"
     assert permitted(AUTO, replace(early, ticks=HOLDBACK_TICKS), PROVEN).step == 100
 
 

@@ -16,18 +16,35 @@ def test_a_source_without_a_history_is_never_sick() -> None:
     assert not is_sick(a_history(0.0, 0.0).metrics[0], 100, 100)
 
 
-def test_an_incident_begins_as_it_is_said_to() -> None:
-    learnt = a_history().metrics[0]
+@pytest.mark.parametrize(
+    ("rate", "dispersion", "bad", "sick"),
+    [
+        (0.001, 1, 8, False),
+        (0.001, 1, 9, True),
+        (0.02, 1, 19, False),
+        (0.02, 1, 20, True),
+        (0.001, 4, 13, False),
+        (0.001, 4, 14, True),
+    ],
+    ids=["three points", "beyond them", "five times", "beyond that", "in clusters", "beyond clusters"],
+)
+def test_a_source_is_sick_above_five_times_its_history_and_three_points_and_chance(
+    rate: float, dispersion: float, bad: float, *, sick: bool
+) -> None:
+    assert is_sick(a_history(rate, dispersion=dispersion).metrics[0], 100, bad) is sick
 
-    assert after_tick(None, learnt, [((100.0, 50.0),)], BEGAN) == BEGAN
-    assert after_tick(None, learnt, [((100.0, 1.0),)], BEGAN) is None
 
+@pytest.mark.parametrize(
+    ("tick", "count", "begun"),
+    [((100.0, 50.0), 1, True), ((100.0, 1.0), 1, False), ((2.0, 1.0), 2, False), ((2.0, 1.0), 4, True)],
+    ids=["one bad tick", "one good tick", "two slow ticks", "four of them"],
+)
+def test_an_incident_begins_once_the_newest_ticks_together_show_it(
+    tick: tuple[float, float], count: int, *, begun: bool
+) -> None:
+    found = after_tick(None, a_history().metrics[0], [(tick,)] * count, BEGAN)
 
-def test_an_incident_that_slow_ticks_hide_is_seen_in_several_together() -> None:
-    learnt, one = a_history().metrics[0], ((2.0, 1.0),)
-
-    assert after_tick(None, learnt, [one] * 2, BEGAN) is None
-    assert after_tick(None, learnt, [one] * 4, BEGAN) == BEGAN
+    assert found == (BEGAN if begun else None)
 
 
 def test_an_incident_keeps_what_it_began_with_until_it_is_over() -> None:

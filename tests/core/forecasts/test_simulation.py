@@ -11,6 +11,7 @@ import pytest
 from shifter.core.evidence import INFINITY_MS, Answer, Answers
 from shifter.core.forecasts.simulation import (
     MEDIAN_MS,
+    PAIR_BAD,
     SCENARIOS,
     Load,
     binomial,
@@ -128,3 +129,19 @@ def test_times_are_log_normal_and_a_slow_target_is_slower(name: str, slowness: f
 
 def test_a_side_that_nobody_asks_counts_nothing() -> None:
     assert one_tick(SCENARIOS["clean"], LOAD, TICK, 0, seeded(1)).target == Answers()
+
+
+def test_custom_pairs_count_every_request_and_are_as_bad_on_both_sides_in_any_scenario() -> None:
+    load, chance = Load(10_000, 0.01, EDGES, pairs=("carts",)), seeded(3)
+    counted = one_tick(SCENARIOS["dead"], load, TICK, 50, chance)
+
+    for side in (counted.first_half + counted.second_half, counted.target):
+        bad, total = side.pairs["carts"]
+        assert total == requests(side)
+        assert bad / total == pytest.approx(PAIR_BAD, rel=0.5)
+
+
+def test_a_side_without_requests_counts_no_custom_pair() -> None:
+    counted = one_tick(SCENARIOS["clean"], Load(100, 0.01, EDGES, pairs=("carts",)), TICK, 0, seeded(3))
+
+    assert counted.target.pairs == {}
