@@ -8,12 +8,14 @@ SQLite store would write, so what cannot be saved there cannot be saved here.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from shifter.adapters import saved_form
+from shifter.core.chain import START, Link, Seal, Stretch, chained
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
@@ -25,6 +27,21 @@ from shifter.ports import Saved, SavedFleet
 class _Row:
     text: str
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Appended:
+    """A record as it would come back from the disk, and the texts that would be there."""
+
+    record: NewRecord
+    link: Link
+
+    @classmethod
+    def of(cls, record: NewRecord) -> _Appended:
+        link = saved_form.link_of(record)
+        evidence = saved_form.read_evidence(link.evidence)
+        at = datetime.fromisoformat(link.at).astimezone(UTC)
+        return cls(replace(record, at=at, shift=link.shift, by=link.by, reason=link.reason, evidence=evidence), link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +69,8 @@ class MemoryStore:
         self._orders: dict[int, _Answered] = {}
         self._last_order = 0
         self._history: list[Record] = []
-        self._last_record = 0
+        self._links: list[Link] = []
+        self._anchor = self._head = START
         self._epoch = 0
         self._holder: MemoryLease | None = None
 
@@ -77,6 +95,11 @@ class MemoryStore:
         with self._lock:
             self._fleet = _Row(text, 1)
 
+    def rewrite(self, links: Sequence[Link]) -> None:
+        """Put records in place, by id, as somebody who writes past shifter would have left them, to be checked."""
+        with self._lock:
+            self._links = sorted(links, key=lambda link: link.id)
+
     def load(self) -> Mapping[str, Saved]:
         """Return every shift's saved state, by name."""
         with self._call():
@@ -92,7 +115,7 @@ class MemoryStore:
     ) -> int:
         """Save state, records and answers, all or none."""
         text = saved_form.state_text(state)
-        kept = [_kept(record) for record in records]
+        kept = [_Appended.of(record) for record in records]
         with self._call():
             row = self._shifts.get(state.name)
             if row is not None:
@@ -119,7 +142,7 @@ class MemoryStore:
     ) -> int:
         """Save the fleet's state, records and answers, all or none."""
         text = saved_form.fleet_text(state)
-        kept = [_kept(record) for record in records]
+        kept = [_Appended.of(record) for record in records]
         with self._call():
             if self._fleet.version:
                 saved_form.read_fleet(self._fleet.text)
@@ -170,13 +193,21 @@ class MemoryStore:
             found = [record for record in self._history if name is None or record.record.shift == name]
             return tuple(found[-limit:]) if limit > 0 else ()
 
+    def chain(self, first: int, limit: int) -> Stretch:
+        """Return at most `limit` records from id `first` on as they are kept, to be checked."""
+        with self._call():
+            began = bisect_left(self._links, first, key=lambda link: link.id)
+            return Stretch(self._anchor, self._head, None, tuple(self._links[began : began + max(limit, 0)]))
+
     def prune(self, before: datetime) -> int:
         """Drop the oldest records up to the first that is not older, and old answered orders; return how many."""
         saved_form.stamp(before)
         with self._call():
             young = (place for place, record in enumerate(self._history) if record.record.at >= before)
             records = next(young, len(self._history))
-            del self._history[:records]
+            if records:
+                self._anchor = Seal(self._links[records - 1].id, self._links[records - 1].hash)
+            del self._history[:records], self._links[:records]
             old = [key for key, order in self._orders.items() if order.at is not None and order.at < before]
             for key in old:
                 del self._orders[key]
@@ -225,11 +256,13 @@ class MemoryStore:
     def _open(self) -> tuple[Order, ...]:
         return tuple(entry.order for entry in self._orders.values() if entry.order.answer is None)
 
-    def _append(self, kept: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> None:
+    def _append(self, kept: Sequence[_Appended], answers: Sequence[OrderAnswer]) -> None:
         self._orders.update(self._answered(answers))
-        for record in kept:
-            self._last_record += 1
-            self._history.append(Record(self._last_record, record))
+        for each in kept:
+            link = chained(self._head, each.link)
+            self._history.append(Record(link.id, each.record, link.hash))
+            self._links.append(link)
+            self._head = Seal(link.id, link.hash)
 
     def _answered(self, answers: Sequence[OrderAnswer]) -> dict[int, _Answered]:
         changed: dict[int, _Answered] = {}
@@ -271,11 +304,3 @@ class MemoryLease:
     def release(self) -> None:
         """Let it go. Calling twice is harmless."""
         self._store.drop_lease(self)
-
-
-def _kept(record: NewRecord) -> NewRecord:
-    """Return the record as it would come back from the disk."""
-    evidence = saved_form.read_evidence(saved_form.evidence_text(record.evidence))
-    at = datetime.fromisoformat(saved_form.stamp(record.at)).astimezone(UTC)
-    shift, by, reason = (saved_form.plain(text) for text in (record.shift, record.by, record.reason))
-    return replace(record, at=at, shift=shift, by=by, reason=reason, evidence=evidence)

@@ -2,7 +2,8 @@
 
 The HTTP libraries bound every wait for bytes, not the call: a server that sends one byte of a header now and then
 is never late, and would hold its caller for ever. A Python thread cannot be ended from outside, so such a call is
-left behind with its thread, and only so many may be left behind at a time.
+left behind with its thread, and only so many may be left behind at a time: by each caller, so that one lock domain
+that always hangs takes no other one's place.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from shifter.core.text import plain
 
 T = TypeVar("T")
 
-MOST_LEFT_BEHIND = 16
-"""The most calls of one adapter that may be left behind; each costs a thread and a connection."""
+MOST_LEFT_BEHIND = 4
+"""The most calls that one thread may leave behind; each costs a thread and a connection. A lane is a thread."""
 
 LONGEST_FOREIGN_TEXT = 120
 """The most characters shown of a body that is no answer, such as a proxy's page."""
@@ -36,7 +37,7 @@ class BoundedCalls:
 
     def __init__(self, most_left_behind: int = MOST_LEFT_BEHIND) -> None:
         self._most_left_behind = most_left_behind
-        self._left_behind: list[threading.Thread] = []
+        self._left_behind: list[tuple[int, threading.Thread]] = []
         self._lock = threading.Lock()
 
     def run(self, call: Callable[[], T], timeout_seconds: float) -> T:
@@ -50,10 +51,12 @@ class BoundedCalls:
             OverdueError: it has not ended by then.
             CrowdedError: it was not made at all.
         """
+        caller = threading.get_ident()
         with self._lock:
-            self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
-            if len(self._left_behind) >= self._most_left_behind:
-                raise CrowdedError(f"{len(self._left_behind)} earlier calls have still not ended")
+            self._left_behind = [(whose, thread) for whose, thread in self._left_behind if thread.is_alive()]
+            mine = sum(whose == caller for whose, _ in self._left_behind)
+            if mine >= self._most_left_behind:
+                raise CrowdedError(f"{mine} earlier calls have still not ended")
         future: Future[T] = Future()
         thread = threading.Thread(target=_fulfil, args=(future, call), name="call", daemon=True)
         thread.start()
@@ -62,7 +65,7 @@ class BoundedCalls:
             error = future.exception(timeout_seconds)
         except TimeoutError:
             with self._lock:
-                self._left_behind.append(thread)
+                self._left_behind.append((caller, thread))
             raise OverdueError(f"no whole answer within {timeout_seconds:g} s") from None
         if error is not None:
             raise error

@@ -8,7 +8,9 @@ reason to stop, not something to drop.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,9 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from shifter.core.chain import Link
 from shifter.core.orders import STOPPING_VERBS, Order, OrderRequest
+from shifter.core.records import NewRecord
 from shifter.core.splits import FULL_PERCENT
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
@@ -38,13 +42,17 @@ OPEN_ORDERS_PER_SHIFT: Final = 500
 """Orders of one shift that may wait unanswered; more means that nobody is there to answer."""
 
 
+_SEAL: Final = re.compile(r'\s*\{\s*"sha256"\s*:\s*"([0-9a-f]*)"\s*,')
+"""How the text of a saved state begins: the digest of the rest of it."""
+
+
 def state_text(state: ShiftState) -> str:
     """Return the JSON that is saved of a state.
 
     Raises:
         InvariantError: it could not be read back (a share that is not a number, text that is not Unicode).
     """
-    return _text_of(state, f"state of {plain(state.name)}")
+    return _sealed(_text_of(state, f"state of {plain(state.name)}"))
 
 
 def read_state(name: str, text: str) -> ShiftState:
@@ -53,7 +61,8 @@ def read_state(name: str, text: str) -> ShiftState:
     Raises:
         RefusedError: a later version wrote it, it has unknown keys, or it is damaged.
     """
-    return _read(ShiftState, text, f"saved state of {name}")
+    what = f"saved state of {name}"
+    return _read(ShiftState, _unsealed(ShiftState, text, what), what)
 
 
 def fleet_text(fleet: FleetState) -> str:
@@ -62,7 +71,7 @@ def fleet_text(fleet: FleetState) -> str:
     Raises:
         InvariantError: it could not be read back.
     """
-    return _text_of(fleet, "state of all shifts together")
+    return _sealed(_text_of(fleet, "state of all shifts together"))
 
 
 def read_fleet(text: str) -> FleetState:
@@ -71,7 +80,8 @@ def read_fleet(text: str) -> FleetState:
     Raises:
         RefusedError: a later version wrote it, it has unknown keys, or it is damaged.
     """
-    return _read(FleetState, text, "saved state of all shifts together")
+    what = "saved state of all shifts together"
+    return _read(FleetState, _unsealed(FleetState, text, what), what)
 
 
 def report_text(report: Report) -> str:
@@ -108,6 +118,17 @@ def read_evidence(text: str) -> Mapping[str, object]:
     """Return the evidence from its JSON."""
     evidence: dict[str, object] = json.loads(text)
     return evidence
+
+
+def link_of(record: NewRecord) -> Link:
+    """Return a record as the texts that are kept of it, still without a number and a hash.
+
+    Raises:
+        InvariantError: its evidence is beyond JSON, or its moment has no time zone.
+    """
+    shift, what, by, reason = map(plain, (record.shift, record.what.value, record.by, record.reason))
+    numbers = (str(int(record.sequence)), str(int(record.epoch)))
+    return Link(0, stamp(record.at), shift, what, by, reason, *numbers, evidence_text(record.evidence))
 
 
 def stamp(at: datetime) -> str:
@@ -198,6 +219,37 @@ def _text_of(value: BaseModel, what: str) -> str:
     return text
 
 
+def _sealed(text: str) -> str:
+    """Return JSON of an object with a digest of it in front.
+
+    A share that a person or a bit of the disk made another one is a share like any other: nothing else would notice,
+    and keeping it would move traffic.
+    """
+    return f'{{"sha256":"{_digest(text[1:])}",{text[1:]}'
+
+
+def _unsealed(kind: type[BaseModel], text: str, what: str) -> str:
+    """Return the JSON without its digest; one that has none, as of an earlier version, is believed.
+
+    Raises:
+        RefusedError: it is not what was saved.
+    """
+    seal = _SEAL.match(text)
+    if seal is None:
+        return text
+    rest = text[seal.end() :]
+    if _digest(rest) != seal[1] and _schema_version(text) <= _known_version(kind):
+        raise RefusedError(
+            f"{what} is not what shifter saved: somebody, or the disk, changed it. Restore a backup of the store; or,"
+            " to have it believed as it is, take `sha256` out of it"
+        )
+    return f"{{{rest}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _read(kind: type[Value], text: str, what: str) -> Value:
     try:
         return kind.model_validate_json(text)
@@ -244,13 +296,20 @@ def _from_version_2(text: str) -> str:
     return json.dumps(state | {"schema_version": 3})
 
 
+def _from_version_3(text: str) -> str:
+    """Return a state of version 3 as one of version 4: nobody recorded what the source had before the first step."""
+    return json.dumps(json.loads(text) | {"schema_version": 4})
+
+
 def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
     """Return one part of a document, begun empty if it is absent; one that is no object is nobody's to change."""
     part = whole.setdefault(key, {})
     return part if isinstance(part, dict) else {}
 
 
-_EARLIER: Final[Mapping[int, Callable[[str], str]]] = MappingProxyType({1: _from_version_1, 2: _from_version_2})
+_EARLIER: Final[Mapping[int, Callable[[str], str]]] = MappingProxyType(
+    {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}
+)
 """How a state becomes one of the next version; read again as that, so that steps add up."""
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from shifter.cli.description import describe_text
-from shifter.cli.exits import say
+from shifter.cli.exits import Exit, say
 from shifter.cli.output import Format, clean, local, odds_shown, span, write_document, write_table
 from shifter.cli.params import SHIFT
 from shifter.cli.session import Session, pass_session, store_option
@@ -106,9 +106,15 @@ def describe(session: Session, shift: str, output: str) -> None:
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
 )
+@click.option("--verify", is_flag=True, help="Check instead that no record was changed, taken out or put in.")
 @pass_session
-def history(session: Session, shift: str | None, limit: int, output: str) -> None:
-    """Show what happened, oldest first: when, who, what and why."""
+def history(session: Session, *, shift: str | None, limit: int, output: str, verify: bool) -> int:
+    """Show what happened, oldest first: when, who, what and why.
+
+    With --verify, all records of all shifts are checked; exit code 6 if history is not as it was written.
+    """
+    if verify:
+        return _verified(session, shift, Format(output))
     store, form = session.store(), Format(output)
     newest = store.history(shift, limit=limit + 1)
     records = newest[-limit:]
@@ -121,6 +127,18 @@ def history(session: Session, shift: str | None, limit: int, output: str) -> Non
         _write_history(session, records, waiting, named=shift is None, wide=form is Format.WIDE)
     if len(newest) > limit:
         say(f"the newest {limit} of more; --limit shows more of them")
+    return Exit.OK
+
+
+def _verified(session: Session, shift: str | None, form: Format) -> int:
+    from shifter.cli.verifying import verify  # noqa: PLC0415 - for this one option
+
+    context = click.get_current_context()
+    if shift is not None:
+        raise click.UsageError("--verify checks the records of all shifts together: they are one chain", context)
+    if context.get_parameter_source("limit") is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--verify checks all records: leave --limit out", context)
+    return verify(session, form)
 
 
 def _write_history(

@@ -49,6 +49,22 @@ def test_only_so_many_calls_are_left_behind_and_those_that_end_make_room() -> No
     assert answered_by(calls, time.monotonic() + 5) == 7
 
 
+def test_calls_that_one_caller_left_behind_take_no_place_of_another_ones() -> None:
+    released = threading.Event()
+    calls = BoundedCalls(most_left_behind=1)
+    with pytest.raises(OverdueError):
+        calls.run(released.wait, 0.01)
+    others: list[int] = []
+    other = threading.Thread(target=lambda: others.append(calls.run(lambda: 7, 5)))
+    other.start()
+    other.join(5)
+
+    with pytest.raises(CrowdedError, match="1 earlier calls have still not ended"):
+        calls.run(lambda: 7, 5)
+    assert others == [7]
+    released.set()
+
+
 def answered_by(calls: BoundedCalls, deadline: float) -> int:
     """Make a call again and again until it is made at all."""
     while True:

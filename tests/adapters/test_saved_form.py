@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shifter.adapters.saved_form import fleet_text, read_fleet, read_report, report_text
+from shifter.adapters.saved_form import fleet_text, read_fleet, read_report, read_state, report_text, state_text
 from shifter.core.state import FindingReport, FleetState, Freeze, Report
 from shifter.errors import RefusedError
+from tests.adapters.sqlite import a_state
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 REPORT_OF_VERSION_1 = """{"name":"shop","at":"2026-03-04T12:00:00Z","mode":"act","namespaces":["shop"],
@@ -62,4 +63,39 @@ def test_the_state_of_all_shifts_together_has_not_changed() -> None:
     fleet = FleetState(freezes=(Freeze(by="ana", reason="release", at=NOON),), last_order=3)
 
     assert read_fleet(text) == fleet
-    assert fleet_text(fleet) == text
+    assert fleet_text(fleet).split(",", 1)[1] == text[1:]
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="somebody, or a bit of the disk, changes a saved share",
+    does="refuses to start; writes nothing",
+    sees="`saved state of SHIFT is not what shifter saved: somebody, or the disk, changed it`, exit code 4",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("edit", [('"share":0.0', '"share":50.0'), ('"last_order":0', '"last_order":999'), (",", ", ")])
+def test_a_saved_state_that_was_changed_is_refused(edit: tuple[str, str]) -> None:
+    text = state_text(a_state())
+    assert edit[0] in text
+
+    with pytest.raises(RefusedError, match="saved state of shop is not what shifter saved: somebody, or the disk"):
+        read_state("shop", text.replace(*edit))
+
+
+def test_no_byte_of_a_saved_state_can_be_another_one_without_being_noticed() -> None:
+    state = a_state()
+    text = state_text(state)
+    begins = text.index(",")
+    for place in range(begins + 1, len(text)):
+        other = "7" if text[place] != "7" else "8"
+        with pytest.raises(RefusedError):
+            read_state("shop", f"{text[:place]}{other}{text[place + 1 :]}")
+
+    assert read_state("shop", text) == state
+
+
+def test_a_saved_state_whose_digest_was_taken_out_is_believed() -> None:
+    text = state_text(a_state())
+    edited = ("{" + text.split(",", 1)[1]).replace('"share":0.0', '"share":50.0')
+
+    assert read_state("shop", edited).share == 50

@@ -112,7 +112,7 @@ def test_a_save_waits_for_the_disk_and_a_report_does_not(path: Path) -> None:
     on="SQLite",
     fault="written by a later version",
     does="refuses to start; commands read and order nothing",
-    sees="`has schema version 3, written by shifter 9.9.9; ... run the later version`, exit code 4",
+    sees="`has schema version 4, written by shifter 9.9.9; ... run the later version`, exit code 4",
     safe_within="at once",
 )
 def test_a_file_of_a_later_version_is_read_and_not_written(store: SqliteStore, path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_of_a_later_version_is_read_and_not_written(store: SqliteStore, p
         raw.execute(f"PRAGMA user_version = {FILE_VERSION + 1}")
         raw.execute("UPDATE meta SET value = '9.9.9' WHERE name = 'writtenBy'")
 
-    with pytest.raises(RefusedError, match=r"schema version 3, written by shifter 9\.9\.9"):
+    with pytest.raises(RefusedError, match=r"schema version 4, written by shifter 9\.9\.9"):
         store.save(a_state(1), 1)
     with pytest.raises(RefusedError, match=r"9\.9\.9"):
         SqliteLease(path)
@@ -281,6 +281,19 @@ def test_a_thread_waits_for_the_others_only_so_long(path: Path) -> None:
 
         with pytest.raises(StoreUnavailableError, match=r"other calls have kept it for 0\.02 s"):
             asked.result()
+
+
+def test_once_a_call_hangs_the_others_wait_for_it_once_and_not_each(path: Path) -> None:
+    file = SqliteFile(path, turn_seconds=0.5)
+    with file.writing():
+        began = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(StoreUnavailableError, match="other calls have kept it for"), file.reading():
+                pass
+        assert time.monotonic() - began < 10  # each for itself: 25 s
+
+    with file.reading() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_the_folder_offers_what_it_says_and_nothing_else() -> None:

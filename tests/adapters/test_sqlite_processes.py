@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
+from shifter.core.chain import Walk
 from shifter.core.orders import OrderRequest, Verb
 from shifter.errors import ConflictError, RefusedError
 from tests.adapters.sqlite import NOW, a_state, filled, shell
@@ -228,6 +229,9 @@ def test_a_killed_writer_leaves_whole_saves_only(store: SqliteStore, path: Path)
 
         saved = store.load()["shop"]
         history = store.history(limit=10_000)
+        walk = Walk()
+        while walk.take(store.chain(walk.next_id, 100)):
+            pass
         with shell(path) as raw:
             health = raw.execute("PRAGMA integrity_check").fetchone()[0]
 
@@ -236,6 +240,7 @@ def test_a_killed_writer_leaves_whole_saves_only(store: SqliteStore, path: Path)
         assert [record.id for record in history] == list(range(1, 2 * saved.version - 1))
         assert [record.record.sequence for record in history[::2]] == list(range(2, saved.version + 1))
         assert [record.record.sequence for record in history[1::2]] == list(range(2, saved.version + 1))
+        assert walk.result().sound
         assert health == "ok"
         epochs.append(saved.state.share)
 

@@ -12,6 +12,7 @@ import pytest
 import shifter
 from shifter.adapters.sqlite import SqliteStore
 from shifter.adapters.sqlite.file import FILE_VERSION
+from shifter.core.chain import FIRST_ID
 from shifter.core.orders import OrderRequest, Verb
 from shifter.errors import RefusedError
 from tests.adapters.sqlite import NOW, filled, shell
@@ -31,8 +32,11 @@ from tests.adapters.sqlite import NOW, filled, shell
         ("UPDATE history SET evidence = '{}' WHERE id = 2", "only appended"),
         ("DELETE FROM history", "only appended"),
         ("DELETE FROM history WHERE id = 2", "only appended"),
-        ("INSERT OR REPLACE INTO history SELECT 2, at, shift, what, who, 'x', 0, 0, '{}' FROM history", "no gaps"),
-        ("INSERT INTO history SELECT 9, at, shift, what, who, why, 0, 0, '{}' FROM history WHERE id = 1", "no gaps"),
+        ("INSERT OR REPLACE INTO history SELECT 2, at, shift, what, who, 'x', 0, 0, '{}', '' FROM history", "no gaps"),
+        (
+            "INSERT INTO history SELECT 9, at, shift, what, who, why, 0, 0, '{}', '' FROM history WHERE id = 1",
+            "no gaps",
+        ),
         ("UPDATE orders SET answer = 'refused' WHERE id = 1", "answered once"),
         ("UPDATE orders SET answer = NULL, answered_at = NULL WHERE id = 1", "answered once"),
         ("UPDATE orders SET who = 'eve' WHERE id = 2", "answered once"),
@@ -41,18 +45,24 @@ from tests.adapters.sqlite import NOW, filled, shell
         ("UPDATE orders SET verb = 'explode' WHERE id = 2", "answered once"),
         ("UPDATE counters SET value = 0", "only grows"),
         ("DELETE FROM counters", "never dropped"),
+        ("UPDATE chain SET hash = ''", "follows history"),
+        ("DELETE FROM chain", "follows history"),
+        ("INSERT OR REPLACE INTO chain VALUES ('head', 1, '')", "follows history"),
+        ("INSERT OR REPLACE INTO chain SELECT 'head', id, hash FROM history WHERE id = 1", "follows history"),
+        ("INSERT OR REPLACE INTO chain SELECT 'anchor', id, hash FROM history WHERE id = 1", "follows history"),
+        ("INSERT INTO chain VALUES ('tail', 1, '')", "follows history"),
         ("UPDATE shifts SET version = 1, state = '{}'", "next version"),
         ("UPDATE shifts SET version = version + 2", "next version"),
     ],
 )
 def test_the_file_itself_refuses_to_be_rewritten(store: SqliteStore, path: Path, statement: str, says: str) -> None:
     filled(store)
-    before = (store.history(), store.order(1), store.order(2), store.load())
+    before = (store.history(), store.chain(FIRST_ID, 9), store.order(1), store.order(2), store.load())
 
     with pytest.raises(sqlite3.IntegrityError, match=says), shell(path) as raw:
         raw.execute(statement)
 
-    assert (store.history(), store.order(1), store.order(2), store.load()) == before
+    assert (store.history(), store.chain(FIRST_ID, 9), store.order(1), store.order(2), store.load()) == before
 
 
 def test_history_stays_closed_after_a_prune(store: SqliteStore, path: Path) -> None:
@@ -93,7 +103,9 @@ def test_the_file_states_its_version_and_what_was_pruned(path: Path) -> None:
 def test_a_kind_of_record_that_is_not_known_is_refused_and_not_guessed(store: SqliteStore, path: Path) -> None:
     filled(store)
     with shell(path) as raw:
-        raw.execute("INSERT INTO history SELECT 3, at, shift, 'dance', who, why, 0, 0, '{}' FROM history WHERE id = 1")
+        raw.execute(
+            "INSERT INTO history SELECT 3, at, shift, 'dance', who, why, 0, 0, '{}', '' FROM history WHERE id = 1"
+        )
 
     with pytest.raises(RefusedError, match="record 3 was written by a later shifter"):
         store.history()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
+from shifter.core.chain import Examined, Link, Walk
 from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
@@ -38,12 +39,19 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One store under test, how to take its lease, and how another version leaves a state in it."""
+    """One store under test, how to take its lease, and how another version leaves a state in it.
+
+    `rewrite` puts other records in place of all there are, past shifter and past the file's own rules.
+    """
 
     store: Store
     lease: Callable[[], Leadership]
     plant: Callable[[str, str], None]
     plant_fleet: Callable[[str], None]
+    rewrite: Callable[[Sequence[Link]], None]
+
+
+_REWRITTEN = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def sqlite_subject(path: Path) -> Subject:
@@ -55,14 +63,39 @@ def sqlite_subject(path: Path) -> Subject:
         with closing(sqlite3.connect(path)) as raw, raw:
             raw.execute("INSERT INTO fleet (one, version, state) VALUES (1, 1, ?)", (text,))
 
+    def rewrite(links: Sequence[Link]) -> None:
+        rows = [(row.id, *texts_of(row), row.hash) for row in links]
+        with closing(sqlite3.connect(path)) as raw, raw:
+            rules = raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for name, _ in rules:
+                raw.execute(f"DROP TRIGGER {name}")
+            raw.execute("DELETE FROM history")
+            raw.executemany(_REWRITTEN, rows)
+            for _, rule in rules:
+                raw.execute(rule)
+
     store = SqliteStore(path)
     store.prune(NOW)  # so that the file is there for `plant`
-    return Subject(store, lambda: SqliteLease(path), plant, plant_fleet)
+    return Subject(store, lambda: SqliteLease(path), plant, plant_fleet, rewrite)
 
 
 def memory_subject() -> Subject:
     store = MemoryStore()
-    return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet)
+    return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet, store.rewrite)
+
+
+def texts_of(link: Link) -> tuple[str, ...]:
+    """Return what is kept of a record but for its number and its hash."""
+    told = (link.at, link.shift, link.what, link.by, link.reason)
+    return (*told, link.sequence, link.epoch, link.evidence)
+
+
+def examined(store: Store, page: int = 100) -> Examined:
+    """Go along the whole chain of a store."""
+    walk = Walk()
+    while walk.take(store.chain(walk.next_id, page)):
+        pass
+    return walk.result()
 
 
 def a_policy(name: str = "shop", **spec: object) -> ShiftPolicy:

@@ -26,8 +26,10 @@ from shifter.core.state import (
     Failure,
     Intent,
     Pause,
+    Pin,
     Setback,
     ShiftState,
+    WayBack,
 )
 from shifter.errors import (
     ConflictError,
@@ -296,6 +298,8 @@ standings = st.builds(
 )
 
 
+WHAT_THERE_WAS = st.dictionaries(st.text(), counts, max_size=3)
+
 states = st.builds(
     ShiftState,
     name=st.just("shop"),
@@ -314,10 +318,12 @@ states = st.builds(
     approved=st.lists(st.builds(Approval, before=shares, by=st.text(), reason=st.text(), at=moments), max_size=2).map(
         tuple
     ),
-    failure=st.none() | st.builds(Failure, reason=st.text(), share=shares, at=moments),
+    failure=st.none() | st.builds(Failure, reason=st.text(), share=shares, at=moments, at_once=st.booleans()),
     ceiling=st.none() | st.builds(Ceiling, share=shares, reason=st.text(), at=moments, probe=st.booleans()),
     standing=st.none() | standings,
     overridden=st.booleans(),
+    way_back=st.none() | st.builds(WayBack, at=moments, had=WHAT_THERE_WAS, left=WHAT_THERE_WAS),
+    pin=st.none() | st.builds(Pin, before=counts, floor=counts, at=moments, released=st.booleans()),
     setback=st.none() | st.builds(Setback, reason=st.text(), at=moments, count=counts),
     abandoned=st.none() | intents,
     holds=st.lists(st.text(), max_size=3).map(tuple),
@@ -352,6 +358,23 @@ def policy_of_earlier(quantile: str, *gates: float) -> ShiftPolicy:
     """The policy of the states above without what fixed limits needed; a limit that was in force stays one."""
     limits = {"errors": {"maxPercent": 1.0}, "latency": {"quantile": float(quantile), "maxMs": 500.0}}
     return a_policy(steps=[5, 25, 100], analysis=limits, approvals=[{"before": gate} for gate in gates])
+
+
+def test_a_state_saved_by_version_3_is_read_and_nobody_knows_what_its_source_had(subject: Subject) -> None:
+    now = a_state(share=25).model_copy(update={"ceiling": Ceiling(share=50, reason="errors", at=NOW)})
+    document = json.loads(now.model_dump_json(by_alias=True)) | {"schema_version": 3}
+    for later in ("way_back", "pin"):
+        del document[later]
+    del document["policy"]["spec"]["wayBack"]
+    subject.plant("shop", json.dumps(document))
+
+    saved = subject.store.load()["shop"]
+    subject.store.save(saved.state, saved.version)
+
+    assert (saved.state.schema_version, saved.state.way_back, saved.state.pin) == (SCHEMA_VERSION, None, None)
+    assert saved.state == now
+    assert saved.state.policy.spec.way_back.keep_percent == 50
+    assert subject.store.load()["shop"].state == now
 
 
 def test_a_state_saved_by_version_2_is_read_and_saved_over(subject: Subject) -> None:
@@ -450,7 +473,7 @@ def test_a_standing_is_not_read_with_keys_of_a_later_version(subject: Subject) -
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema_version": 4, "mood": "good"}, "schema version 4, written by a later shifter; this one knows 3"),
+        ({"schema_version": 5, "mood": "good"}, "schema version 5, written by a later shifter; this one knows 4"),
         ({"schema_version": 2}, "promotion"),
         ({"schema_version": 3}, r"policy\.spec\.analysis\..* not used any more"),
         ({"mood": 1}, "mood"),
@@ -472,7 +495,7 @@ def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
 
 
 def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject) -> None:
-    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 4}))
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"schema_version": 5}))
     store = subject.store
 
     store.save(a_state("other"), 0, [a_record()])

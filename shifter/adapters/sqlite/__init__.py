@@ -8,6 +8,7 @@
     rows.py     how states, orders and records become rows, and rows become them
     schema.py   the tables, their triggers, and the upgrade from an earlier version
     lock.py     the lock file beside it: who runs on the store, and what that one has lost
+    chaining.py the chain of the records: gone on with, read to be checked, begun by an upgrade
     mark.py     the note beside it: how far history had come
     opening.py  the two ways in which SQLite is asked for a connection: to write, and to read only
     place.py    where the file is, what lies beside it, and whether there is one

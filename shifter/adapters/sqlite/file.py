@@ -17,7 +17,7 @@ import shifter
 from shifter.adapters.sqlite.lock import lost_to_service
 from shifter.adapters.sqlite.opening import open_to_read, open_to_write
 from shifter.adapters.sqlite.place import Identity, identity_of, index_of, is_whole, log_of, real
-from shifter.adapters.sqlite.schema import APPLICATION_ID, FILE_VERSION, create_schema, upgrade, version_of
+from shifter.adapters.sqlite.schema import APPLICATION_ID, CHAINED, FILE_VERSION, create_schema, upgrade, version_of
 from shifter.core.text import why
 from shifter.errors import RefusedError, StoreUnavailableError
 
@@ -30,7 +30,7 @@ TURN_SECONDS: Final = 10.0
 """How long a call waits for other threads of this process: three calls that each find the file busy."""
 
 _IMPATIENT_SECONDS: Final = 0.01
-"""How long a write waits once one has waited in vain: a tick with many shifts must not wait anew for each of them."""
+"""How long a call waits once one has waited in vain: a tick with many shifts must not wait anew for each of them."""
 
 _MISPLACED: Final = (
     "was replaced or removed while in use; nothing more is written: stop the service (by SIGTERM: what it still has is"
@@ -71,7 +71,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, *, of_lease: bool = False, turn_seconds: float = TURN_SECONDS) -> None:
         self.path = real(path)
-        self._turn_seconds = turn_seconds
+        self._turn_seconds = self._longest_turn_seconds = turn_seconds
         self._of_lease = of_lease
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -139,6 +139,21 @@ class SqliteFile:
                 upgrade(connection)
             return copy
 
+    def refuse_unchained(self, connection: sqlite3.Connection) -> None:
+        """Refuse to look for a chain in a file of a version that has none, or has it otherwise.
+
+        Raises:
+            RefusedError: it is of such a version.
+        """
+        version = version_of(connection)
+        if version < CHAINED:
+            raise RefusedError(
+                f"state store {self.path} has schema version {version}, and records are chained only from {CHAINED} on:"
+                " restart the service with this shifter, that upgrades the file"
+            )
+        if version > FILE_VERSION:
+            self._refuse_other_version(connection)
+
     def examine(self) -> None:
         """Look the whole file through, and have it keep a write-ahead log (a copy made by SQLite may have none).
 
@@ -178,8 +193,10 @@ class SqliteFile:
     def _turn(self) -> Iterator[None]:
         """Wait for this thread's turn, and translate what goes wrong in it."""
         if not self._lock.acquire(timeout=self._turn_seconds):
-            kept = f"other calls have kept it for {self._turn_seconds:g} s"
+            self._turn_seconds = min(self._turn_seconds, _IMPATIENT_SECONDS)
+            kept = f"other calls have kept it for {self._longest_turn_seconds:g} s"
             raise StoreUnavailableError(f"state store {self.path}: {kept}")
+        self._turn_seconds = self._longest_turn_seconds
         try:
             if self._closed:
                 raise StoreUnavailableError(f"state store {self.path} is closed")

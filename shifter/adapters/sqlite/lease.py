@@ -1,9 +1,9 @@
 """The right to raise shares on one SQLite file, and what is asked of the file before anybody works on it.
 
 A start is the moment to be strict: nothing is under way yet, and a person is there to read. So the file is looked
-through for damage, one that is gone or empty is not simply made anew, and one that is older than what was saved
-here before, a backup, is taken with all shifts frozen. Only the holder of the lease upgrades a file of an earlier
-version: a command that did it beside a running service would take the file away from under it.
+through for damage, one that is gone or empty is not simply made anew, and one that is older than what was saved here
+before, a backup, or has another history is taken with all shifts frozen. Only the holder of the lease upgrades a file
+of an earlier version: a command that did it beside a running service would take the file away from under it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Final
 
 import shifter
 from shifter.adapters import saved_form
+from shifter.adapters.sqlite.chaining import append_links, hash_of, newest_link
 from shifter.adapters.sqlite.file import SqliteFile
 from shifter.adapters.sqlite.lock import name_file, take_lock
 from shifter.adapters.sqlite.mark import Mark
 from shifter.adapters.sqlite.place import lock_path, real
-from shifter.adapters.sqlite.rows import NEW_RECORD, newest_record, replace_fleet, row_of_record, saved_fleet
+from shifter.adapters.sqlite.rows import replace_fleet, saved_fleet
 from shifter.adapters.sqlite.schema import SET_META
+from shifter.core.chain import START, Seal
 from shifter.core.orders import FLEET
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import Freeze
@@ -94,7 +96,7 @@ class SqliteLease:
     def _refuse_what_is_gone(self, path: Path) -> None:
         """Refuse a file that is not there any more, or that somebody could come to by another name."""
         if not path.exists():
-            if self._mark.read():
+            if self._marked().id:
                 self._refuse_empty(path)
         elif path.is_file() and (names := path.stat().st_nlink) > 1:
             raise RefusedError(
@@ -102,35 +104,50 @@ class SqliteLease:
                 " remove the others"
             )
 
+    def _marked(self) -> Seal:
+        return self._mark.read() or START
+
     def _refuse_empty(self, path: Path) -> None:
         raise RefusedError(
-            f"nothing is in the state store {path}, though {self._mark.read()} records were saved there: put the file"
+            f"nothing is in the state store {path}, though {self._marked().id} records were saved there: put the file"
             f" or a backup of it back; to begin anew without it, remove {self._mark.path}"
         )
 
     def _begin(self, now: datetime) -> tuple[int, str]:
-        """Count this start and return its number; freeze all shifts if the file is older than what was saved here.
+        """Count this start and return its number; freeze all shifts if the file is not the one that was saved here.
 
         Returns:
             The epoch, and why all shifts were frozen; empty if they were not.
         """
-        marked, why = self._mark.read(), ""
+        marked = self._marked()
         with self._file.writing() as connection:
-            newest = newest_record(connection)
-            if newest == 0 < marked:
+            newest = newest_link(connection)
+            if newest.id == 0 < marked.id:
                 self._refuse_empty(self._file.path)
-            if newest < marked:
-                why = (
-                    f"the state file ends with record {newest}, but {marked} were saved here: it was put back from a"
-                    " backup; look at every shift, then unfreeze"
-                )
+            why = _restored(connection, newest, marked)
+            if why:
                 _freeze(connection, why, now)
             connection.execute(SET_META, ("writtenBy", shifter.__version__))
             ((epoch,),) = connection.execute(_COUNT).fetchall()
-            newest = newest_record(connection)
+            newest = newest_link(connection)
         if newest != marked:
             self._mark.write(newest)  # only now: killed before, the next start says it again
         return int(epoch), why
+
+
+def _restored(connection: sqlite3.Connection, newest: Seal, marked: Seal) -> str:
+    """Return why the file is not the one that was saved here; empty if nothing says so."""
+    if newest.id < marked.id:
+        return (
+            f"the state file ends with record {newest.id}, but {marked.id} were saved here: it was put back from a"
+            " backup; look at every shift, then unfreeze"
+        )
+    if marked.hash and hash_of(connection, marked.id) not in {None, marked.hash}:
+        return (
+            f"record {marked.id} of the state file is another than the one that was saved here: history was rewritten,"
+            " or the file is another one's; look at every shift and at shifter history --verify, then unfreeze"
+        )
+    return ""
 
 
 def _freeze(connection: sqlite3.Connection, why: str, now: datetime) -> None:
@@ -138,4 +155,4 @@ def _freeze(connection: sqlite3.Connection, why: str, now: datetime) -> None:
     others = tuple(freeze for freeze in saved.state.freezes if freeze.by != SERVICE)
     frozen = saved.state.model_copy(update={"freezes": (*others, Freeze(by=SERVICE, reason=why, at=now))})
     replace_fleet(connection, saved_form.fleet_text(frozen), saved.version)
-    connection.execute(NEW_RECORD, row_of_record(NewRecord(now, FLEET, What.HOLDS, SERVICE, why)))
+    append_links(connection, [saved_form.link_of(NewRecord(now, FLEET, What.HOLDS, SERVICE, why))])

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shifter.adapters import saved_form
+from shifter.adapters.sqlite.chaining import append_links
+from shifter.core.chain import Link, Seal
 from shifter.core.orders import Answer, Order, OrderAnswer, OrderRequest, Verb
 from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import FleetState
@@ -21,23 +23,14 @@ from shifter.ports import SavedFleet
 _LARGEST: Final = 2**63 - 1
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-RecordRow = tuple[int, str, str, str, str, str, int, int, str]
-"""A record's columns, in the order of the table."""
-
 # All columns, by name: a file of an earlier version lacks some, and between asking for its version and for its
-# orders it may have been upgraded.
+# orders or records it may have been upgraded.
 _ORDER_OF_ID: Final = "SELECT * FROM orders WHERE id = ?"
 NEW_ORDER: Final = (
     "INSERT INTO orders (id, at, shift, verb, who, why, is_full, is_override, share, hands_off_us, is_adopt)"
     " VALUES ((SELECT value + 1 FROM counters WHERE name = 'orders'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 """Appends what `row_of_order` returns; its id is the next one."""
-
-NEW_RECORD: Final = (
-    "INSERT INTO history (id, at, shift, what, who, why, sequence, epoch, evidence)"
-    " VALUES ((SELECT value + 1 FROM counters WHERE name = 'history'), ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-"""Appends what `row_of_record` returns; its id is the next one."""
 
 _HAS_FLEET: Final = "SELECT 1 FROM sqlite_master WHERE name = 'fleet'"
 _FLEET: Final = "SELECT version, state FROM fleet"
@@ -89,24 +82,17 @@ def saved_fleet(connection: sqlite3.Connection) -> SavedFleet:
     return SavedFleet(FleetState(), 0) if row is None else SavedFleet(saved_form.read_fleet(row[1]), row[0])
 
 
-def append(
-    connection: sqlite3.Connection, rows: Sequence[tuple[str | int, ...]], answers: Sequence[OrderAnswer]
-) -> int:
-    """Append records and answer orders; return the newest record's id.
+def append(connection: sqlite3.Connection, links: Sequence[Link], answers: Sequence[OrderAnswer]) -> Seal:
+    """Append records and answer orders; return the newest record there ever was.
 
     Raises:
         ConflictError: an order was answered before.
         NotFoundError: there is no such order.
     """
-    connection.executemany(NEW_RECORD, rows)
+    head = append_links(connection, links)
     for answer in answers:
         _answer_order(connection, answer)
-    return newest_record(connection)
-
-
-def newest_record(connection: sqlite3.Connection) -> int:
-    """Return the id of the newest record there ever was; 0 before the first."""
-    return int(connection.execute("SELECT value FROM counters WHERE name = 'history'").fetchone()[0])
+    return head
 
 
 def _answer_order(connection: sqlite3.Connection, answer: OrderAnswer) -> None:
@@ -167,21 +153,21 @@ def row_of_order(request: OrderRequest, at: datetime) -> tuple[str | float | Non
     return (*asked, request.full, request.override, request.share, span, request.adopt)
 
 
-def row_of_record(record: NewRecord) -> tuple[str | int, ...]:
-    """Return a record as `NEW_RECORD` takes it."""
-    texts = (saved_form.plain(text) for text in (record.shift, record.what.value, record.by, record.reason))
-    evidence = saved_form.evidence_text(record.evidence)
-    return (saved_form.stamp(record.at), *texts, record.sequence, record.epoch, evidence)
-
-
-def record_from(row: RecordRow) -> Record:
-    """Return the record in a row.
+def record_from(row: sqlite3.Row) -> Record:
+    """Return the record in a row of all columns that its file has.
 
     Raises:
         RefusedError: a later version wrote it, or it is damaged.
     """
-    record_id, at, shift, what, who, why, sequence, epoch, text = row
-    with saved_form.understood(f"record {record_id}"):
-        evidence = saved_form.read_evidence(text)
-        happened = datetime.fromisoformat(at)
-        return Record(record_id, NewRecord(happened, shift, What(what), who, why, sequence, epoch, evidence))
+    with saved_form.understood(f"record {row['id']}"):
+        new = NewRecord(
+            at=datetime.fromisoformat(row["at"]),
+            shift=row["shift"],
+            what=What(row["what"]),
+            by=row["who"],
+            reason=row["why"],
+            sequence=row["sequence"],
+            epoch=row["epoch"],
+            evidence=saved_form.read_evidence(row["evidence"]),
+        )
+    return Record(row["id"], new, row["hash"] if "hash" in row.keys() else "")  # noqa: SIM118 - as above

@@ -1,7 +1,9 @@
 """The tables of the SQLite file, and how a file of an earlier version becomes one of this version.
 
 The rules that must hold even against a person with the `sqlite3` shell (history is only appended to, ids have no
-gaps, an order is answered once, counters only grow) are triggers in the file itself. What kinds of orders there
+gaps, an order is answered once, counters only grow) are triggers in the file itself. They can be dropped: that history
+is the one that was written is for `core/chain.py` to find out, and `chain` says where it began and ended. What kinds of
+orders there
 are is not among them: SQLite can change a CHECK only by rebuilding its table, and whoever reads an order judges
 its verb anyway, since a later version may have written it.
 """
@@ -12,10 +14,17 @@ import sqlite3
 from typing import Final
 
 import shifter
+from shifter.adapters.sqlite.chaining import SET_SEAL, chain_all
+from shifter.core.chain import START
 from shifter.core.orders import Answer
 
-FILE_VERSION: Final = 2
+FILE_VERSION: Final = 3
 """The schema version of the file (`user_version`, and `schemaVersion` in `meta`)."""
+
+CHAINED: Final = 3
+"""The first version whose records are chained."""
+
+_WITH_FLEET: Final = 2
 
 APPLICATION_ID: Final = 0x73686674  # "shft": tells our file from any other program's
 
@@ -62,6 +71,45 @@ _RULES_OF_ORDERS: Final = (
         BEGIN SELECT RAISE(ABORT, 'an order is kept until it is answered and old'); END""",
 )
 
+# `head` is the newest record there ever was, `anchor` the newest that was pruned. A row is only ever replaced, and
+# replacing fires no trigger of deleting.
+_CHAIN: Final = "CREATE TABLE chain (name TEXT PRIMARY KEY, id INTEGER NOT NULL, hash TEXT NOT NULL) STRICT"
+
+_RULES_OF_CHAIN: Final = (
+    """CREATE TRIGGER chain_follows BEFORE INSERT ON chain
+        WHEN CASE NEW.name
+            WHEN 'head' THEN (NEW.id, NEW.hash) IS NOT (SELECT id, hash FROM history ORDER BY id DESC LIMIT 1)
+            WHEN 'anchor' THEN coalesce((SELECT value FROM meta WHERE name = 'pruning'), '') = ''
+            ELSE 1 END
+        BEGIN SELECT RAISE(ABORT, 'the chain follows history'); END""",
+    """CREATE TRIGGER chain_fixed BEFORE UPDATE ON chain
+        BEGIN SELECT RAISE(ABORT, 'the chain follows history'); END""",
+    """CREATE TRIGGER chain_stays BEFORE DELETE ON chain
+        BEGIN SELECT RAISE(ABORT, 'the chain follows history'); END""",
+)
+
+_HISTORY: Final = """CREATE TABLE history (
+        id INTEGER PRIMARY KEY, at TEXT NOT NULL, shift TEXT NOT NULL, what TEXT NOT NULL, who TEXT NOT NULL,
+        why TEXT NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, evidence TEXT NOT NULL,
+        hash TEXT NOT NULL) STRICT"""
+
+_RULES_OF_HISTORY: Final = (
+    "CREATE INDEX history_of_shift ON history (shift, id)",
+    """CREATE TRIGGER history_in_order BEFORE INSERT ON history
+        WHEN NEW.id IS NOT (SELECT value + 1 FROM counters WHERE name = 'history')
+        BEGIN SELECT RAISE(ABORT, 'history has no gaps'); END""",
+    """CREATE TRIGGER history_counted AFTER INSERT ON history
+        BEGIN
+            UPDATE counters SET value = NEW.id WHERE name = 'history';
+            INSERT OR REPLACE INTO chain VALUES ('head', NEW.id, NEW.hash);
+        END""",
+    """CREATE TRIGGER history_fixed BEFORE UPDATE ON history
+        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
+    """CREATE TRIGGER history_kept BEFORE DELETE ON history
+        WHEN OLD.at >= coalesce((SELECT value FROM meta WHERE name = 'pruning'), '')
+        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
+)
+
 _SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
@@ -70,10 +118,8 @@ _SCHEMA: Final = (
     *_FLEET,
     _ORDERS,
     *_RULES_OF_ORDERS,
-    """CREATE TABLE history (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, shift TEXT NOT NULL, what TEXT NOT NULL, who TEXT NOT NULL,
-        why TEXT NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT""",
-    "CREATE INDEX history_of_shift ON history (shift, id)",
+    _HISTORY,
+    _CHAIN,
     """CREATE TRIGGER counters_grow BEFORE UPDATE ON counters
         WHEN NEW.name <> OLD.name OR NEW.value <= OLD.value
         BEGIN SELECT RAISE(ABORT, 'a counter only grows'); END""",
@@ -82,16 +128,7 @@ _SCHEMA: Final = (
     """CREATE TRIGGER shifts_move_on BEFORE UPDATE ON shifts
         WHEN NEW.name <> OLD.name OR NEW.version <> OLD.version + 1
         BEGIN SELECT RAISE(ABORT, 'a saved state is replaced by its next version only'); END""",
-    """CREATE TRIGGER history_in_order BEFORE INSERT ON history
-        WHEN NEW.id IS NOT (SELECT value + 1 FROM counters WHERE name = 'history')
-        BEGIN SELECT RAISE(ABORT, 'history has no gaps'); END""",
-    """CREATE TRIGGER history_counted AFTER INSERT ON history
-        BEGIN UPDATE counters SET value = NEW.id WHERE name = 'history'; END""",
-    """CREATE TRIGGER history_fixed BEFORE UPDATE ON history
-        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
-    """CREATE TRIGGER history_kept BEFORE DELETE ON history
-        WHEN OLD.at >= coalesce((SELECT value FROM meta WHERE name = 'pruning'), '')
-        BEGIN SELECT RAISE(ABORT, 'history is only appended to'); END""",
+    *_RULES_OF_HISTORY,
     "INSERT INTO counters VALUES ('epoch', 0), ('history', 0), ('orders', 0)",
     "INSERT INTO meta VALUES ('pruning', '')",
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -110,10 +147,17 @@ _FROM_1_TO_2: Final = (
     *_FLEET,
 )
 
+# The counter stands already where the records end, so the rules come only after them.
+_FROM_2_TO_3: Final = ("ALTER TABLE history RENAME TO history_of_version_2", _HISTORY, _CHAIN)
+
 
 def create_schema(connection: sqlite3.Connection) -> None:
     """Make an empty file one of this version; in one transaction, which is the caller's."""
     for statement in _SCHEMA:
+        connection.execute(statement)
+    for name in ("anchor", "head"):
+        connection.execute(SET_SEAL, (name, START.id, START.hash))
+    for statement in _RULES_OF_CHAIN:
         connection.execute(statement)
     _sign(connection)
 
@@ -125,8 +169,14 @@ def upgrade(connection: sqlite3.Connection) -> int:
     States stay as they are: their readers know the earlier form, and each is written anew by its next save.
     """
     version = version_of(connection)
-    if version < FILE_VERSION:
+    if version < _WITH_FLEET:
         for statement in _FROM_1_TO_2:
+            connection.execute(statement)
+    if version < FILE_VERSION:
+        for statement in _FROM_2_TO_3:
+            connection.execute(statement)
+        chain_all(connection)
+        for statement in ("DROP TABLE history_of_version_2", *_RULES_OF_HISTORY, *_RULES_OF_CHAIN):
             connection.execute(statement)
         _sign(connection)
     return version

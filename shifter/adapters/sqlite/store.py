@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from shifter.adapters import saved_form
+from shifter.adapters.sqlite.chaining import move_anchor, stretch
 from shifter.adapters.sqlite.file import SqliteFile
 from shifter.adapters.sqlite.mark import Mark
 from shifter.adapters.sqlite.rows import (
@@ -29,10 +30,10 @@ from shifter.adapters.sqlite.rows import (
     replace_fleet,
     replace_state,
     row_of_order,
-    row_of_record,
     saved_fleet,
 )
 from shifter.adapters.sqlite.schema import SET_META
+from shifter.core.chain import Stretch
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
@@ -42,18 +43,17 @@ from shifter.ports import Saved, SavedFleet
 _LARGEST: Final = 2**63 - 1
 
 _OPEN_ORDERS: Final = "SELECT * FROM orders WHERE answer IS NULL ORDER BY id"
-_HISTORY_OF_ALL: Final = (
-    "SELECT id, at, shift, what, who, why, sequence, epoch, evidence FROM history ORDER BY id DESC LIMIT ?"
-)
-_HISTORY_OF_ONE: Final = (
-    "SELECT id, at, shift, what, who, why, sequence, epoch, evidence FROM history"
-    " WHERE shift = ? ORDER BY id DESC LIMIT ?"
-)
+_HISTORY_OF_ALL: Final = "SELECT * FROM history ORDER BY id DESC LIMIT ?"
+_HISTORY_OF_ONE: Final = "SELECT * FROM history WHERE shift = ? ORDER BY id DESC LIMIT ?"
 # Only the oldest stretch goes, up to the first record to be kept: a record written with a clock that was
 # behind must not tear a hole into the ids.
-_PRUNE_HISTORY: Final = (
-    "DELETE FROM history WHERE id < coalesce((SELECT min(id) FROM history WHERE at >= ?), 9223372036854775807)"
-)
+_KEPT_FROM: Final = "SELECT coalesce((SELECT min(id) FROM history WHERE at >= ?), 9223372036854775807)"
+
+
+MOST_PRUNED: Final = 20_000
+"""The most records that one call drops: some tenths of a second."""
+
+_OLDEST: Final = "SELECT coalesce(min(id), 0) FROM history"
 
 
 class SqliteStore:
@@ -133,11 +133,11 @@ class SqliteStore:
         answers: Sequence[OrderAnswer],
     ) -> None:
         """Replace a saved state, append records and answer orders, all of it or nothing."""
-        rows = [row_of_record(record) for record in records]
+        links = [saved_form.link_of(record) for record in records]
         with self._file.writing() as connection:
             replace(connection)
-            newest = append(connection, rows, answers)
-        if rows:
+            newest = append(connection, links, answers)
+        if links:
             self._mark.write(newest)
 
     def report(self, report: Report) -> None:
@@ -194,21 +194,43 @@ class SqliteStore:
         most = min(max(limit, 0), _LARGEST)  # SQLite takes a negative limit for none at all
         with self._file.reading() as connection:
             if name is None:
-                rows = connection.execute(_HISTORY_OF_ALL, (most,)).fetchall()
+                rows = named(connection).execute(_HISTORY_OF_ALL, (most,)).fetchall()
             else:
-                rows = connection.execute(_HISTORY_OF_ONE, (saved_form.plain(name), most)).fetchall()
+                rows = named(connection).execute(_HISTORY_OF_ONE, (saved_form.plain(name), most)).fetchall()
         return tuple(record_from(row) for row in reversed(rows))
+
+    def chain(self, first: int, limit: int) -> Stretch:
+        """Return at most `limit` records from id `first` on as they are kept, to be checked.
+
+        Raises:
+            RefusedError: the file is of a version that chained no records, or chains them otherwise.
+        """
+        noted = self._mark.read()  # before the file, so that it never says more
+        with self._file.reading() as connection:
+            connection.execute("BEGIN")  # all of one moment
+            try:
+                self._file.refuse_unchained(connection)
+                return stretch(connection, first, limit, noted)
+            finally:
+                if connection.in_transaction:  # some errors end it by themselves
+                    connection.execute("ROLLBACK")
 
     def prune(self, before: datetime) -> int:
         """Drop the oldest records up to the first that is not older, and old answered orders; return how many.
 
-        `prunedBefore` in the file's `meta` says how far back whoever reads it may expect to find everything.
+        Of very many records only the oldest `MOST_PRUNED`: nobody else is answered meanwhile. Call again for the rest.
+        `prunedBefore` in the file's `meta` says how far back whoever reads it may expect to find everything, and
+        `anchor` in its `chain` what the oldest record that is kept follows.
         """
         limit = saved_form.stamp(before)
         with self._file.writing() as connection:
             # The triggers let go of what is older than this row says, and it says so only in here.
             connection.execute(SET_META, ("pruning", limit))
-            records = connection.execute(_PRUNE_HISTORY, (limit,)).rowcount
+            ((kept_from,),) = connection.execute(_KEPT_FROM, (limit,)).fetchall()
+            ((oldest,),) = connection.execute(_OLDEST).fetchall()
+            kept_from = min(kept_from, oldest + MOST_PRUNED)
+            move_anchor(connection, kept_from)
+            records = connection.execute("DELETE FROM history WHERE id < ?", (kept_from,)).rowcount
             orders = connection.execute("DELETE FROM orders WHERE answered_at < ?", (limit,)).rowcount
             connection.execute(SET_META, ("pruning", ""))
             connection.execute(SET_META, ("prunedBefore", limit))

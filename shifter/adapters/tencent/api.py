@@ -218,7 +218,8 @@ class ClbApi:
         self._clients: dict[str, Client] = {}
         self._pacers: dict[str, Pacer] = {}
         self._lock = threading.Lock()
-        self._calls = BoundedCalls()
+        # Apart, so that reads which never end take no place of the write that goes back.
+        self._reads, self._writes = BoundedCalls(), BoundedCalls()
         self._call_seconds = _CALL_TIMEOUTS * settings.timeout.total_seconds()
 
     def read(self, region: str, action: str, request: Json, required: Sequence[str]) -> Json:
@@ -253,7 +254,8 @@ class ClbApi:
         client = self._client(region)
         self._pacer(action).wait()
         try:
-            body = self._calls.run(lambda: client.call_json(action, dict(request)), self._call_seconds)
+            calls = self._reads if unknown is ProviderUnavailableError else self._writes
+            body = calls.run(lambda: client.call_json(action, dict(request)), self._call_seconds)
         except CrowdedError as error:
             raise ProviderUnavailableError(f"{action}: {error}") from error
         except OverdueError as error:

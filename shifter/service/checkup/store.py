@@ -8,15 +8,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from shifter.core.chain import FIRST_ID, Examined, Walk
 from shifter.core.fleet import Fleet
 from shifter.core.records import What
 from shifter.core.state import Report
-from shifter.errors import ShifterError
+from shifter.errors import RefusedError, ShifterError
 from shifter.ports import LeaseFacts, Store, StoreFacts
 from shifter.service.checkup.findings import Finding, Group, Notes, few
 from shifter.service.checkup.gathering import Outcome, Unanswered
 
 _RECORDS_LOOKED_AT: Final = 500
+_RECORDS_CHECKED: Final = 1000
 _DEAD: Final = "see runbook 'shifter is dead'"
 
 
@@ -39,7 +41,8 @@ class StoreLook:
     """What was seen. Everything but `lease` is empty if there is no store.
 
     `trouble` is why its contents cannot be read, or why there is none. `last_write` is when a write to the cloud was
-    last read back, `written` are the shifts whose weights shifter has verified.
+    last read back, `written` are the shifts whose weights shifter has verified. `chain` is what became of the newest
+    records, or why that cannot be told.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class StoreLook:
     open_orders: int = 0
     last_write: datetime | None = None
     written: frozenset[str] = frozenset()
+    chain: Examined | str = ""
     trouble: str = ""
 
 
@@ -69,6 +73,7 @@ def look(door: StoreDoor) -> StoreLook:
         orders = len(store.open_orders())
         done = [each for each in store.history(limit=_RECORDS_LOOKED_AT) if each.record.what is What.DONE]
         written = frozenset(name for name, saved in store.load().items() if saved.state.weights)
+        chain = _newest(store)
     except ShifterError as error:
         return StoreLook(door.path, exists=True, lease=lease, facts=facts, trouble=str(error))
     finally:
@@ -82,7 +87,19 @@ def look(door: StoreDoor) -> StoreLook:
         open_orders=orders,
         last_write=done[-1].record.at if done else None,
         written=written,
+        chain=chain,
     )
+
+
+def _newest(store: Store) -> Examined | str:
+    """Return how the newest records hang together, the first of them on trust; or why that cannot be told."""
+    walk = Walk(newest_only=True)
+    try:
+        newest = store.chain(FIRST_ID, 0).head.id
+        walk.take(store.chain(max(newest - _RECORDS_CHECKED, FIRST_ID), _RECORDS_CHECKED + 1))
+    except RefusedError as error:
+        return str(error)
+    return walk.result()
 
 
 def findings(seen: StoreLook | Unanswered, fleet: Fleet | None, now: datetime) -> Sequence[Finding]:
@@ -141,8 +158,20 @@ def _file(notes: Notes, path: Path, facts: StoreFacts) -> None:
         notes.ok("soundness", "looked through, no damage")
 
 
+def _history(notes: Notes, seen: StoreLook) -> None:
+    if isinstance(seen.chain, str):
+        notes.untried("history", f"not checked: {seen.chain}")
+    elif seen.chain.sound:
+        notes.ok("history", f"the newest {seen.chain.count:,} records are as they were written")
+    else:
+        more = len(seen.chain.findings) + seen.chain.more - 1
+        text = seen.chain.findings[0].text + (f"; and {more:,} more" if more else "")
+        notes.problem("history", text, f"keep a copy of the file; shifter history --verify --store {seen.path}")
+
+
 def _contents(notes: Notes, seen: StoreLook, fleet: Fleet | None, now: datetime) -> None:
     reports = seen.reports or {}
+    _history(notes, seen)
     notes.ok("shifts", f"{len(reports)} told about: {few(reports) or 'none'}; {seen.open_orders} orders wait")
     if not seen.lease.held:
         return
