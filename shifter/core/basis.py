@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shifter.core.analysis.standing import Standing
 from shifter.core.evidence import Ledger
 from shifter.core.orders import Order
+from shifter.core.pinning import Workload
 from shifter.core.splits import RouteView
-from shifter.core.state import Freeze
+from shifter.core.state import Freeze, Pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class Evidence:
     the source's shows some. `settled_at` is when the metrics first showed the share in force. `max_age` is the
     oldest acceptable newest tick, `tick` how often the service looks. `standing` is what the ticks of this attempt
     amount to, None before the source is known; `lacking` says what is missing until then. `settling_since`: so long
-    the metrics have been waited for to show the share, None if they do.
+    the metrics have been waited for to show the share, None if they do. `source` is what is believed of the source
+    (`capacity.py`), `workload` what its workload says, None where nobody says it; `workload_problem` is why, empty
+    where nobody is there to ask. `pins` are those of other shifts on the same workload.
     """
 
     views: Mapping[str, RouteView] | None
@@ -44,3 +47,7 @@ class Evidence:
     settled_at: datetime | None = None
     settling_since: datetime | None = None
     orders: Sequence[Order] = ()
+    source: Mapping[str, int] = field(default_factory=dict)
+    workload: Workload | None = None
+    workload_problem: str = ""
+    pins: Sequence[Pin] = ()

@@ -8,23 +8,26 @@ explanation and the tests' assertion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from shifter.core import pinning
 from shifter.core.analysis.assess import assess
 from shifter.core.analysis.verdicts import Assessment, Situation, Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.basis import Evidence
+from shifter.core.capacity import counted, recorded, watched
 from shifter.core.decision import Decision, Kind, climb_to, hold_reason, refuse_wish, refused, write_share
-from shifter.core.holds import RULES, HoldKind, Keeping, holds_of
+from shifter.core.holds import RULES, HoldKind, Keeping, cold_routes, holds_of
 from shifter.core.journal import next_try
-from shifter.core.orders import REVISING_VERBS, Order, OrderAnswer, Wish, obey
+from shifter.core.orders import REVISING_VERBS, Answer, OrderAnswer, Wish, obey
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.retreat import Trouble, acquitted, failed_by, go_back, is_too_high, lower, trouble_of
 from shifter.core.settling import observed_share, soaked_seconds
-from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Side, shown
+from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, RouteView, Side, shown
+from shifter.core.stages import limits, refusal
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.core.wishes import grant
 
@@ -32,7 +35,7 @@ from shifter.core.wishes import grant
 def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     """Return what to do about one shift. `state.policy` is the policy in force."""
     evidence = _whole(state, evidence)
-    ordered, answers, wish = _obey_all(acquitted(state, evidence, now), evidence.orders, now)
+    ordered, answers, wish = _obey_all(_seen(acquitted(state, evidence, now), evidence), evidence, now)
     assessment = _assess(ordered, evidence, now)
     holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
@@ -52,6 +55,8 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
         decided = grant(decision, wish, evidence, now)
     else:
         decided = _stay_or_climb(decision, evidence, now)
+    if decided.write is not None and decided.write.direction is Direction.CLIMB and ordered.share == 0:
+        decided = _with_a_way_back(decision, decided, wish, evidence, now)
     changes: dict[str, object] = {"holds": tuple(sorted({hold.kind for hold in decided.holds}))}
     if decided.state.phase is not ordered.phase:
         changes["since"] = now
@@ -68,15 +73,45 @@ def _whole(state: ShiftState, evidence: Evidence) -> Evidence:
     return replace(evidence, views=None, provider_problem=f"the provider did not show {', '.join(unseen)}")
 
 
+def _seen(state: ShiftState, evidence: Evidence) -> ShiftState:
+    """Return the state with what is left of the source by now; before the first step nothing of it is kept."""
+    way_back = None if state.phase is Phase.WAITING else watched(state.way_back, evidence.source)
+    pin = pinning.after(state, evidence.workload, evidence.pins)
+    if way_back == state.way_back and pin == state.pin:
+        return state
+    return state.model_copy(update={"way_back": way_back, "pin": pin})
+
+
+def _with_a_way_back(
+    before: Decision, climb: Decision, wish: Wish | None, evidence: Evidence, now: datetime
+) -> Decision:
+    """Return the first climb with what the source has now on record; before that its autoscaler's floor is pinned."""
+    state = before.state
+    if pin := pinning.needed(state, evidence.workload, evidence.pins, now):
+        state = state.model_copy(update={"pin": pin})
+    if not pinning.in_force(state, evidence.workload):
+        said = f"before the first step {pinning.words(state.pin)}"
+        return replace(before, reason=said, state=state, answers=refused(before.answers, wish, f"{said}; ask again"))
+    believed = evidence.source or counted(evidence.views, None)
+    way_back = recorded(believed, now, climb.state.way_back)
+    return replace(climb, state=climb.state.model_copy(update={"way_back": way_back, "pin": state.pin}))
+
+
 def _obey_all(
-    state: ShiftState, orders: Sequence[Order], now: datetime
+    state: ShiftState, evidence: Evidence, now: datetime
 ) -> tuple[ShiftState, tuple[OrderAnswer, ...], Wish | None]:
     answers: tuple[OrderAnswer, ...] = ()
     wish: Wish | None = None
-    for order in sorted(orders, key=lambda each: each.id):
+    for order in sorted(evidence.orders, key=lambda each: each.id):
+        if why := refusal(state, order, evidence):
+            state = state.model_copy(update={"last_order": max(order.id, state.last_order)})
+            answers = (*answers, OrderAnswer(order.id, Answer.REFUSED, why, now))
+            continue
         if wish is not None and order.request.verb in REVISING_VERBS:
             answers, wish = refused(answers, wish, "a later order stands against it"), None
         obeyed, answer = obey(state, order, now)
+        if obeyed.answer is Answer.ACCEPTED:
+            answer = replace(answer, text=f"{answer.text}{limits(obeyed.state, order, evidence)}")
         state, wish, answers = obeyed.state, obeyed.wish or wish, (*answers, answer)
     return state, answers, wish
 
@@ -205,19 +240,33 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     """
     state, views = decision.state, evidence.views
     keeping = {RULES[hold.kind].keeping for hold in decision.holds}
-    if views is None or not state.weights or Keeping.NOTHING in keeping:
+    # No intent is open, so it can only be a write that landed after it was given up.
+    late = any(hold.kind is HoldKind.HALF_APPLIED for hold in decision.holds)
+    if views is None or not (state.weights or late) or Keeping.NOTHING in keeping:
         return decision
     # 0 and 100 mean exactly that.
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
+    if late and all(abs(by) <= tolerated for by in off.values()):
+        return _taken_over(decision, views, now)
     may_raise = Keeping.LOWERING not in keeping and (
         state.setback is None or now >= next_try(state.setback, evidence.tick)
     )
+    # Where nobody is left on the source there is nobody to bring anything back to.
+    off = {route: by for route, by in off.items() if route not in cold_routes(views)}
     wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}
     if not wrong:
         return decision
-    why = "members changed: keeping the share"
+    why = "a write that was given up landed late" if late else "members changed: keeping the share"
     kept = write_share(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
     if kept.write is None:
         return kept
     return decision if kept.write.weights == kept.write.before else kept
+
+
+def _taken_over(decision: Decision, views: Mapping[str, RouteView], now: datetime) -> Decision:
+    """Verify what landed after it was given up: other weights, but the share that is to be, so nothing is to repair."""
+    weights = {route: view.weights for route, view in views.items()}
+    state = decision.state.model_copy(update={"weights": weights, "verified_at": now, "abandoned": None})
+    said = f"a write that was given up landed late: it is {shown(state.share)} all the same, and is taken over"
+    return replace(decision, state=state, reason=said, adopted_by=SERVICE)

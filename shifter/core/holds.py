@@ -11,6 +11,7 @@ from typing import Final
 
 from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
 from shifter.core.basis import Evidence
+from shifter.core.capacity import cold
 from shifter.core.journal import landed_late, matches
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
@@ -78,7 +79,7 @@ RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
         HoldKind.NO_SIGNAL: HoldRule(promoting=True, restoring=True),
         # The signs of a source mesh that is dying.
         HoldKind.INCIDENT: HoldRule(overriding=True),
-        HoldKind.COLD_SOURCE: HoldRule(overriding=True, keeping=Keeping.NOTHING, hinders_going_back=True),
+        HoldKind.COLD_SOURCE: HoldRule(overriding=True, hinders_going_back=True),
         # A person has to say that it may fail again; that it fails at all is no secret to who overrides.
         HoldKind.STEPPED_BACK: HoldRule(overriding=True, restoring=True, keeping=Keeping.ANYTHING),
         HoldKind.FAILING: HoldRule(overriding=True),
@@ -163,6 +164,8 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
     if evidence.views is not None:
         found.extend(_route_holds(state, evidence.views, now))
+    if not any(hold.kind is HoldKind.COLD_SOURCE for hold in found) and (short := _short(state, evidence)):
+        found.append(Hold(HoldKind.COLD_SOURCE, short))
     intent = state.intent
     if intent is not None and intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
         # What a person had restored is no half of anything, and neither is a step back.
@@ -231,13 +234,16 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
         return found
     if not state.weights:
         strays = [view for view in views.values() if view.share is None or view.share > 0]
-        found += [Hold(HoldKind.PREFLIGHT, _stray(state, view)) for view in strays]
+        if strays and landed_late(state.abandoned, views, now):
+            found.append(_late(views))
+        else:
+            found += [Hold(HoldKind.PREFLIGHT, _stray(state, view)) for view in strays]
     elif not matches(state.weights, views):
         found.append(_changed(state, views, now))
-    if cold := _cold_routes(views):
-        said = (
-            f"tcm has no healthy member left on {cold}: there is no way back; scale its gateway up, look at its checks"
-        )
+    if gone := cold_routes(views):
+        routes = ", ".join(gone)
+        mend = "scale its gateway up, look at its checks"
+        said = f"tcm has no healthy member left on {routes}: there is no way back; {mend}"
         found.append(Hold(HoldKind.COLD_SOURCE, said))
     return found
 
@@ -252,14 +258,22 @@ def _stray(state: ShiftState, view: RouteView) -> str:
 
 def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> Hold:
     """Tell a write of our own that landed after it was given up, which is repaired, from somebody else's doing."""
-    live = ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
     if landed_late(state.abandoned, views, now):
-        return Hold(HoldKind.HALF_APPLIED, f"a write that was given up landed late: {live}; repairing")
+        return _late(views)
+    live = _live(views)
     return Hold(
         HoldKind.DRIFT,
         f"somebody changed the weights: {live}, last verified {shown(state.share)} ({_differences(state, views)});"
         f" `shifter reconcile {state.name} --adopt` or `--restore` decides",
     )
+
+
+def _late(views: Mapping[str, RouteView]) -> Hold:
+    return Hold(HoldKind.HALF_APPLIED, f"a write that was given up landed late: {_live(views)}; repairing")
+
+
+def _live(views: Mapping[str, RouteView]) -> str:
+    return ", ".join(f"{view.route.id} {shown(view.share)}" for view in views.values())
 
 
 def _differences(state: ShiftState, views: Mapping[str, RouteView]) -> str:
@@ -273,8 +287,16 @@ def _differences(state: ShiftState, views: Mapping[str, RouteView]) -> str:
     return some(changed, _MEMBERS_SHOWN)
 
 
-def _cold_routes(views: Mapping[str, RouteView]) -> str:
-    return ", ".join(
+def _short(state: ShiftState, evidence: Evidence) -> str:
+    """Return why it is not known that the source could take everything back; empty if it is, or nobody looks."""
+    if evidence.workload_problem and state.phase is not Phase.ROLLED_BACK:
+        return f"whether tcm could take everything back cannot be seen: {evidence.workload_problem}"
+    return cold(state)
+
+
+def cold_routes(views: Mapping[str, RouteView]) -> tuple[str, ...]:
+    """Return the routes on which the source has no healthy member."""
+    return tuple(
         route
         for route, view in views.items()
         if not any(member.side is Side.SOURCE and member.health is not Health.DEAD for member in view.members)

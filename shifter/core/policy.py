@@ -170,6 +170,16 @@ def _grow(gates: tuple[ApprovalGate, ...]) -> tuple[ApprovalGate, ...]:
     return gates
 
 
+class WayBackRules(StrictModel):
+    """What must be left of the source so that it could take everything back.
+
+    `keepPercent` of what it had before the first step: healthy members on every route, gateway pods, replicas. Below it
+    there is no climb, and a rollback goes in stages. 0 looks at nothing but that a healthy member is left.
+    """
+
+    keep_percent: Percent = 50.0
+
+
 class PolicySpec(StrictModel):
     """The body of a policy; see the fields."""
 
@@ -183,6 +193,7 @@ class PolicySpec(StrictModel):
     analysis: Analysis = Analysis()
     blast_radius: BlastRadius = BlastRadius()
     on_failure: Literal["rollback", "stepBack", "hold"] = "rollback"
+    way_back: WayBackRules = WayBackRules()
     approvals: Annotated[tuple[ApprovalGate, ...], Field(max_length=50), AfterValidator(_grow)] = ()
     windows: Unsupported
     depends_on: Unsupported

@@ -15,13 +15,15 @@ from typing import Final
 from shifter.core.analysis.guards import Guard
 from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.basis import Evidence
+from shifter.core.capacity import lowest_share, shortness
 from shifter.core.decision import Decision, Kind, hold_reason, write_share
 from shifter.core.holds import HoldKind
-from shifter.core.journal import is_back
+from shifter.core.journal import is_back, landed_late, matches
 from shifter.core.orders import Promotion, Wish, roll_back
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
 from shifter.core.splits import Health, RouteView, Side
+from shifter.core.stages import retreat, retreating
 from shifter.core.state import Ceiling, Direction, Failure, ShiftState
 
 PROBE_TICKS: Final = 4
@@ -36,24 +38,29 @@ TOTAL: Final = frozenset({Guard.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why the share must go down, whether one step is enough for now, and whether that is only a probe."""
+    """Why the share must go down, whether one step is enough for now, and whether that is only a probe.
+
+    `dead`: whoever is sent to the target gets nothing, so that no source is too small to go back to.
+    """
 
     why: str
     one_step: bool
     probe: bool = False
+    dead: bool = False
 
 
 def trouble_of(state: ShiftState, evidence: Evidence, assessment: Assessment, wish: Wish | None) -> Trouble | None:
     """Return why a shift under way must go back; None if it need not, or its policy says that it stays."""
     if not _may_go_back(state, wish):
         return None
-    if evidence.target_unseen and _all_dead(evidence.views):
+    if _is_gone(evidence):
         gone = "istio's gateway is gone: its metrics show no pod and the balancer finds all its members dead"
-        return Trouble(gone, one_step=False)
+        return Trouble(gone, one_step=False, dead=True)
     # At 0 % the target answers nothing, so nothing it does can be a failure.
     if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:
-        total = any(finding.guard and finding.metric in TOTAL for finding in assessment.findings)
-        return Trouble(assessment.reason, one_step=state.policy.spec.on_failure == "stepBack" and not total)
+        total = _is_total(assessment)
+        one_step = state.policy.spec.on_failure == "stepBack" and not total
+        return Trouble(assessment.reason, one_step=one_step, dead=total)
     return _probe(state, assessment)
 
 
@@ -87,6 +94,14 @@ def _exposed(state: ShiftState, evidence: Evidence) -> float:
     return max([state.share, *(view.share or 0.0 for view in (evidence.views or {}).values())])
 
 
+def _is_total(assessment: Assessment) -> bool:
+    return any(finding.guard and finding.metric in TOTAL for finding in assessment.findings)
+
+
+def _is_gone(evidence: Evidence) -> bool:
+    return evidence.target_unseen and _all_dead(evidence.views)
+
+
 def _all_dead(views: Mapping[str, RouteView] | None) -> bool:
     """Return whether the balancer, too, finds every member of the target dead."""
     members = [member for view in (views or {}).values() for member in view.members if member.side is Side.TARGET]
@@ -100,7 +115,7 @@ def failed_by(state: ShiftState, trouble: Trouble, now: datetime) -> ShiftState:
     owed already is no second failure, however many ticks it takes; only what was a probe can become one.
     """
     if not trouble.one_step or state.step_below <= 0:
-        return roll_back(state, trouble.why, state.share, now)
+        return roll_back(state, trouble.why, state.share, now, at_once=trouble.dead)
     if state.ceiling is not None and _is_owed(state) and (trouble.probe or not state.ceiling.probe):
         return state
     ceiling = Ceiling(share=state.share, reason=trouble.why, at=now, probe=trouble.probe)
@@ -140,7 +155,10 @@ def lower(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
         failure = Failure(reason=state.ceiling.reason, share=state.share, at=now)
         gone = {"phase": after(state.phase, Event.RETREAT), "since": now, "failure": failure}
         return go_back(replace(decision, state=state.model_copy(update=gone)), evidence, now)
-    why = f"stepping back to {to:g} %: {state.ceiling.reason}"
+    rung, to = to, to if _all_dead(evidence.views) else max(to, lowest_share(state))
+    why = f"stepping back to {rung:g} %: {state.ceiling.reason}"
+    if to > rung:
+        why = f"{why}; {shortness(state)}, and so it goes to {to:g} % for now"
     back = replace(decision, kind=Kind.ROLLBACK, reason=why)
     if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share <= to:
         return back
@@ -149,19 +167,25 @@ def lower(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     # A route that somebody lowered further is not raised on the way down.
     higher = {route: view for route, view in evidence.views.items() if view.share is None or view.share > to}
     if not higher:
-        return _settled_below(back, evidence, now)
+        return back if to > rung else _settled_below(back, evidence, now)
     return write_share(back, Direction.RETREAT, to, higher, why, SERVICE)
 
 
 def _settled_below(back: Decision, evidence: Evidence, now: datetime) -> Decision:
-    """Nothing is left to write: somebody lowered the share themselves, and the lowest of it is what is verified now."""
+    """Nothing is left to write: the share was lowered already, and the lowest of it is what is verified now.
+
+    By whom does matter: weights of ours, or the verified ones of fewer members, are verified with it. Somebody else's
+    are not, so that they are drift from now on, and nothing climbs over them unasked.
+    """
     if back.state.intent is not None or evidence.provider_problem:
         waits = evidence.provider_problem or "an earlier write is under way"
         return replace(back, reason=f"{back.reason} (waiting: {waits})")
     views = evidence.views or {}
     share = min((view.share or 0.0 for view in views.values()), default=0.0)
-    weights = {route: view.weights for route, view in views.items()}
-    state = back.state.model_copy(update={"share": share, "weights": weights, "verified_at": now})
+    state = back.state.model_copy(update={"share": share, "verified_at": now})
+    if matches(state.weights, views) or landed_late(state.abandoned, views, now):
+        live = {route: view.weights for route, view in views.items()}
+        return replace(back, state=state.model_copy(update={"weights": live}))
     return replace(back, state=state)
 
 
@@ -170,8 +194,9 @@ def go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     state = decision.state
     why = state.failure.reason if state.failure is not None else "its last write failed"
     back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
-    if state.intent is not None and state.intent.direction is Direction.RETREAT and state.intent.to_share == 0:
-        return back
+    lowest = 0.0 if _at_once(decision, evidence) else lowest_share(state)
+    if under_way := retreating(back, lowest):
+        return under_way
     arrived = state.intent is None and all(is_back(view) for view in (evidence.views or {}).values())
     unproven = arrived and evidence.provider_problem and state.phase is Phase.ROLLING_BACK
     if evidence.views is None or unproven:
@@ -187,7 +212,18 @@ def go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     theirs = {HoldKind.DRIFT, HoldKind.PREFLIGHT, HoldKind.POLICY}
     if state.phase is Phase.ROLLED_BACK and any(hold.kind in theirs for hold in decision.holds):
         return replace(decision, reason=hold_reason(decision.holds))
-    return write_share(back, Direction.RETREAT, 0.0, evidence.views, back.reason, SERVICE)
+    return retreat(back, evidence.views, lowest, now - evidence.tick)
+
+
+def _at_once(decision: Decision, evidence: Evidence) -> bool:
+    """Return whether nothing is spared on the way back: a person wants it so, the target is dead, or it is tidied up.
+
+    After the rollback the source carries everything; what is above 0 then is a write of ours that landed late.
+    """
+    state = decision.state
+    asked = state.failure is not None and state.failure.at_once
+    dead = _all_dead(evidence.views) or _is_total(decision.assessment)
+    return asked or dead or state.phase is not Phase.ROLLING_BACK
 
 
 def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:

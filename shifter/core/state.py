@@ -18,7 +18,7 @@ from shifter.core.analysis.standing import Standing
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Grows when the saved form changes; a newer one than this is read but never written over."""
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -94,12 +94,16 @@ class FleetState(_Saved):
 
 
 class Failure(_Saved):
-    """Why the shift went back: the sentence, the share at which it failed, and when. `ordered`: a person asked."""
+    """Why the shift went back: the sentence, the share at which it failed, and when. `ordered`: a person asked.
+
+    `at_once`: all the way in one write, whatever the source can carry; the target is dead, or a person wants it so.
+    """
 
     reason: str
     share: float
     at: datetime
     ordered: bool = False
+    at_once: bool = False
 
 
 class Ceiling(_Saved):
@@ -112,6 +116,29 @@ class Ceiling(_Saved):
     reason: str
     at: datetime
     probe: bool = False
+
+
+class Pin(_Saved):
+    """An autoscaler's floor that was raised so that the way back stays: from `before` to `floor`, in replicas.
+
+    `released`: it is no longer needed, and what was there before is to be put back.
+    """
+
+    before: int
+    floor: int
+    at: datetime
+    released: bool = False
+
+
+class WayBack(_Saved):
+    """What the source had before the first step, when it carried everything, and what of it is left; see `capacity.py`.
+
+    Numbers by what was counted. `at` is when it was recorded.
+    """
+
+    at: datetime
+    had: Mapping[str, int]
+    left: Mapping[str, int]
 
 
 class Setback(_Saved):
@@ -127,7 +154,8 @@ class Intent(_Saved):
 
     `from_share` and `to_share` are percent. `before` and `weights` are what was in force and what is to be.
     `promoted`: a person asked for it; `override`: and takes the judgement over once it is done. `operations` maps
-    a lock domain to the provider's operation id once it accepted the write.
+    a lock domain to the provider's operation id once it accepted the write. `sends` is how often it was sent at least:
+    each time is saved before the call, so that a process that leads no more finds out in time.
     """
 
     sequence: int
@@ -144,6 +172,7 @@ class Intent(_Saved):
     before: Weights
     weights: Weights
     operations: Mapping[str, str] = Field(default_factory=dict)
+    sends: int = 1
 
 
 class ShiftState(_Saved):
@@ -155,13 +184,15 @@ class ShiftState(_Saved):
     an edited analysis, whatever makes the evidence so far void. `last_order` is the newest
     order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
     `approved` are the gates of the policy that somebody let it pass, in this attempt.
-    `ceiling`: it stepped back from there. `standing` is what the evidence amounted to when it was last saved.
+    `ceiling`: it stepped back from there. `way_back` is recorded before the first step and kept until a retry, None
+    where nobody saw the source then; `pin`: its autoscaler's floor was raised for that. `standing` is what the evidence
+    amounted to when it was last saved.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
     `abandoned` is the last intent that failed or was superseded: the cloud may still carry it out for a while.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     name: str
     policy: ShiftPolicy
     phase: Phase = Phase.WAITING
@@ -178,6 +209,8 @@ class ShiftState(_Saved):
     overridden: bool = False
     failure: Failure | None = None
     ceiling: Ceiling | None = None
+    way_back: WayBack | None = None
+    pin: Pin | None = None
     standing: Standing | None = None
     setback: Setback | None = None
     abandoned: Intent | None = None

@@ -114,10 +114,6 @@ def _number(text: str) -> Callable[[_Place], str]:
     return lambda here: text.format(f"{here.value:.12g}")
 
 
-def _name(here: _Place) -> str:
-    return f"people order it as `shifter pause {here.value}`; another name would be another shift"
-
-
 def _namespaces(here: _Place) -> str:
     if not here.value:
         return "not given: the other of namespace and namespaces is"
@@ -329,7 +325,7 @@ def _approvals(here: _Place) -> str:
 SAYS: Final[Mapping[str, Callable[[_Place], str]]] = {
     "apiVersion": _said("the format this file is written in"),
     "kind": _said("one shift; what all shifts share is in the Fleet"),
-    "metadata.name": _name,
+    "metadata.name": lambda here: f"people order it as `shifter pause {here.value}`; another name is another shift",
     "spec.namespace": _namespaces,
     "spec.namespaces": _namespaces,
     "spec.traffic.clb.region": lambda here: f"the CLB is asked and written through the API of {here.value}",
@@ -371,6 +367,10 @@ SAYS: Final[Mapping[str, Callable[[_Place], str]]] = {
     "spec.blastRadius.requests": _blast,
     "spec.blastRadius.seconds": _blast,
     "spec.onFailure": _on_failure,
+    "spec.wayBack.keepPercent": _number(
+        "while less than {} % is left of what TCM had before the first step (healthy members, gateway pods, replicas),"
+        " no step comes, it pages, and going back takes as much as the rest can carry; all at once if Istio is dead"
+    ),
     "spec.approvals": _approvals,
     "spec.approvals[].before": _number("the share does not reach {} % before a person has approved"),
 }

@@ -126,6 +126,14 @@ POLICY_WORDS: Final[Mapping[str, Words]] = {
     "spec.onFailure": Words(
         "What follows when Istio is worse: back to TCM, one step down and no further up, or only a hold that pages."
     ),
+    "spec.wayBack": Words(
+        "What must be left of TCM's gateway while Istio has a share, so that everything could be taken back."
+    ),
+    "spec.wayBack.keepPercent": Words(
+        "So much of what TCM had before the first step carries everything. With less no step comes, it pages, and a"
+        " rollback goes in stages. 0: only that one healthy member is left.",
+        (50,),
+    ),
     "spec.approvals": Words("Shares that are not reached before somebody approved, growing from one to the next."),
     "spec.approvals[].before": Words("The share, percent, that waits for an approval.", (50,)),
 }
