@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from shifter.core.fleet import Fleet
     from shifter.core.splits import Side
     from shifter.ports import MeshMetrics, Store
     from shifter.service.checkup.examination import Outside, Surroundings
+    from shifter.service.tick import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,16 @@ def recorded_metrics(fleet: Fleet) -> Mapping[Side, MeshMetrics]:
     }
 
 
-def serve(options: ServeOptions) -> None:
+def _as_built(parts: Parts) -> Parts:
+    return parts
+
+
+def serve(options: ServeOptions, refit: Callable[[Parts], Parts] = _as_built) -> None:
     """Run the service on the embedded store, the real cloud and both datasources, until it is told to stop.
+
+    Args:
+        options: what `shifter run` was told.
+        refit: is handed the parts and returns those to run with; the lab's way in, production leaves them as built.
 
     Raises:
         ConfigError: the fleet file or the policy folder cannot be used.
@@ -151,10 +160,10 @@ def serve(options: ServeOptions) -> None:
 
     with log_stream.patient(sys.stderr) as stream:
         telemetry.configure_logs(options.log_level, stream)
-        _serve(options)
+        _serve(options, refit)
 
 
-def _serve(options: ServeOptions) -> None:
+def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     # Imported here: these cost half a second and 100 MB, and `shifter get` needs none of them.
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
@@ -199,4 +208,4 @@ def _serve(options: ServeOptions) -> None:
         telemetry=told,
         stopwatch=time.monotonic,
     )
-    daemon.run(parts, options.listen_host, options.listen_port)
+    daemon.run(refit(parts), options.listen_host, options.listen_port)

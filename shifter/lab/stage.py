@@ -34,6 +34,7 @@ from shifter.ports import Store
 from shifter.wiring import open_store
 
 SERVICE: Final = "shifter"
+RELAY: Final = "relay"
 COMMAND_SECONDS: Final = 30.0
 _TASK_DELAY_SECONDS: Final = (0.2, 0.6)
 
@@ -53,6 +54,8 @@ class StageSpec:
         rates: requests per second of namespaces that do not have the pace's.
         grpc: the namespaces whose users speak gRPC.
         own: what the files have of their own.
+        service: how Python is told to start the service.
+        relayed: whether the service reaches the emulator through a process that can be frozen.
     """
 
     directory: Path
@@ -63,6 +66,8 @@ class StageSpec:
     rates: Mapping[str, float] = field(default_factory=dict)
     grpc: frozenset[str] = frozenset()
     own: files.Own = files.NOTHING_OWN
+    service: tuple[str, ...] = ("-m", "shifter")
+    relayed: bool = False
 
 
 class Stage:
@@ -90,6 +95,7 @@ class Stage:
         self._emulator: Emulator | None = None
         self._store: Store | None = None
         self._service: Child | None = None
+        self._relay: Child | None = None
         self.emulator_port = 0
         self.web_port = 0
 
@@ -113,11 +119,12 @@ class Stage:
                 self._follow_weights(balancer.load_balancer_id)
             urls = {mesh: self.plane.prometheus_url(mesh) for mesh in MESHES}
             own = self.spec.own
-            files.write_all(self.spec.directory, self._account, self.emulator_port, urls, self.spec.pace, own=own)
             supervisor = Supervisor(self.spec.directory / "logs", self._environment)
             stack.enter_context(supervisor)
-            reserved = stack.enter_context(reserve_ports(1, random.Random()))
-            self.web_port = reserved.ports[0]
+            reserved = stack.enter_context(reserve_ports(2, random.Random()))
+            self.web_port, relay_port = reserved.ports
+            api_port = self._start_relay(supervisor, relay_port) if self.spec.relayed else self.emulator_port
+            files.write_all(self.spec.directory, self._account, api_port, urls, self.spec.pace, own=own)
             self._service = self._start_service(supervisor)
             self._store = open_store(self.store_path)
             stack.callback(self._store.close)
@@ -154,6 +161,11 @@ class Stage:
         """The process of `shifter run`, to stop, kill or start again; inside the `with` block only."""
         return _running(self._service)
 
+    @property
+    def relay(self) -> Child:
+        """What stands before the emulator, to freeze; inside the `with` block of a relayed stage only."""
+        return _running(self._relay)
+
     def reports(self) -> Mapping[str, Report]:
         """Return the service's newest explanation of every shift."""
         return _running(self._store).reports()
@@ -179,10 +191,16 @@ class Stage:
             check=False,
         )
 
+    def _start_relay(self, supervisor: Supervisor, port: int) -> int:
+        argv = (sys.executable, "-m", "shifter.lab.relay", str(port), str(self.emulator_port))
+        self._relay = supervisor.start(ProcessSpec(RELAY, argv, ready_url=f"http://{LOOPBACK}:{port}/lab/"))
+        self._relay.wait_ready()
+        return port
+
     def _start_service(self, supervisor: Supervisor) -> Child:
         directory = self.spec.directory
         argv = (
-            *(sys.executable, "-m", "shifter", "--store", str(self.store_path), "run"),
+            *(sys.executable, *self.spec.service, "--store", str(self.store_path), "run"),
             *("--fleet", str(directory / "fleet.yaml"), "--policies", str(directory / "policies")),
             *("--listen", f"{LOOPBACK}:{self.web_port}"),
         )

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from shifter.lab.checker import back, climbs, journal, people, stops, users, writes
+from shifter.lab.checker import back, chain, climbs, journal, looking, people, routes, stops, terms, users, writes
 from shifter.lab.checker.judge import judge
 from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.seen import (
     Bounds,
+    Call,
     Change,
     Entry,
     Given,
@@ -23,6 +24,7 @@ from shifter.lab.checker.seen import (
     Incident,
     LastWord,
     Life,
+    Link,
     OrderRow,
     PolicyFile,
     Seen,
@@ -168,6 +170,10 @@ def with_history(seen: Seen, *more: Entry, without: Iterable[int] = ()) -> Seen:
     return replace(seen, entries=numbered(sorted([*kept, *more], key=lambda each: (each.at, each.id))))
 
 
+def going_home(at: float, sequence: int, share: int) -> tuple[Entry, Entry]:
+    return move(0, at, sequence, (share, 0), "retreat"), done(0, at + 0.9, sequence, 0)
+
+
 def with_order(seen: Seen, row: OrderRow, record_at: float) -> Seen:
     rows = (*seen.orders, row)
     seen = replace(seen, orders=rows, given=(*seen.given, given(row)))
@@ -250,12 +256,13 @@ def climbing_while_paused(seen: Seen) -> Seen:
 
 def climbing_after_going_back(seen: Seen) -> Seen:
     """A refused retry, and it starts over all the same; the cloud is told the truth."""
-    went = phase(0, 20.5, "Shifting", "RollingBack"), phase(0, 21, "RollingBack", "RolledBack")
+    went = phase(0, 20.5, "Shifting", "RollingBack"), phase(0, 21.7, "RollingBack", "RolledBack")
     again = phase(0, 24.5, "RolledBack", "Waiting"), phase(0, 25, "Waiting", "Shifting")
-    seen = with_order(with_history(seen, *went, *again), replace(order(3, 24, "retry"), answer="refused"), 24.4)
-    back = change(21, split(50), split(0), "r5"), change(26.5, split(0), split(10), "r4")
-    seen = with_change(seen, *back, change(26.6, split(10), split(100), "r6"), without=["r4"])
-    return with_evidence(seen, number_of(seen, 4), **{"from": 0, "to": 10})
+    climb = move(0, 25.1, 5, (0, 10)), done(0, 27, 5, 100)
+    seen = with_history(seen, *went, *going_home(20.6, 4, 50), *again, *climb, without=[10, 11])
+    seen = with_order(seen, replace(order(3, 24, "retry"), answer="refused"), 24.4)
+    back = change(20.8, split(50), split(0), "r5"), change(26.5, split(0), split(10), "r4")
+    return with_change(seen, *back, change(26.6, split(10), split(100), "r6"), without=["r4"])
 
 
 def skipping_a_step(seen: Seen) -> Seen:
@@ -330,7 +337,9 @@ def stepped_back(seen: Seen, *more: Entry, to: int = 10) -> Seen:
     seen = with_change(seen, change(14.8, split(50), split(to), "r5"), without=["r4"])
     seen = with_order(seen, order(3, 39, "rollback"), 39.5)
     home = phase(0, 39.6, "Shifting", "RollingBack"), phase(0, 41, "RollingBack", "RolledBack")
-    seen = with_change(with_history(seen, *home), change(40.5, split(to), split(0), "r9"))
+    last = max(each.sequence for each in seen.entries)
+    seen = with_history(seen, *home, *going_home(39.7, last + 1, to))
+    seen = with_change(seen, change(40.5, split(to), split(0), "r9"))
     return ending(seen, phase="RolledBack", written=0.0)
 
 
@@ -439,7 +448,7 @@ def jumping_phases(seen: Seen) -> Seen:
 
 def going_back_from_completed(seen: Seen) -> Seen:
     seen = with_history(seen, phase(0, 34, "Completed", "RollingBack"), phase(0, 35, "RollingBack", "RolledBack"))
-    seen = with_change(seen, change(34.5, split(100), split(0), "r5"))
+    seen = with_change(with_history(seen, *going_home(34.1, 5, 100)), change(34.5, split(100), split(0), "r5"))
     return ending(seen, phase="RolledBack", written=0.0)
 
 
@@ -520,7 +529,232 @@ def staying_on_a_broken_mesh(seen: Seen) -> Seen:
     return replace(seen, seconds=bad, incidents=(*seen.incidents, incident(2, Kind.FAILING, 12, 24, "istio")))
 
 
+# ---- the lies that only a simulation can see -------------------------------------------------------------------------
+
+
+def simulated(seen: Seen) -> Seen:
+    """The same with all that a simulation knows: who called when and what they were told, and the chain."""
+    changes = tuple(
+        replace(each, caller="a", submitted_at=each.at - 0.3) if each.request_id else each for each in seen.changes
+    )
+    calls = [
+        call
+        for each in changes
+        if each.submitted_at is not None
+        for call in (look(each.submitted_at - 0.4), sent(each.submitted_at, each.request_id))
+    ]
+    entries = tuple(replace(each, saved_at=each.at + 0.01) for each in seen.entries)
+    lives = (Life(BEGAN, replica="a", epoch=1),)
+    return replace(
+        seen,
+        changes=changes,
+        calls=tuple(calls),
+        entries=entries,
+        lives=lives,
+        bounds=replace(seen.bounds, read_seconds=2.0),
+        chain=chain_of(entries),
+    )
+
+
+def look(at: float) -> Call:
+    return Call(at, "a", "lb-1", "observe", "ok")
+
+
+def sent(at: float, request: str, answer: str = "ok") -> Call:
+    return Call(at, "a", "lb-1", "submit", answer, raises=True, request_id=request, routes=("",))
+
+
+def chain_of(entries: Iterable[Entry]) -> tuple[Link, ...]:
+    links: list[Link] = []
+    before = "0" * 64
+    for each in entries:
+        texts = ("2001-09-09", each.shift, each.what, each.by, each.reason, str(each.sequence), str(each.epoch), "{}")
+        before = chain.hash_of(before, Link(each.id, texts, ""))
+        links.append(Link(each.id, texts, before))
+    return tuple(links)
+
+
+def handing_over(seen: Seen, at: float = 25.5) -> Seen:
+    """The last climb is decided by `a`, whose term then ends; `b` is the next leader."""
+    lives = Life(BEGAN, BEGAN + at, replica="a", epoch=1), Life(BEGAN + at, replica="b", epoch=2)
+    return replace(simulated(seen), lives=lives)
+
+
+def standing_still_from(seen: Seen, start: float, end: float) -> Seen:
+    return with_incident(seen, replace(incident(7, Kind.FROZEN, start, end), whom="a"))
+
+
+def saving_after_it_was_sent(seen: Seen) -> Seen:
+    return altered(simulated(seen), 6, saved_at=BEGAN + 11.6)
+
+
+def retreating_upwards(seen: Seen) -> Seen:
+    """Somebody sets 30 % at +29, and the retreat to 100 % raises it again."""
+    seen = with_history(seen, move(0, 33.1, 5, (100, 100), "retreat"), done(0, 34, 5, 100))
+    edit = change(29, split(100), split(30)), change(33.5, split(30), split(100), "r8")
+    return simulated(with_incident(with_change(seen, *edit), incident(2, Kind.EDIT, 28.9, 29.1)))
+
+
+def saving_a_call_later(seen: Seen) -> Seen:
+    """In one instant only the numbers of the calls tell what came first."""
+    seen = altered(simulated(seen), 6, call=8)
+    return replace(seen, changes=tuple(replace(e, call=7) if e.request_id == "r3" else e for e in seen.changes))
+
+
+def raising_without_a_lease(seen: Seen) -> Seen:
+    return handing_over(seen)
+
+
+def raising_as_a_stranger(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    return replace(seen, changes=tuple(replace(e, caller="b") if e.request_id == "r3" else e for e in seen.changes))
+
+
+def stopped_and_meaning_nothing(seen: Seen) -> Seen:
+    """It stood still, but what it raised to was not decided in its term."""
+    return standing_still_from(altered(handing_over(seen, 24.9), 10, epoch=2), 24.8, 26.2)
+
+
+def raising_twice_after_its_term(seen: Seen) -> Seen:
+    again = replace(change(26.45, split(50), split(60), "r7"), caller="a", submitted_at=BEGAN + 26.1)
+    seen = standing_still_from(handing_over(seen), 25.4, 26.2)
+    last = replace(change(26.5, split(60), split(100), "r4"), caller="a", submitted_at=BEGAN + 26.2)
+    seen = with_change(seen, again, last, without=["r4"])
+    return replace(seen, calls=(*seen.calls, look(BEGAN + 26), sent(BEGAN + 26.1, "r7")))
+
+
+def committing_too_late(seen: Seen) -> Seen:
+    seen = standing_still_from(handing_over(seen, 25.2), 25.1, 26.2)
+    return altered(seen, 10, saved_at=BEGAN + 26.1)
+
+
+def writing_in_an_older_epoch(seen: Seen) -> Seen:
+    lives = Life(BEGAN, replica="a", epoch=1), Life(BEGAN, replica="a", epoch=2)
+    return altered(replace(simulated(seen), lives=lives), 6, epoch=2)
+
+
+def done_without_being_in_force(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    late = replace(change(13, split(10), split(50), "r3"), caller="a", submitted_at=BEGAN + 11.2)
+    return with_change(seen, late, without=["r3"])
+
+
+def raising_again_unread(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    lost = sent(BEGAN + 10.3, "r3x", "unknown"), replace(look(BEGAN + 11.1), answer="busy")
+    kept = [each for each in seen.calls if not BEGAN + 10.7 < each.at < BEGAN + 10.9]
+    return replace(seen, calls=(*kept, look(BEGAN + 10.2), *lost))
+
+
+def raising_twice_for_one_intent(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    lost = sent(BEGAN + 10.6, "r3x", "unknown")
+    return replace(
+        seen,
+        calls=(*seen.calls, look(BEGAN + 10.5), lost),
+    )
+
+
+def raising_after_a_restart(seen: Seen) -> Seen:
+    """A second process sends what the first one has sent, whatever that was told."""
+    seen = raising_twice_for_one_intent(seen)
+    calls = tuple(replace(e, caller="b", answer="ok") if e.request_id == "r3x" else e for e in seen.calls)
+    return replace(seen, calls=(*calls, replace(look(BEGAN + 10.4), caller="b")))
+
+
+def sending_past_an_order(seen: Seen) -> Seen:
+    seen = with_order(simulated(seen), replace(order(3, 25.1, "pause"), answered_at=BEGAN + 26.4), 26.4)
+    return simulated(seen)
+
+
+def sending_after_a_freeze(seen: Seen) -> Seen:
+    row = replace(order(3, 25.05, "freeze"), shift="*", answered_at=BEGAN + 25.1)
+    seen = replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
+    return simulated(with_history(seen, replace(answered(0, 25.1, 3), shift="*")))
+
+
+def keeping_another_share(seen: Seen) -> Seen:
+    return with_evidence(seen, 6, direction="keep", verdict="no signal")
+
+
+def raising_unread(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    return replace(seen, calls=tuple(each for each in seen.calls if not BEGAN + 10 < each.at < BEGAN + 11))
+
+
+def keeping_over_an_edit(seen: Seen) -> Seen:
+    edit = change(29, split(100), split(60)), change(33.2, split(60), split(100), "r8")
+    seen = with_history(seen, move(0, 33.1, 5, (100, 100), "keep"), done(0, 34, 5, 100))
+    return with_incident(with_change(seen, *edit), incident(2, Kind.EDIT, 28.9, 29.1))
+
+
+def lowering_for_nobody(seen: Seen) -> Seen:
+    gone = change(40, split(100), split(90), "rz")
+    return with_incident(with_change(seen, gone, change(41, split(90), split(100))), incident(2, Kind.EDIT, 41, 41.1))
+
+
+def writing_what_no_cloud_knows(seen: Seen) -> Seen:
+    high = change(26.6, split(100), {TCM: 0, ISTIO: 101}, "r4")
+    return with_change(seen, high)
+
+
+def two_routes(seen: Seen, left_at: float = 12.5) -> Seen:
+    """A second route, which follows every write a moment later, and the write to 50 % at `left_at`."""
+    moments = {"r1": 1.9, "r2": 4.6, "r3": left_at, "r4": 26.6}
+    more = [replace(each, at=BEGAN + moments[each.request_id], route="second") for each in seen.changes]
+    return with_change(seen, *more)
+
+
+def climbing_half_applied(seen: Seen) -> Seen:
+    seen = two_routes(seen, 26.2)
+    return with_incident(seen, incident(2, Kind.CLOUD, 11, 30))
+
+
+def leaving_it_half_applied(seen: Seen) -> Seen:
+    seen = with_history(two_routes(seen, 44.5), without=[10, 11, 12])
+    seen = with_change(seen, without=["r4"])
+    late = replace(change(44.5, split(10), split(50)), route="second")
+    kept = [each for each in seen.changes if each.at != BEGAN + 44.5]
+    seen = with_incident(replace(seen, changes=(*kept, late)), incident(2, Kind.EDIT, 44.4, 44.6))
+    return ending(seen, phase="Shifting", holds=("drift",))
+
+
+def changing_a_record(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    texts = (*seen.chain[4].texts[:4], "because I say so", *seen.chain[4].texts[5:])
+    return replace(seen, chain=tuple(replace(e, texts=texts) if e.id == 5 else e for e in seen.chain))
+
+
+def dropping_a_record(seen: Seen) -> Seen:
+    seen = simulated(seen)
+    return replace(seen, chain=chain_of(seen.entries[:-1]))
+
+
 LIES: list[tuple[Lie, list[str]]] = [
+    (saving_after_it_was_sent, [writes.RAISES]),
+    (retreating_upwards, [writes.DOWN]),
+    (saving_a_call_later, [writes.RAISES]),
+    (raising_without_a_lease, [terms.LEADS]),
+    (raising_as_a_stranger, [terms.LEADS]),
+    (stopped_and_meaning_nothing, [terms.LEADS]),
+    (raising_twice_after_its_term, [terms.LEADS]),
+    (committing_too_late, [terms.COMMITS]),
+    (writing_in_an_older_epoch, [terms.GROWS]),
+    (done_without_being_in_force, [looking.VERIFIED]),
+    (raising_again_unread, [looking.READ_BACK]),
+    (raising_unread, [looking.LOOKED]),
+    (raising_twice_for_one_intent, [looking.AGAIN]),
+    (raising_after_a_restart, [looking.AGAIN]),
+    (sending_past_an_order, [stops.WAITING]),
+    (sending_after_a_freeze, [stops.FLYING]),
+    (keeping_another_share, [climbs.VERDICT]),
+    (keeping_over_an_edit, [looking.OVER]),
+    (lowering_for_nobody, [writes.WRITTEN]),
+    (writing_what_no_cloud_knows, [writes.RANGE]),
+    (climbing_half_applied, [routes.HALF]),
+    (leaving_it_half_applied, [routes.MENDED]),
+    (changing_a_record, [chain.CHAINED]),
+    (dropping_a_record, [chain.CHAINED]),
     (raised_by_nobody, [writes.RAISES]),
     (raised_before_it_was_saved, [writes.RAISES]),
     (edited_off_the_schedule, [writes.RAISES]),
@@ -538,7 +772,7 @@ LIES: list[tuple[Lie, list[str]]] = [
     (climbing_in_a_strange_name, [climbs.SOAKED]),
     (climbing_on_a_failing_promotion, [climbs.VERDICT]),
     (climbing_blind, [climbs.BLIND]),
-    (climbing_over_an_edit, [climbs.DRIFT]),
+    (climbing_over_an_edit, [climbs.DRIFT, looking.OVER]),
     (climbing_without_a_file, [climbs.FILE]),
     (climbing_while_users_fail, [climbs.USERS]),
     (climbing_while_frozen, [climbs.FROZEN]),
@@ -600,6 +834,10 @@ def test_every_rule_has_a_history_that_breaks_it(good: Seen) -> None:
     proved = {rule for _, rules in LIES for rule in rules[:1]}
 
     assert {finding.rule for finding in judge(good)} == proved
+
+
+def test_a_simulated_run_in_which_all_is_well_breaks_no_rule(good: Seen) -> None:
+    assert broken(simulated(good)) == []
 
 
 # ---- what is no violation ------------------------------------------------------------------------------------------
@@ -685,6 +923,45 @@ def test_an_order_that_was_not_recorded_is_not_lost(good: Seen) -> None:
     busy = replace(given(ORDERS[0]), order_id=0, exit_code=5, said="error: the store is busy")
 
     assert broken(replace(good, given=(*good.given, busy))) == []
+
+
+def test_one_write_of_a_process_that_stood_still_may_land_after_its_term(good: Seen) -> None:
+    assert broken(standing_still_from(handing_over(good), 25.4, 26.2)) == []
+
+
+def test_a_retreat_needs_no_lease_and_may_be_saved_later(good: Seen) -> None:
+    seen = with_order(good, order(3, 33.5, "rollback"), 34)
+    home = phase(0, 34.05, "Completed", "RollingBack"), phase(0, 35, "RollingBack", "RolledBack")
+    seen = with_history(seen, *home, *going_home(34.1, 5, 100))
+    seen = simulated(with_change(seen, change(34.5, split(100), split(0), "r5")))
+    lives = Life(BEGAN, BEGAN + 34, replica="a", epoch=1), Life(BEGAN + 34.2, replica="b", epoch=2)
+    seen = altered(replace(seen, lives=lives), number_of(seen, 5), saved_at=BEGAN + 36)
+
+    assert broken(ending(seen, phase="RolledBack", written=0.0)) == []
+
+
+def test_where_faults_go_on_to_the_end_nobody_has_to_rest(good: Seen) -> None:
+    seen = replace(silent_in_the_end(never_answering(good)), calm_at=None)
+
+    assert broken(seen) == []
+
+
+def test_routes_that_differ_while_they_are_written_are_no_violation(good: Seen) -> None:
+    assert broken(two_routes(good)) == []
+
+
+def test_a_mixture_that_people_are_told_of_is_left_to_them(good: Seen) -> None:
+    seen = leaving_it_half_applied(good)
+    told = entry(0, 13, "holds")
+    told = replace(told, reason="drift: somebody changed the weights")
+
+    assert broken(with_history(seen, told)) == []
+
+
+def test_what_was_read_after_a_lost_answer_may_be_raised_again(good: Seen) -> None:
+    seen = raising_again_unread(good)
+
+    assert broken(replace(seen, calls=(*seen.calls, look(BEGAN + 11.15)))) == []
 
 
 def test_what_users_felt_is_told_by_incident(good: Seen) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shifter.lab.checker.climbs import accepted, policies_at
+from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.seen import SERVICE, SOURCE, Entry, Finding, Seen, Violation
 
 RUNG: Final = "a step back goes to the rung below the share that failed"
@@ -20,12 +21,17 @@ _TAIL_SECONDS: Final = 12.0
 """For how long after its end an incident of the source may still be what the service looks at."""
 
 
+_SHORTENING: Final = frozenset({Kind.DEAD, Kind.GONE, Kind.CHURN})
+"""After which a source may be short of what it had."""
+
+
 @dataclass(slots=True)
 class _Failed:
     """Where a shift is, and the share at which it failed; None if nothing stands against any share."""
 
     share: float = 0.0
     ceiling: float | None = None
+    going_back: bool = False
 
 
 def check(seen: Seen) -> list[Finding]:
@@ -63,16 +69,20 @@ def _walked(seen: Seen, shift: str) -> Iterator[tuple[Entry, _Failed]]:
             now.ceiling = None
         elif entry.what == "done":
             now.share = entry.share("to")
-        elif entry.what == "phase" and entry.evidence.get("to") == "RolledBack":
-            now.share = 0.0
+        elif entry.what == "phase":
+            now.going_back = entry.evidence.get("to") == "RollingBack"
+            now.share = 0.0 if entry.evidence.get("to") == "RolledBack" else now.share
         elif entry.what == "intent":
-            yield entry, _Failed(now.share, now.ceiling)
+            yield entry, _Failed(now.share, now.ceiling, now.going_back)
 
 
 def _is_step_back(entry: Entry, failed: _Failed) -> bool:
-    """Whether the service lowers a verified share, and not to 0; what it sets back to that share is a repair."""
+    """Whether the service lowers a verified share, and not to 0; what it sets back to that share is a repair.
+
+    A whole rollback may go in stages where the source could not take everything back at once.
+    """
     lowers = entry.evidence.get("direction") == "retreat" and 0 < entry.share("to") < failed.share
-    return lowers and entry.by == SERVICE
+    return lowers and entry.by == SERVICE and not failed.going_back
 
 
 def _beside(seen: Seen, entry: Entry, ceiling: float | None) -> str:
@@ -82,6 +92,8 @@ def _beside(seen: Seen, entry: Entry, ceiling: float | None) -> str:
         max((step for step in file.steps if step < ceiling), default=0.0)
         for file in policies_at(seen, entry.shift, entry.at)
     }
+    if any(each.kind in _SHORTENING and each.covers(seen.began_at, entry.at) for each in seen.incidents):
+        return ""  # it goes no further back than the source can carry
     return "" if entry.share("to") in rungs else f"below {ceiling:g} % comes {' or '.join(f'{r:g} %' for r in rungs)}"
 
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import SERVICE, SOURCE, TARGET, Entry, Finding, OrderRow, PolicyFile, Seen, Violation
+from shifter.lab.checker.seen import (
+    SERVICE,
+    SOURCE,
+    TARGET,
+    Entry,
+    Finding,
+    Incident,
+    OrderRow,
+    PolicyFile,
+    Seen,
+    Violation,
+)
 
 PAUSED: Final = "no climb while a shift is paused"
 BACK: Final = "no climb after going back, until a retry"
@@ -31,6 +42,12 @@ BLINDING: Final = frozenset({Kind.NO_METRICS, Kind.HUNG_METRICS})
 _SAME_PERCENT: Final = 0.01
 _SETTLED_SECONDS: Final = 3.0
 _FEWEST_BAD: Final = 5
+_SLOWEST_CLOCK: Final = 0.95
+"""A soak is counted by the clock of who counts, which may run so much faster where clocks are wrong."""
+
+_CLOCKS_APART_SECONDS: Final = 1.2
+"""And what one process verified another one may count from, by a clock that is so much ahead."""
+
 _UNSEEN_TICKS: Final = 2.5
 """Counters reach across a gap of so many ticks."""
 
@@ -104,10 +121,19 @@ def climbs_of(seen: Seen, shift: str) -> Iterator[_Climb]:
                 place.share, place.verified_at = 0.0, entry.at
         elif entry.what == "done":
             place.share, place.verified_at = entry.share("to"), entry.at
-        elif entry.what == "intent" and entry.evidence.get("direction") == "climb":
+        elif entry.what == "adopted" and entry.by == SERVICE:
+            # Only a write of its own that landed late, at the share that was verified anyway.
+            place.verified_at = entry.at
+        elif entry.what == "intent" and _goes_up(entry, place):
             asked = place.promoted if place.promoted_at == entry.at else None
             approved = frozenset(place.approved)
             yield _Climb(entry, place.share, place.verified_at, place.paused, place.back, asked, approved)
+
+
+def _goes_up(entry: Entry, place: _Place) -> bool:
+    """Whether an intent is a climb, by its name or because it goes above what was verified."""
+    direction = entry.evidence.get("direction")
+    return direction == "climb" or (direction != "retreat" and entry.share("to") > place.share + _SAME_PERCENT)
 
 
 def accepted(entry: Entry, orders: Mapping[int, OrderRow]) -> OrderRow | None:
@@ -181,7 +207,8 @@ def _not_soaked(seen: Seen, climb: _Climb) -> str:
     in_sight = at - climb.verified_at - _lost_seconds(seen, climb)
     soaks = [file.soak_seconds for file in policies_at(seen, climb.entry.shift, at)]
     soak = min(soaks, default=0.0)
-    if in_sight >= soak:
+    wrong = any(each.kind == Kind.CLOCK for each in seen.incidents)
+    if in_sight >= (soak * _SLOWEST_CLOCK - _CLOCKS_APART_SECONDS if wrong else soak):
         return ""
     return f"{in_sight:.1f} s at that share in sight of both meshes since it was verified, {soak:g} s asked"
 
@@ -189,7 +216,11 @@ def _not_soaked(seen: Seen, climb: _Climb) -> str:
 def _lost_seconds(seen: Seen, climb: _Climb) -> float:
     """How long, since a share was verified, a datasource was away or other weights in force; short gaps are none."""
     start, end = climb.verified_at, climb.entry.at
-    blind = [(each.began_at, each.ended_at) for each in seen.incidents if each.kind in BLINDING]
+    blind = [
+        (each.began_at, each.ended_at)
+        for each in seen.incidents
+        if each.kind in BLINDING and not (each.kind == Kind.HUNG_METRICS and _read_later(seen, each, end))
+    ]
     foreign = foreign_spans(seen, climb.entry.shift, climb.verified_at, end)
     reach = _UNSEEN_TICKS * seen.bounds.tick_seconds
     total, until = 0.0, start
@@ -198,6 +229,11 @@ def _lost_seconds(seen: Seen, climb: _Climb) -> float:
         total += max(0.0, within - reach)
         until = max(until, min(end, ended))
     return total
+
+
+def _read_later(seen: Seen, hung: Incident, until: float) -> bool:
+    """Whether a process that began since may have read what a datasource went on to count while it did not answer."""
+    return any(hung.began_at <= life.started_at <= until for life in seen.lives)
 
 
 def _no_verdict(_: Seen, climb: _Climb) -> str:
@@ -232,7 +268,12 @@ def _drifted(seen: Seen, climb: _Climb) -> str:
 
 def foreign_spans(seen: Seen, shift: str, verified_at: float, until: float) -> list[tuple[float, float]]:
     """When, since the share was verified, other weights than those verified were in force on members still there."""
-    changes = [change for change in seen.changes_of(shift) if change.at <= until]
+    routes = dict.fromkeys(change.route for change in seen.changes_of(shift))
+    return sorted(span for route in routes for span in _foreign_spans(seen, shift, route, verified_at, until))
+
+
+def _foreign_spans(seen: Seen, shift: str, route: str, verified_at: float, until: float) -> list[tuple[float, float]]:
+    changes = [change for change in seen.changes_of(shift) if change.route == route and change.at <= until]
     read_by = verified_at + seen.bounds.tick_seconds
     earlier = [change for change in changes if change.at <= read_by]
     written = [change for change in earlier if change.request_id]

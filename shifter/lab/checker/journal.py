@@ -69,16 +69,17 @@ def _ends(seen: Seen) -> Finding:
 
 
 def _epochs(seen: Seen) -> Finding:
-    """The n-th life of the service has epoch n, and begins its intents while it lives."""
+    """The n-th life of the service has epoch n, or the one of its lease, and begins its intents while it lives."""
     wrong: list[Violation] = []
     intents = [entry for entry in seen.entries if entry.what == "intent"]
+    lives = {life.epoch or number: life for number, life in enumerate(seen.lives, start=1)}
     for entry in intents:
-        if not 1 <= entry.epoch <= len(seen.lives):
-            wrong.append(
-                _violation(EPOCHS, entry, f"epoch {entry.epoch}, but the service began {len(seen.lives)} times")
-            )
+        life = lives.get(entry.epoch)
+        if life is None:
+            wrong.append(_violation(EPOCHS, entry, f"epoch {entry.epoch}, but there were {sorted(lives)}"))
             continue
-        life = seen.lives[entry.epoch - 1]
+        if life.replica and entry.evidence.get("direction") == "retreat":
+            continue  # who held the lease may still lower the share
         ended_at = life.ended_at if life.ended_at is not None else seen.ended_at
         if not life.started_at - _LIFE_SECONDS <= entry.at <= ended_at + _LIFE_SECONDS:
             wrong.append(_violation(EPOCHS, entry, f"epoch {entry.epoch} was over, or had not begun"))

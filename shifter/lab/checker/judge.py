@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shifter.lab.checker import back, climbs, journal, people, stops, users, writes
+from shifter.lab.checker import back, chain, climbs, journal, looking, people, routes, stops, terms, users, writes
 from shifter.lab.checker.seen import Finding, Seen
 
 
 def judge(seen: Seen) -> list[Finding]:
     """Return what every rule found."""
-    rules = (writes, climbs, back, stops, journal, people, users)
+    rules = (writes, climbs, back, stops, terms, looking, routes, journal, chain, people, users)
     return [finding for rule in rules for finding in rule.check(seen)]

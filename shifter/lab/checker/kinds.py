@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Kind(StrEnum):
-    """Every way in which a soak disturbs."""
+    """Every way in which a soak or a simulation disturbs."""
 
     CLOUD = "cloud fault"
     LOCK = "another actor's lock"
@@ -27,3 +28,19 @@ class Kind(StrEnum):
     POLICY_GONE = "policy file gone"
     POLICY_EDITED = "policy file edited"
     ORDERS = "people give orders"
+    STORE = "store away"
+    STALE = "cloud reads stale"
+    LEASE = "lease lost"
+    CLOCK = "clock wrong"
+    CHURN = "members come and go"
+    ODD_METRICS = "a part of the metrics is odd"
+    QUIET = "namespace without traffic"
+    INCIDENT = "both meshes bad"
+
+
+SIMULATED: Final = frozenset(
+    {
+        Kind.STORE, Kind.STALE, Kind.LEASE, Kind.CLOCK, Kind.CHURN, Kind.ODD_METRICS, Kind.QUIET, Kind.INCIDENT,
+    }
+)  # fmt: skip
+"""What only a simulation does: a soak's machines would have to be broken for it."""

@@ -26,6 +26,9 @@ _MOVING_SECONDS: Final = 30.0
 _EXIT_CODES: Final = frozenset({0, 3, 4, 5, 124})
 """How a command that orders something may end: done, unknown shift, refused, store away, not answered in time."""
 
+_EDITING: Final = frozenset({Kind.EDIT, Kind.RESYNC, Kind.CHURN})
+"""Of whom weights may be: a member that is unbound and bound again comes back with another one."""
+
 _MOVES: Final = frozenset(
     {
         ("Waiting", "Shifting"),
@@ -91,6 +94,8 @@ def _answered(seen: Seen) -> Finding:
     wrong: list[Violation] = []
     for row in seen.orders:
         what = f"order {row.id}, {row.verb} by {row.by}"
+        if not row.answer and not seen.rests:
+            continue
         if not row.answer:
             wrong.append(Violation(ANSWERED, row.at, row.shift, f"{what}: nobody answered it"))
         elif told[row.id] != 1:
@@ -150,6 +155,9 @@ def is_paused(seen: Seen, shift: str) -> bool:
 
 
 def _stuck(seen: Seen) -> Finding:
+    """Where faults go on to the end, the end is no place to rest at."""
+    if not seen.rests:
+        return Finding(STUCK, 0)
     words = {word.shift: word for word in seen.last_words}
     wrong: list[Violation] = []
     for shift in seen.namespaces:
@@ -170,13 +178,23 @@ def _ill(seen: Seen, word: LastWord) -> str:
     if word.phase != phase:
         return f"the history says {phase}"
     if phase in _RESTING:
-        return "" if abs(share - _RESTING[phase]) < 1 else f"the cloud has {share:.4g} %"
+        told = any(hold in {"drift", "preflight"} and not _baseless(seen, word.shift, hold) for hold in word.holds)
+        return "" if told or abs(share - _RESTING[phase]) < 1 else f"the cloud has {share:.4g} %"
     if phase == "RollingBack":
         return "it has not arrived, though nothing was in its way"
+    return _waits(seen, word)
+
+
+def _waits(seen: Seen, word: LastWord) -> str:
+    """Return why a shift in the middle has no reason to be there; empty if it has one, moves, or calls somebody."""
     if word.holds:
         return "; ".join(said for hold in word.holds if (said := _baseless(seen, word.shift, hold)))
     moved = max((entry.at for entry in seen.of(word.shift, "intent", "done", "phase")), default=0.0)
-    return "" if moved > seen.ended_at - _MOVING_SECONDS else f"nothing has moved for {seen.ended_at - moved:.0f} s"
+    return (
+        ""
+        if word.page or moved > seen.ended_at - _MOVING_SECONDS
+        else f"nothing has moved for {seen.ended_at - moved:.0f} s"
+    )
 
 
 def _baseless(seen: Seen, shift: str, hold: str) -> str:
@@ -184,11 +202,22 @@ def _baseless(seen: Seen, shift: str, hold: str) -> str:
     if hold == "pause":
         return "" if is_paused(seen, shift) else "nobody's accepted pause is in force"
     if hold in {"drift", "preflight"}:
-        edited = any(each.kind in {Kind.EDIT, Kind.RESYNC} and shift in each.namespaces for each in seen.incidents)
+        edited = any(each.kind in _EDITING and shift in each.namespaces for each in seen.incidents)
         return "" if edited else f"{hold}, but nobody edited anything"
-    if hold == "approval":
-        return "" if any(file.gates for file in seen.policies if file.shift == shift) else "its policy has no gate"
-    return f"{hold}, but everything is mended"
+    if hold == "freeze":
+        return "" if _is_frozen(seen) else "nobody's accepted freeze is in force"
+    files = [file for file in seen.policies if file.shift == shift]
+    left = {
+        "approval": any(file.gates for file in files),
+        "stepped back": any(file.steps_back for file in files) and bool(seen.of(shift, "ceiling")),
+        "failing": any(file.stays for file in files),
+    }
+    return "" if left.get(hold) else f"{hold}, but everything is mended, or its policy does not ask for it"
+
+
+def _is_frozen(seen: Seen) -> bool:
+    rows = [row for row in seen.orders if row.verb in {"freeze", "unfreeze"} and row.answer == "accepted"]
+    return [row.verb for row in sorted(rows, key=lambda row: row.id)][-1:] == ["freeze"]
 
 
 def _calm(seen: Seen) -> Finding:

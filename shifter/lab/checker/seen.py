@@ -1,13 +1,14 @@
-"""What a soak has seen, as plain values: all that its rules may look at.
+"""What was seen of a run, as plain values: all that the rules may look at.
 
 Nothing here comes through shifter's own words: rows of the store as they are on the disk, weights as the cloud's log
-has them, seconds as users had them, and what the soak itself did and when. A rule that shared code with the decision
-would share its mistakes. All times are Unix seconds, shares are percent.
+has them, seconds as users had them, and what the soak or the simulation itself did and when. A rule that shared code
+with the decision would share its mistakes. All times are Unix seconds by the clock of who looks on, never by one of
+shifter's; shares are percent. What only a simulation can see is left out of a real run: its fields have defaults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +26,10 @@ SERVICE: Final = "shifter"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the history."""
+    """One row of the history. `at` is when it was decided, `saved_at` when the store took it, if that is known.
+
+    `call` is the number of the port call that saved it, where all calls of a run are numbered.
+    """
 
     id: int
     at: float
@@ -36,6 +40,13 @@ class Entry:
     sequence: int = 0
     epoch: int = 0
     evidence: Mapping[str, object] = field(default_factory=dict)
+    saved_at: float | None = None
+    call: int = 0
+
+    @property
+    def kept_at(self) -> float:
+        """When it was safe in the store, as far as that is known."""
+        return self.at if self.saved_at is None else self.saved_at
 
     def share(self, end: str) -> float:
         """The share that an intent goes `from` or `to`; -1 if the row does not say."""
@@ -80,6 +91,8 @@ class Change:
     """Weights of one namespace's rule before and after, by target (`address:port`), as the cloud really changed them.
 
     `request_id` is empty if it came through no API; `action` then says what it was. `outcome` is the emulator's.
+    `route` tells several rules of one namespace apart. `caller` is the process that asked for it, and `submitted_at`
+    when it did, where that is known, by port call number `call`; `at` is when it came into force.
     """
 
     at: float
@@ -90,6 +103,39 @@ class Change:
     after: Mapping[str, int]
     request_id: str
     outcome: str
+    route: str = ""
+    caller: str = ""
+    submitted_at: float | None = None
+    call: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as the cloud's log has it; `at` is when it reached the cloud.
+
+    Args:
+        at: when it came.
+        caller: the process that made it.
+        domain: the lock domain.
+        what: `observe`, `submit` or `check`.
+        answer: what the caller was told: `ok`, `busy`, `refused`, or `unknown` if it was told nothing.
+        raises: whether a submit asked for more than was in force.
+        answered_at: when the caller was told.
+        as_of: what time an observe showed; None for its own.
+        request_id: of a submit.
+        routes: which routes it is about; several shifts may share a lock domain.
+    """
+
+    at: float
+    caller: str
+    domain: str
+    what: str
+    answer: str
+    raises: bool = False
+    answered_at: float | None = None
+    as_of: float | None = None
+    request_id: str = ""
+    routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +161,7 @@ class Incident:
         meshes: which meshes.
         hurts: meshes whose answers may fail because of it (`NOBODY`: the front itself answers).
         told: a sentence.
+        whom: the process that it struck, where there are several.
     """
 
     number: int
@@ -125,6 +172,7 @@ class Incident:
     meshes: frozenset[str]
     hurts: frozenset[str] = frozenset()
     told: str = ""
+    whom: str = ""
 
     def covers(self, start: float, end: float, tail_seconds: float = 0.0) -> bool:
         """Whether it was in force, or had been less than `tail_seconds` ago, at any time of a span."""
@@ -133,18 +181,24 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One process of the service. `ended_at` is when it was killed or had stopped; None for the last one."""
+    """One process that may raise shares. `ended_at` is when it was killed or had stopped; None for the last one.
+
+    Where several share a lease it is one term: from when `replica` got it until it was not theirs any more, with its
+    `epoch`. Where a file is locked, the n-th process has epoch n.
+    """
 
     started_at: float
     ended_at: float | None = None
     killed: bool = False
+    replica: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
     """What a shift's policy file said from a time on; no steps: it was broken or gone.
 
-    `gates` need an approval. `steps_back`: what fails goes one step down, and not all the way.
+    `gates` need an approval. `steps_back`: what fails goes one step down, and not all the way; `stays`: nowhere.
     """
 
     at: float
@@ -153,6 +207,7 @@ class PolicyFile:
     soak_seconds: float
     gates: tuple[float, ...] = ()
     steps_back: bool = False
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +223,7 @@ class UserSecond:
 
 @dataclass(frozen=True, slots=True)
 class LastWord:
-    """What the service last told of one shift."""
+    """What the service last told of one shift; `page`: that somebody should look at it."""
 
     shift: str
     at: float
@@ -176,6 +231,19 @@ class LastWord:
     written: float | None
     holds: tuple[str, ...]
     reason: str
+    page: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One record of the history as it is kept: the very texts, and the hash that was written with them.
+
+    `texts` are at, shift, what, by, reason, sequence, epoch and evidence.
+    """
+
+    id: int
+    texts: tuple[str, str, str, str, str, str, str, str]
+    kept: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +253,8 @@ class Bounds:
     `late_seconds`: how long after the end of its intent a call may still land; `flight_seconds`: how long the cloud
     takes for a call that it has; `noticed_seconds`: until the metrics show what users see, or no longer do. Istio is
     plainly broken if users saw more than `plainly_percent` of its answers fail in the last `plainly_seconds`;
-    `back_seconds`: until a shift has left it then.
+    `back_seconds`: until a shift has left it then. `read_seconds`: how old weights may be when they are acted upon, 0
+    if nobody knows.
     """
 
     tick_seconds: float
@@ -196,14 +265,18 @@ class Bounds:
     plainly_percent: float
     plainly_seconds: float
     back_seconds: float
+    read_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything. `source_ports` are those by which a rule's targets belong to the source mesh."""
+    """Everything. `source_ports` are those by which a rule's targets belong to the source mesh.
+
+    From `calm_at` on nothing goes wrong any more; None if faults went on to the end, which then is no place to rest.
+    """
 
     began_at: float
-    calm_at: float
+    calm_at: float | None
     ended_at: float
     bounds: Bounds
     namespaces: tuple[str, ...]
@@ -221,6 +294,13 @@ class Seen:
     not_sent: int = 0
     tracebacks: Sequence[str] = ()
     troubles: Sequence[str] = ()
+    calls: Sequence[Call] = ()
+    chain: Sequence[Link] = ()
+
+    @property
+    def rests(self) -> bool:
+        """Whether faults ended before the run did, so that its end is a place to judge."""
+        return self.calm_at is not None and self.calm_at <= self.ended_at
 
     def of(self, shift: str, *what: str) -> list[Entry]:
         """A shift's history in order, of some kinds only if any are named."""
@@ -250,20 +330,45 @@ class Seen:
         """Whether a target belongs to the source mesh."""
         return int(target.rpartition(":")[2]) in self.source_ports
 
-    def shares(self, namespace: str) -> list[tuple[float, float | None]]:
-        """From when on which share was live, by weights and health, oldest first; before the first change 0."""
+    def weights(self, namespace: str) -> list[tuple[float, Mapping[str, Mapping[str, int]]]]:
+        """From when on which weights of which routes were live, oldest first; a route that never changed is missing."""
         changes = self.changes_of(namespace)
-        times = sorted(
-            {change.at for change in changes} | {note.at for note in self.health if note.namespace == namespace}
-        )
-        weights: Mapping[str, int] = changes[0].before if changes else {}
+        live: dict[str, Mapping[str, int]] = {}
+        for change in changes:
+            live.setdefault(change.route, change.before)
+        found: list[tuple[float, Mapping[str, Mapping[str, int]]]] = []
+        for change in changes:
+            live = {**live, change.route: change.after}
+            found.append((change.at, live))
+        return found
+
+    def weights_at(self, namespace: str, at: float) -> Mapping[str, Mapping[str, int]]:
+        """The live weights of each route at a time; none before the first change."""
+        earlier = [live for since, live in self.weights(namespace) if since <= at]
+        return earlier[-1] if earlier else {}
+
+    def split(self, namespace: str, at: float) -> dict[str, float | None]:
+        """The live share of each route at a time; none before the first change."""
+        dead = self.dead(namespace, at)
+        return {route: self.share(weights, dead) for route, weights in self.weights_at(namespace, at).items()}
+
+    def shares(self, namespace: str) -> list[tuple[float, float | None]]:
+        """From when on which share was live, by weights and health, oldest first; before the first change 0.
+
+        Of several routes that differ it is the highest: to that, users are exposed.
+        """
+        steps = self.weights(namespace)
+        times = {at for at, _ in steps} | {note.at for note in self.health if note.namespace == namespace}
         found: list[tuple[float, float | None]] = []
-        waiting = iter(changes)
+        waiting = iter(steps)
         following = next(waiting, None)
-        for at in times:
-            while following is not None and following.at <= at:
-                weights, following = following.after, next(waiting, None)
-            found.append((at, self.share(weights, self.dead(namespace, at)) if weights else 0.0))
+        live: Mapping[str, Mapping[str, int]] = {}
+        for at in sorted(times):
+            while following is not None and following[0] <= at:
+                live, following = following[1], next(waiting, None)
+            dead = self.dead(namespace, at)
+            shares = [share for weights in live.values() if (share := self.share(weights, dead)) is not None]
+            found.append((at, max(shares, default=None if live else 0.0)))
         return found
 
     def share_at(self, namespace: str, at: float) -> float:
@@ -274,7 +379,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule that was broken: when, by whom, and the evidence."""
+    """A rule that was broken: when, by whom, and the evidence."""
 
     rule: str
     at: float
@@ -289,8 +394,3 @@ class Finding:
     rule: str
     looked_at: int
     violations: tuple[Violation, ...] = ()
-
-
-def overlap_seconds(start: float, end: float, spans: Iterable[tuple[float, float]]) -> list[float]:
-    """How much of each span lies within two times."""
-    return [max(0.0, min(end, until) - max(start, since)) for since, until in spans]

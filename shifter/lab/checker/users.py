@@ -15,7 +15,8 @@ from typing import Final
 from shifter.lab.checker.climbs import policies_at
 from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.people import phase_at
-from shifter.lab.checker.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation, overlap_seconds
+from shifter.lab.checker.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation
+from shifter.lab.checker.spans import overlap_seconds
 
 EXPLAINED: Final = "every failure that users saw has a fault of the schedule"
 WENT_BACK: Final = "a shift goes back from a broken istio when nothing is in its way"
@@ -28,7 +29,8 @@ _PLAINLY_BROKEN: Final = 3
 _HALTING: Final = frozenset(
     {
         Kind.CLOUD, Kind.LOCK, Kind.NO_METRICS, Kind.HUNG_METRICS, Kind.SLOW_METRICS, Kind.KILLED,
-        Kind.FROZEN, Kind.RESTARTED, Kind.GATEWAY, Kind.DEAD, Kind.GONE, Kind.EDIT, Kind.RESYNC,
+        Kind.FROZEN, Kind.RESTARTED, Kind.GATEWAY, Kind.DEAD, Kind.GONE, Kind.EDIT, Kind.RESYNC, Kind.STALE,
+        Kind.LEASE, Kind.CLOCK, Kind.CHURN, Kind.ODD_METRICS, Kind.QUIET,
     }
 )  # fmt: skip
 
@@ -103,6 +105,8 @@ def _went_back(seen: Seen) -> Finding:
             continue
         (namespace,) = each.namespaces
         if phase_at(seen, namespace, each.began_at) != "Shifting" or _overridden(seen, namespace, each.ended_at):
+            continue
+        if any(file.stays for file in policies_at(seen, namespace, each.began_at)):
             continue
         looked_at += 1
         ended_at = _left_at(seen, each, namespace)

@@ -5,18 +5,22 @@ The log says what was really applied and when, whatever anybody was told; the hi
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Change, Entry, Finding, Seen, Violation
+from shifter.lab.checker.seen import Change, Entry, Finding, Life, Seen, Violation
 
 RAISES: Final = "every raise of a live share is explained"
 LATE: Final = "an intent that has ended lands at most once more"
 KILLED: Final = "at most one write per lock domain lands after a kill"
+DOWN: Final = "what is sent to lower the share never raises it"
+WRITTEN: Final = "every write has an intent, or lowers the share while the store is away"
 DARK: Final = "no write leaves a rule without weight"
+RANGE: Final = "every weight written is one that the cloud knows"
 
 _ROUNDING_PERCENT: Final = 0.05
 _HALF_PERCENT: Final = 0.5
@@ -24,32 +28,38 @@ _HALF_PERCENT: Final = 0.5
 unit or two, and without them the target's amount to a little more."""
 
 _BESIDE_SECONDS: Final = 1.0
-_MOVES_WEIGHTS: Final = frozenset({Kind.EDIT, Kind.RESYNC, Kind.GONE})
+_MOVES_WEIGHTS: Final = frozenset({Kind.EDIT, Kind.RESYNC, Kind.GONE, Kind.CHURN})
+_AWAY: Final = frozenset({Kind.STORE, Kind.KILLED, Kind.FROZEN, Kind.LEASE, Kind.RESTARTED})
+"""While which a retreat may be sent that no store has taken."""
+
+_MOST_WEIGHT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """An intent with the time of its end; None while it is open."""
 
     intent: Entry
     end: float | None
 
     def open_at(self, at: float) -> bool:
-        return self.intent.at <= at and (self.end is None or at <= self.end)
+        """Whether it was saved and had not ended."""
+        return self.intent.kept_at <= at and (self.end is None or at <= self.end)
 
     def late_at(self, at: float, late_seconds: float) -> bool:
+        """Whether it had ended a short while before."""
         return self.end is not None and self.end < at <= self.end + late_seconds
 
 
-def spans(seen: Seen, shift: str) -> list[_Span]:
+def spans(seen: Seen, shift: str) -> list[Span]:
     """A shift's intents with their ends, in order."""
-    ends = {entry.sequence: entry.at for entry in seen.of(shift, "done", "failed")}
-    return [_Span(intent, ends.get(intent.sequence)) for intent in seen.of(shift, "intent")]
+    ends = {entry.sequence: entry.kept_at for entry in seen.of(shift, "done", "failed")}
+    return [Span(intent, ends.get(intent.sequence)) for intent in seen.of(shift, "intent")]
 
 
 def check(seen: Seen) -> list[Finding]:
     """Return what the rules about writes found."""
-    return [*_raises(seen), _killed(seen), _dark(seen)]
+    return [*_raises(seen), _down(seen), _written(seen), _killed(seen), _dark(seen), _range(seen)]
 
 
 def raised(seen: Seen, change: Change) -> bool:
@@ -62,21 +72,73 @@ def raised(seen: Seen, change: Change) -> bool:
 def _raises(seen: Seen) -> Iterator[Finding]:
     raises = [change for change in seen.changes if raised(seen, change)]
     wrong: list[Violation] = []
-    landings: Counter[tuple[str, int, str]] = Counter()
+    # One call may set several rules at once.
+    landings: dict[tuple[str, int, str], set[tuple[str, float]]] = defaultdict(set)
     for change in raises:
         if not change.request_id:
             if not _scheduled(seen, change):
                 wrong.append(_violation(RAISES, seen, change, f"{change.action} that the schedule does not have"))
             continue
-        found = _explained(seen, change)
+        found = explained(seen, change)
         if found is None:
             wrong.append(_violation(RAISES, seen, change, "no intent saved before it goes so high"))
         elif not found.open_at(change.at):
-            landings[change.namespace, found.intent.sequence, change.balancer] += 1
-            if landings[change.namespace, found.intent.sequence, change.balancer] > 1:
+            place = change.namespace, found.intent.sequence, change.balancer
+            landings[place].add((change.request_id, change.at))
+            if len(landings[place]) > 1:
                 wrong.append(_violation(LATE, seen, change, f"intent {found.intent.sequence} again"))
     yield Finding(RAISES, len(raises), tuple(each for each in wrong if each.rule == RAISES))
     yield Finding(LATE, len(raises), tuple(each for each in wrong if each.rule == LATE))
+
+
+def _down(seen: Seen) -> Finding:
+    """A retreat needs neither a lease nor the store and passes every hold, so it must be one."""
+    ours = [change for change in seen.changes if change.request_id and raised(seen, change)]
+    wrong = []
+    for change in ours:
+        sent_at = change.at if change.submitted_at is None else change.submitted_at
+        meant = [
+            span for span in spans(seen, change.namespace) if span.intent.at <= sent_at and span.open_at(change.at)
+        ]
+        if not meant or meant[-1].intent.evidence.get("direction") != "retreat":
+            continue
+        if change.submitted_at is None and _explained_before(seen, change, meant[-1]):
+            continue  # it may as well be an earlier one that landed late
+        if _share_then(seen, change, sent_at) >= (
+            seen.share(change.after, seen.dead(change.namespace, sent_at)) or 0.0
+        ):
+            continue  # somebody lowered the share while it was on its way
+        wrong.append(_violation(DOWN, seen, change, f"by intent {meant[-1].intent.sequence}, a retreat"))
+    return Finding(DOWN, len(ours), tuple(wrong))
+
+
+def _share_then(seen: Seen, change: Change, at: float) -> float:
+    """The share of a change's route when it was sent; where nothing had changed it yet, as it found it."""
+    weights = seen.weights_at(change.namespace, at).get(change.route, change.before)
+    return (seen.share(weights, seen.dead(change.namespace, at)) or 0.0) + _ROUNDING_PERCENT
+
+
+def _explained_before(seen: Seen, change: Change, span: Span) -> bool:
+    late = [each for each in spans(seen, change.namespace) if each.late_at(change.at, seen.bounds.late_seconds)]
+    return any(each.intent.id < span.intent.id and _high_enough(seen, change, each.intent) for each in late)
+
+
+def _written(seen: Seen) -> Finding:
+    """What raises is judged by its own rule; what does not may come before it is saved, but not without a reason."""
+    ours = [change for change in seen.changes if change.request_id and not raised(seen, change)]
+    ours = [change for change in ours if change.before.keys() == change.after.keys()]
+    away = [each for each in seen.incidents if each.kind in _AWAY]
+    wrong = []
+    for change in ours:
+        meant = spans(seen, change.namespace)
+        since = change.at if change.submitted_at is None else change.submitted_at
+        begun = [span for span in meant if span.intent.at <= change.at]
+        if begun and (begun[-1].end is None or change.at <= begun[-1].end + seen.bounds.late_seconds):
+            continue
+        if any(each.covers(since - seen.bounds.operation_seconds, change.at) for each in away):
+            continue
+        wrong.append(_violation(WRITTEN, seen, change, "nobody meant it"))
+    return Finding(WRITTEN, len(ours), tuple(wrong))
 
 
 def _scheduled(seen: Seen, change: Change) -> bool:
@@ -87,13 +149,21 @@ def _scheduled(seen: Seen, change: Change) -> bool:
     )
 
 
-def _explained(seen: Seen, change: Change) -> _Span | None:
+def explained(seen: Seen, change: Change) -> Span | None:
     """Return the intent that may have done it: an open one if any, else one that ended a short while ago."""
     late_seconds = seen.bounds.late_seconds
     fits = [span for span in spans(seen, change.namespace) if _high_enough(seen, change, span.intent)]
+    fits = [span for span in fits if _saved_first(span.intent, change)]
     is_open = [span for span in fits if span.open_at(change.at)]
     late = [span for span in fits if span.late_at(change.at, late_seconds)]
     return next(reversed(is_open or late), None)
+
+
+def _saved_first(intent: Entry, change: Change) -> bool:
+    """Whether an intent was in the store before the call was made; in one instant the calls' numbers tell."""
+    if change.call and intent.call:
+        return intent.call < change.call
+    return intent.kept_at <= (change.at if change.submitted_at is None else change.submitted_at)
 
 
 def _high_enough(seen: Seen, change: Change, intent: Entry) -> bool:
@@ -125,18 +195,40 @@ def _shown(share: float | None) -> str:
 def _killed(seen: Seen) -> Finding:
     """A process that dies leaves at most the one call per lock domain behind that it was making."""
     wrong: list[Violation] = []
-    killed = [(life, following) for life, following in zip(seen.lives, seen.lives[1:], strict=False) if life.killed]
+    answered = frozenset(call.request_id for call in seen.calls if call.what == "submit" and call.answer == "ok")
+    killed = [
+        (life, following) for life, following in pairwise([*seen.lives, None]) if life is not None and life.killed
+    ]
     for life, following in killed:
         assert life.ended_at is not None  # noqa: S101 - a killed process has an end
         landed: dict[str, set[str]] = defaultdict(set)
         for change in seen.changes:
-            if change.request_id and life.ended_at < change.at < following.started_at:
+            if change.request_id and life.ended_at < change.at and _left_by(change, life, following, answered):
                 landed[change.balancer].add(change.request_id)
         for balancer, requests in landed.items():
             if len(requests) > 1:
                 told = f"{len(requests)} writes on {balancer} after the kill: {', '.join(sorted(requests))}"
                 wrong.append(Violation(KILLED, life.ended_at, balancer, told))
     return Finding(KILLED, len(killed), tuple(wrong))
+
+
+def _left_by(change: Change, life: Life, following: Life | None, answered: frozenset[str]) -> bool:
+    """Whether its call was under way when the process died; without a caller, what lands before the next one began."""
+    if change.submitted_at is not None:
+        if change.request_id in answered:
+            return False
+        return change.caller == life.replica and life.started_at <= change.submitted_at <= (life.ended_at or 0.0)
+    return following is None or change.at < following.started_at
+
+
+def _range(seen: Seen) -> Finding:
+    ours = [change for change in seen.changes if change.request_id]
+    wrong = tuple(
+        Violation(RANGE, change.at, change.namespace, f"{change.action} {change.request_id}: {dict(change.after)}")
+        for change in ours
+        if any(not 0 <= weight <= _MOST_WEIGHT for weight in change.after.values())
+    )
+    return Finding(RANGE, len(ours), wrong)
 
 
 def _dark(seen: Seen) -> Finding:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shifter.lab.account import SOURCE_NODE_PORT
-from shifter.lab.checker.seen import Bounds, Change, Entry, LastWord, OrderRow, Seen
+from shifter.lab.checker.seen import Bounds, Change, Entry, LastWord, Link, OrderRow, Seen
 from shifter.lab.emulator import WriteRecord
 from shifter.lab.soak.conduct import Conductor
 from shifter.lab.soak.hands import shown
@@ -55,6 +55,22 @@ def rows_of(path: Path) -> Rows:
         reports = connection.execute("SELECT name, report FROM reports ORDER BY name")
         words = tuple(_word(name, json.loads(text)) for name, text in reports)
     return Rows(entries, orders, words)
+
+
+def links_of(path: Path) -> tuple[Link, ...]:
+    """Read the history as the chain of texts that it is kept as.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+        rows = connection.execute(
+            "SELECT id, at, shift, what, who, why, sequence, epoch, evidence, hash FROM history ORDER BY id"
+        )
+        return tuple(
+            Link(number, (at, shift, what, who, why, str(sequence), str(epoch), evidence), kept)
+            for number, at, shift, what, who, why, sequence, epoch, evidence, kept in rows
+        )
 
 
 def _unix(text: str) -> float:
@@ -144,4 +160,5 @@ def seen_by(stage: Stage, conductor: Conductor, desk: Desk, bounds: Bounds, ende
         not_sent=sum(load.not_sent for load in users.namespaces.values()),
         tracebacks=tracebacks_of(stage.spec.directory / "logs" / f"{SERVICE}.log"),
         troubles=tuple(conductor.machines.troubles),
+        chain=links_of(stage.store_path),
     )
