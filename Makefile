@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab soak coverage bench bench-analysis bench-analysis-quick lock clean
+.PHONY: help setup check format test demo lab soak sim sim-planted coverage bench bench-analysis bench-analysis-quick lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -46,17 +46,30 @@ coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails be
 demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 100 seconds
 	@$(BIN)/shifter lab run
 
-lab: $(READY) ## The lab's other scenarios, one after another
+lab: $(READY) ## The lab's other scenarios, one after another, then a kill at every failpoint
 	@scenarios=$$($(BIN)/python -c 'from shifter.lab.scenarios import DEFAULT, SCENARIOS; \
 	  print(*(name for name in SCENARIOS if name != DEFAULT))') || exit 1; \
 	test -n "$$scenarios" || { echo "the lab has no other scenario" >&2; exit 1; }; \
 	for scenario in $$scenarios; do \
 	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
+	@$(BIN)/shifter lab kill
 
 SEED ?= 1
 MINUTES ?= 10
 soak: $(READY) ## Minutes of many faults at once, then a check of everything written; SEED=1 MINUTES=10
 	@$(BIN)/shifter lab soak --seed $(SEED) --minutes $(MINUTES)
+
+SEEDS ?= 1..1000000
+MODE ?= both
+sim: $(READY) ## Seeds of a simulated world of faults, for MINUTES (10), or one again: SEED=7 MODE=safety; SEEDS=1..500
+ifeq ($(origin SEED),file)
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --mode $(MODE) --jobs 2 --minutes $(MINUTES)
+else
+	@$(BIN)/python -m tests.sim --seed $(SEED) --mode $(MODE)
+endif
+
+sim-planted: $(READY) ## Bugs planted in copies of shifter, each of which the simulation must find; ends with a table
+	@$(BIN)/python -m tests.sim.planted
 
 bench: $(READY) ## What ticks, commands and the idle service cost: ratios within one run
 	@$(BIN)/python -m tests.bench

@@ -40,7 +40,7 @@ from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
 from shifter.service import log_stream, telemetry
 from shifter.service.telemetry import Telemetry
-from tests.docs import fault_matrix
+from tests.docs import fault_matrix, invariants
 
 ROOT = Path(__file__).parents[2]
 DOCS = tuple(
@@ -246,6 +246,8 @@ GENERATED: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("docs/policy.md", "fleet keys", lambda before: _keys(Fleet, before)),
     ("docs/cli.md", "holds", lambda _: _holds()),
     ("docs/failures.md", "fault matrix", lambda _: fault_matrix.matrix(ROOT / "tests")),
+    ("docs/reliability.md", "invariants", lambda _: invariants.table()),
+    ("docs/reliability.md", "planted bugs", lambda _: invariants.planted()),
 )
 
 

@@ -1,0 +1,362 @@
+"""Every call that a process makes to the outside passes a door: the place where anything can happen to it.
+
+Before or after the call takes effect its process may die, be stopped, or lose its lease; the answer may be an error or
+come never. Which of it happens is not decided here but by a `Fates`: chance, or a script.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from shifter.errors import (
+    AmbiguousWriteError,
+    CapacityUnavailableError,
+    ConflictError,
+    MetricsUnavailableError,
+    ProviderUnavailableError,
+    ShifterError,
+    StoreUnavailableError,
+)
+from tests.sim.dice import Dice
+from tests.sim.journal import Journal
+from tests.sim.kernel import Kernel, Killed
+
+T = TypeVar("T")
+
+
+class Fate(StrEnum):
+    """What happens to one call, besides nothing."""
+
+    CRASH_BEFORE = "crash before"
+    CRASH_AFTER = "crash after"
+    PAUSE_BEFORE = "pause before"
+    PAUSE_AFTER = "pause after"
+    LEASE_BEFORE = "lease lost before"
+    LEASE_AFTER = "lease lost after"
+    ERROR_BEFORE = "error before"
+    ERROR_AFTER = "error after"
+    HANG_BEFORE = "hang before"
+    HANG_AFTER = "hang after"
+    LOST = "lost on the way"
+    LATE = "arrives after its timeout"
+    CONFLICT = "conflict"
+    STALE = "stale"
+    ORDER_BEFORE = "order before"
+    ORDER_AFTER = "order after"
+
+
+PAUSES = frozenset({Fate.PAUSE_BEFORE, Fate.PAUSE_AFTER})
+HANGS = frozenset({Fate.HANG_BEFORE, Fate.HANG_AFTER, Fate.LATE})
+STOPPING = PAUSES | HANGS
+"""What needs a stack that can stop in the middle."""
+
+TROUBLES = HANGS | {Fate.ERROR_BEFORE, Fate.ERROR_AFTER, Fate.LOST, Fate.CONFLICT}
+"""What is the fault of whoever is called."""
+
+ANYWHERE = PAUSES | {
+    Fate.CRASH_BEFORE,
+    Fate.CRASH_AFTER,
+    Fate.LEASE_BEFORE,
+    Fate.LEASE_AFTER,
+    Fate.ORDER_BEFORE,
+    Fate.ORDER_AFTER,
+}
+"""What can happen also at a call that nobody answers from outside."""
+
+_REMOTE = ANYWHERE | {Fate.ERROR_BEFORE, Fate.ERROR_AFTER, Fate.HANG_BEFORE, Fate.HANG_AFTER}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One call of a port: its name, how it fails, and after how long nobody waits for its answer any more.
+
+    `lost` is the error if nothing is known of the call, `refused` if it certainly took no effect. What is `in_lane` has
+    a thread of its own, so that a tick does not wait for it.
+    """
+
+    name: str
+    lost: type[ShifterError] | None = None
+    refused: type[ShifterError] | None = None
+    timeout_seconds: float = 2.0
+    fates: frozenset[Fate] = _REMOTE
+    in_lane: bool = False
+
+
+def _store(name: str, *more: Fate) -> Port:
+    return Port(f"store.{name}", StoreUnavailableError, StoreUnavailableError, fates=_REMOTE | frozenset(more))
+
+
+def _cloud(name: str, lost: type[ShifterError], *more: Fate) -> Port:
+    fates = _REMOTE | frozenset(more)
+    return Port(f"provider.{name}", lost, ProviderUnavailableError, fates=fates, in_lane=True)
+
+
+PORTS: Mapping[str, Port] = {
+    port.name: port
+    for port in (
+        _store("load", Fate.STALE),
+        _store("save", Fate.CONFLICT, Fate.LATE),
+        _store("load_fleet", Fate.STALE),
+        _store("save_fleet", Fate.CONFLICT, Fate.LATE),
+        _store("report"),
+        _store("open_orders", Fate.STALE),
+        _cloud("observe", ProviderUnavailableError),
+        _cloud("submit", AmbiguousWriteError, Fate.LATE, Fate.LOST),
+        _cloud("check", ProviderUnavailableError),
+        Port("metrics.read", MetricsUnavailableError, MetricsUnavailableError, in_lane=True),
+        Port("metrics.past", MetricsUnavailableError, MetricsUnavailableError, in_lane=True),
+        Port("workload.observe", CapacityUnavailableError, CapacityUnavailableError, in_lane=True),
+        Port("workload.pin", CapacityUnavailableError, CapacityUnavailableError, in_lane=True),
+        Port("lease.valid", fates=ANYWHERE),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call that is about to be made: its number, when, of which port, and what is asked."""
+
+    number: int
+    at: float
+    port: str
+    asked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ambush:
+    """The first call of a port from an instant on that asks for something with `word` in it meets this fate."""
+
+    at: float
+    port: str
+    word: str
+    fate: Fate
+
+    def meets(self, call: Made) -> bool:
+        """Whether this is the call."""
+        return call.port == self.port and call.at >= self.at and self.word in call.asked
+
+
+class Fates(Protocol):
+    """Decides what happens to calls.
+
+    `stoppable` is the part of ticks and lanes' calls (0 to 1) that can stop in the middle.
+    """
+
+    stoppable: float
+
+    def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
+        """What happens to a call, of what is possible."""
+
+    def seconds(self, low: float, high: float) -> float:
+        """How long something takes that takes between `low` and `high`."""
+
+
+class Chance:
+    """Decides by dice. `odds` are probabilities per call; while it `is_calm`, nothing happens."""
+
+    def __init__(
+        self, dice: Dice, odds: Mapping[Fate, float], stoppable: float, ambushes: Sequence[Ambush] = ()
+    ) -> None:
+        self.stoppable = stoppable
+        self.is_calm = False
+        self._dice = dice
+        self._ambushes = list(ambushes)
+        # A stack that can stop is rare; when there is one, something should stop.
+        self._odds = {fate: each / stoppable if fate in STOPPING else each for fate, each in odds.items()}
+
+    def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
+        """Throw once for all fates together, unless an ambush is laid."""
+        if self.is_calm:
+            return None
+        for ambush in self._ambushes:
+            if ambush.meets(call) and ambush.fate in possible:
+                self._ambushes.remove(ambush)
+                return ambush.fate
+        thrown = self._dice.between(0.0, 1.0)
+        for fate, odds in self._odds.items():
+            if fate in possible:
+                if thrown < odds:
+                    return fate
+                thrown -= odds
+        return None
+
+    def seconds(self, low: float, high: float) -> float:
+        """Throw."""
+        return self._dice.between(low, high)
+
+
+class Script:
+    """Decides by a list: what happens to the call of which number. All spans are the same `fraction` of the longest."""
+
+    def __init__(self, fates: Mapping[int, Fate], fraction: float = 0.5) -> None:
+        self.stoppable = 1.0
+        self._fates = fates
+        self._fraction = fraction
+
+    def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
+        """Look it up; what cannot happen to that call does not."""
+        fate = self._fates.get(call.number)
+        return fate if fate in possible else None
+
+    def seconds(self, low: float, high: float) -> float:
+        """Always the same part of the span."""
+        return low + self._fraction * (high - low)
+
+
+class Body(Protocol):
+    """The process that makes the calls."""
+
+    name: str
+    dead: bool
+    paused_until: float
+
+    def possible(self, port: Port) -> frozenset[Fate]:
+        """What can happen to a call of it at this moment."""
+
+    def crash(self) -> None:
+        """Die; what runs of it unwinds."""
+
+    def pause(self, seconds: float) -> None:
+        """Be stopped by a signal for so long."""
+
+    def lose_lease(self) -> None:
+        """Have the lease taken away, without being told."""
+
+    def interrupt(self) -> None:
+        """Let somebody give an order at this very moment."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many calls there were, by port, what happened to how many of them, and when something was wrong.
+
+    `made` are all calls in order: when, and of which port.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    fates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    troubles: list[tuple[str, float, float]] = field(default_factory=list)
+    made: list[tuple[float, str]] = field(default_factory=list)
+    number: int = 0
+
+    def trouble(self, port: str, since: float, until: float) -> None:
+        """Note that a call of a port went wrong, and from when to when that could be felt."""
+        self.troubles.append((port, since, until))
+
+
+class Door:
+    """Where the calls of one process pass.
+
+    Attributes:
+        made_at: when the call that takes effect now was made, true seconds.
+        number: of that call.
+        fate: of that call.
+    """
+
+    def __init__(self, kernel: Kernel, journal: Journal, fates: Fates, tally: Tally, body: Body) -> None:
+        self._kernel = kernel
+        self._journal = journal
+        self._fates = fates
+        self._tally = tally
+        self._body = body
+        self.made_at = 0.0
+        self.number = 0
+        self.fate: Fate | None = None
+
+    def call(self, port: Port, asked: str, effect: Callable[[], T]) -> T:
+        """Make a call, if its fate lets it.
+
+        Raises:
+            Killed: its process died.
+            ShifterError: what the port answers instead.
+        """
+        self.enter()
+        tally, body = self._tally, self._body
+        tally.number += 1
+        tally.calls[port.name] += 1
+        number, began = tally.number, self._kernel.now
+        tally.made.append((began, port.name))
+        fate = self._fates.of(Made(number, began, port.name, asked), body.possible(port))
+        what = f"{body.name} {number} {port.name} {asked}"
+        if fate is not None:
+            tally.fates[port.name, fate] += 1
+            self._journal.add(self._kernel.now, f"{what} [{fate}]")
+        try:
+            answer = self._made(port, fate, number, effect)
+        except ShifterError as error:
+            self._journal.add(self._kernel.now, f"{what}: {type(error).__name__}: {error}")
+            if fate in TROUBLES:
+                tally.trouble(port.name, began, self._kernel.now)
+            raise
+        self._journal.add(self._kernel.now, what)
+        return answer
+
+    def enter(self) -> None:
+        """Stop here as long as the process is stopped.
+
+        Raises:
+            Killed: it is dead.
+        """
+        while not self._body.dead and self._kernel.now < self._body.paused_until:
+            self._kernel.sleep(self._body.paused_until - self._kernel.now)
+        if self._body.dead:
+            raise Killed
+
+    def _made(self, port: Port, fate: Fate | None, number: int, effect: Callable[[], T]) -> T:
+        self.fate = fate
+        if fate is None:
+            self.made_at, self.number = self._kernel.now, number
+            return effect()
+        self._befall(fate, Fate.CRASH_BEFORE, Fate.PAUSE_BEFORE, Fate.LEASE_BEFORE, Fate.ORDER_BEFORE)
+        if fate is Fate.CONFLICT:
+            raise ConflictError("somebody else saved it a moment ago")
+        if fate is Fate.ERROR_BEFORE and port.refused is not None:
+            raise port.refused("connection refused")
+        if fate is Fate.LOST and port.lost is not None:
+            raise port.lost("the connection was reset; nobody knows how far it came")
+        if fate in {Fate.HANG_BEFORE, Fate.LATE}:
+            self._hang(port, fate, number, effect)
+        self.made_at, self.number, self.fate = self._kernel.now, number, fate
+        answer = effect()
+        self._befall(fate, Fate.CRASH_AFTER, Fate.PAUSE_AFTER, Fate.LEASE_AFTER, Fate.ORDER_AFTER)
+        if fate is Fate.ERROR_AFTER and port.lost is not None:
+            raise port.lost("the connection was reset; nobody knows how far it came")
+        if fate is Fate.HANG_AFTER:
+            self._hang(port, fate, number, effect)
+        return answer
+
+    def _befall(self, fate: Fate, crash: Fate, pause: Fate, lease: Fate, order: Fate) -> None:
+        if fate is crash:
+            self._body.crash()
+            raise Killed
+        if fate is pause:
+            self._body.pause(self._fates.seconds(0.5, 12.0))
+            self.enter()
+        elif fate is lease:
+            self._body.lose_lease()
+        elif fate is order:
+            self._body.interrupt()
+
+    def _hang(self, port: Port, fate: Fate, number: int, effect: Callable[[], object]) -> None:
+        """Answer nothing until nobody waits any more; what is late arrives after that all the same."""
+        if fate is Fate.LATE:
+            late = port.timeout_seconds + self._fates.seconds(0.1, 4.0)
+            made_at = self._kernel.now
+            self._tally.trouble(port.name, made_at, made_at + late)
+            self._kernel.after(late, lambda: self._arrive(port, effect, made_at, number))
+        self._kernel.sleep(port.timeout_seconds)
+        self.enter()
+        assert port.lost is not None, f"{port.name} is answered by nobody who could hang"
+        raise port.lost(f"no answer within {port.timeout_seconds:g} s")
+
+    def _arrive(self, port: Port, effect: Callable[[], object], made_at: float, number: int) -> None:
+        said, self.made_at, self.number = "done", made_at, number
+        try:
+            effect()
+        except ShifterError as error:
+            said = str(error)
+        self._journal.add(self._kernel.now, f"{self._body.name} {port.name} arrives late: {said}")

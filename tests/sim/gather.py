@@ -1,0 +1,204 @@
+"""What was seen of a run, in the checker's words: the cloud's log, the store's rows, the users, and what went wrong.
+
+Nothing of shifter's own state is read: the rows of the store are what it wrote down, as a person would read them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from shifter.core.chain import FIRST_ID
+from shifter.lab.checker import seen
+from shifter.lab.checker.kinds import Kind
+from tests.sim.calls import Fate
+from tests.sim.plan import SHIFTS, Plan
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+EVERYTHING = 1_000_000
+REST_SECONDS = 12.0
+"""How long after the last fault a process may still be stopped."""
+
+_TROUBLE = {
+    "store": Kind.STORE,
+    "provider": Kind.CLOUD,
+    "task": Kind.CLOUD,
+    "throttled": Kind.CLOUD,
+    "metrics": Kind.ODD_METRICS,
+    "workload": Kind.ODD_METRICS,
+    "stale": Kind.STALE,
+}
+"""What a call that went wrong is called."""
+
+
+def bounds_of(plan: Plan) -> seen.Bounds:
+    """What the rules measure by, from the settings of the world: a tick is a second."""
+    _, stale, stale_seconds, _ = plan.weather
+    return seen.Bounds(
+        tick_seconds=1.0,
+        operation_seconds=8.0,
+        late_seconds=20.0,
+        flight_seconds=6.0,
+        noticed_seconds=4.0,
+        plainly_percent=15.0,
+        plainly_seconds=8.0,
+        back_seconds=12.0,
+        read_seconds=3.0 + (stale_seconds if stale else 0.0),
+    )
+
+
+def gather(world: World) -> seen.Seen:
+    """Return everything that was seen."""
+    plan, zero = world.plan, world.zero
+    return seen.Seen(
+        began_at=zero,
+        calm_at=None if plan.is_safety else zero + plan.calm_at + REST_SECONDS,
+        ended_at=zero + world.kernel.now,
+        bounds=bounds_of(plan),
+        namespaces=SHIFTS,
+        source_ports=frozenset({30080}),
+        entries=_entries(world),
+        orders=_orders(world),
+        given=tuple(world.hands.given),
+        changes=tuple(world.cloud.changes),
+        health=tuple(world.cloud.health),
+        incidents=_incidents(world),
+        lives=_lives(world),
+        policies=tuple(world.desk.versions),
+        seconds=tuple(world.users.seconds),
+        last_words=_words(world),
+        tracebacks=tuple(world.chronicle.bugs),
+        calls=_calls(world),
+        chain=_chain(world),
+    )
+
+
+def _entries(world: World) -> tuple[seen.Entry, ...]:
+    zero, found = world.zero, []
+    for kept in world.saved.history(limit=EVERYTHING):
+        record = kept.record
+        at, saved_at, call = world.library.records[kept.id]
+        found.append(
+            seen.Entry(
+                kept.id, zero + at, record.shift, str(record.what), record.by, record.reason, record.sequence,
+                record.epoch, record.evidence, zero + saved_at, call,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _orders(world: World) -> tuple[seen.OrderRow, ...]:
+    found = []
+    for given in world.hands.given:
+        if not given.order_id:
+            continue
+        order = world.saved.order(given.order_id)
+        asked, answered = order.request, world.library.answers.get(order.id)
+        found.append(
+            seen.OrderRow(
+                id=order.id,
+                at=given.at,
+                shift=asked.shift,
+                verb=str(asked.verb),
+                by=asked.by,
+                answer=str(order.answer or ""),
+                answered_at=None if order.answer is None or answered is None else world.zero + answered,
+                full=asked.full,
+                override=asked.override,
+                share=asked.share,
+                hands_off_seconds=asked.hands_off.total_seconds() if asked.hands_off else 0.0,
+                adopt=asked.adopt,
+            )
+        )
+    return tuple(found)
+
+
+def _words(world: World) -> tuple[seen.LastWord, ...]:
+    return tuple(
+        seen.LastWord(
+            name,
+            world.zero + world.library.told[name],
+            str(report.phase),
+            report.written,
+            tuple(hold.kind for hold in report.holds),
+            report.reason,
+            report.page,
+        )
+        for name, report in world.saved.reports().items()
+    )
+
+
+def _lives(world: World) -> tuple[seen.Life, ...]:
+    """One life per term of leadership, until the next one began or its process ended."""
+    found = []
+    terms = [*world.chronicle.leaders, None]
+    for epoch, (term, following) in enumerate(pairwise(terms), start=1):
+        assert term is not None
+        began, name = term
+        ended, killed = world.chronicle.ends.get(name, (None, False))
+        until = min((at for at in (ended, following[0] if following else None) if at is not None), default=None)
+        found.append(
+            seen.Life(
+                world.zero + began,
+                None if until is None else world.zero + until,
+                killed and until == ended,
+                replica=name,
+                epoch=epoch,
+            )
+        )
+    return tuple(found)
+
+
+def _incidents(world: World) -> tuple[seen.Incident, ...]:
+    """What the plan did, what fate did to processes, and how the cloud and the store were all along."""
+    plan, zero, everybody = world.plan, world.zero, frozenset(SHIFTS)
+    found = list(world.hands.incidents)
+
+    def add(kind: Kind, since: float, until: float, told: str, whom: str = "") -> None:
+        number = len(found)
+        found.append(
+            seen.Incident(number, str(kind), zero + since, zero + until, everybody, frozenset(), told=told, whom=whom)
+        )
+
+    for (name, since), until in world.chronicle.pauses.items():
+        add(Kind.FROZEN, since, until, f"{name} is stopped", name)
+    for name, (at, killed) in world.chronicle.ends.items():
+        add(Kind.KILLED if killed else Kind.RESTARTED, at, at + 6.0, f"{name} ends", name)
+    for port, since, until in (*world.tally.troubles, *world.cloud.troubles):
+        add(_TROUBLE[port.partition(".")[0]], since, until, f"{port} goes wrong")
+    for since, until in world.library.stale:
+        add(Kind.STALE, since, until, "the store is read stale")
+    if any(plan.offsets) or any(rate != 1 for rate in plan.rates):
+        add(Kind.CLOCK, 0.0, plan.ends_at, "clocks are off")
+    if plan.odds.keys() & {Fate.LEASE_BEFORE, Fate.LEASE_AFTER}:
+        add(Kind.LEASE, 0.0, min(plan.calm_at, plan.ends_at) + REST_SECONDS, "leases are lost")
+    return tuple(found)
+
+
+def _calls(world: World) -> tuple[seen.Call, ...]:
+    zero = world.zero
+
+    def true(at: float | None) -> float | None:
+        return None if at is None else zero + at
+
+    return tuple(
+        seen.Call(
+            zero + call.at, call.caller, call.domain, call.what, call.answer, call.raises, true(call.answered_at),
+            true(call.as_of), call.request_id, call.routes,
+        )
+        for call in world.cloud.calls
+    )  # fmt: skip
+
+
+def _chain(world: World) -> tuple[seen.Link, ...]:
+    links = world.saved.chain(FIRST_ID, EVERYTHING).links
+    return tuple(
+        seen.Link(
+            link.id,
+            (link.at, link.shift, link.what, link.by, link.reason, link.sequence, link.epoch, link.evidence),
+            link.hash,
+        )
+        for link in links
+    )

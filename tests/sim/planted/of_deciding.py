@@ -1,0 +1,227 @@
+"""Bugs of what is decided: climbs too early, without evidence, past a person, and retreats that are not made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shifter.lab.checker import back, climbs, looking, people, stops, users, writes
+from tests.sim.planted.bug import Bug, Edit
+
+_DECIDE: Final = "shifter/core/decide.py"
+_HOLDS: Final = "shifter/core/holds.py"
+_STATE: Final = "shifter/core/state.py"
+
+OF_DECIDING: Final = (
+    Bug(
+        "the soak is counted from the beginning of the phase",
+        (
+            Edit(
+                _DECIDE,
+                "        soaked = soaked_seconds(evidence.ledger, evidence.settled_at)\n",
+                "        soaked = (now - state.since).total_seconds()\n",
+            ),
+        ),
+        (climbs.SOAKED,),
+    ),
+    Bug(
+        "a pause stands in the way of a rollback",
+        (
+            Edit(
+                _DECIDE,
+                "    if ordered.paused is not None and ordered.paused.hands_off(now):\n",
+                "    if ordered.paused is not None:\n",
+            ),
+        ),
+        (people.STUCK, users.WENT_BACK),
+    ),
+    Bug(
+        "a promotion passes a freeze",
+        (
+            Edit(
+                _HOLDS,
+                "        HoldKind.FREEZE: HoldRule(pages=False),\n",
+                "        HoldKind.FREEZE: HoldRule(pages=False, promoting=True),\n",
+            ),
+        ),
+        (climbs.FROZEN,),
+    ),
+    Bug(
+        "drift is written over",
+        (
+            Edit(
+                _HOLDS,
+                "        HoldKind.DRIFT: HoldRule(restoring=True, keeping=Keeping.NOTHING, of_completed=True),\n",
+                "        HoldKind.DRIFT: HoldRule(restoring=True, keeping=Keeping.ANYTHING, of_completed=True),\n",
+            ),
+        ),
+        (looking.OVER,),
+    ),
+    Bug(
+        "new members get the next step at once",
+        (
+            Edit(
+                _DECIDE,
+                "    kept = write_share(decision, Direction.KEEP, state.share, {route",
+                "    kept = write_share(decision, Direction.KEEP, state.next_step or state.share, {route",
+            ),
+        ),
+        (climbs.SOAKED, climbs.STEP, climbs.VERDICT, climbs.PAUSED),
+    ),
+    Bug(
+        "weights are rounded up",
+        (
+            Edit(
+                "shifter/core/apportion.py",
+                "        target_total = int(source_total * ratio / (1 - ratio) + 1e-9)\n",
+                "        target_total = int(source_total * ratio / (1 - ratio) + 1)\n",
+            ),
+        ),
+        (writes.RAISES, looking.VERIFIED),
+        20,
+    ),
+    Bug(
+        "a promotion passes a failing verdict",
+        (
+            Edit(
+                "shifter/core/wishes.py",
+                "_gate(decision, step) + _ceiling(decision, step) + _failing(decision)",
+                "_gate(decision, step) + _ceiling(decision, step)",
+            ),
+            Edit(
+                _HOLDS,
+                "        HoldKind.FAILING: HoldRule(overriding=True),\n",
+                "        HoldKind.FAILING: HoldRule(promoting=True, overriding=True),\n",
+            ),
+        ),
+        (climbs.VERDICT,),
+        200,
+    ),
+    Bug(
+        "counters that fell count as silence",
+        (
+            Edit(
+                "shifter/core/counters.py",
+                "        return differences if fell is None else _Step(before, why=fell)\n",
+                "        return differences if fell is None else _Step(now, {}, before.read_at)\n",
+            ),
+            Edit(
+                "shifter/core/counters.py",
+                "    if pod.started_at is not None and _began_since(",
+                "    if pod.started_at is None and _began_since(",
+            ),
+        ),
+        (climbs.USERS, users.WENT_BACK),
+        200,
+    ),
+    Bug(
+        "failing answers are not counted",
+        (
+            Edit(
+                "shifter/core/answers.py",
+                "def is_bad(answer: Answer, rules: BadAnswers) -> bool:\n",
+                "def is_bad(answer: Answer, rules: BadAnswers) -> bool:\n    return False\n\n\n"
+                "def _was_bad(answer: Answer, rules: BadAnswers) -> bool:\n",
+            ),
+        ),
+        (climbs.USERS, users.WENT_BACK),
+    ),
+    Bug(
+        "an edited policy raises the share",
+        (
+            Edit(
+                "shifter/service/adoption.py",
+                "        # Patience alone is another: the evidence is what it was.\n"
+                '        place.state = state.model_copy(update={"policy": policy})\n',
+                "        higher = next((step for step in policy.spec.ladder if step > state.share), state.share)\n"
+                '        moved = {"share": higher if state.share > 0 else state.share, "policy": policy}\n'
+                "        place.state = state.model_copy(update=moved)\n",
+            ),
+        ),
+        (climbs.FROM, climbs.SOAKED, climbs.STEP, climbs.VERDICT, people.STUCK, writes.RAISES),
+    ),
+    Bug(
+        "an edited soak is not asked for",
+        (
+            Edit(
+                _DECIDE,
+                "        soak = state.policy.spec.soak.total_seconds()\n",
+                "        soak = min(2.0, state.policy.spec.soak.total_seconds())\n",
+            ),
+        ),
+        (climbs.SOAKED,),
+        20,
+    ),
+    Bug(
+        "a gate needs no approval",
+        (
+            Edit(
+                _HOLDS,
+                "    if state.phase not in {Phase.WAITING, Phase.SHIFTING} or step is None"
+                " or (gate := state.gate(step)) is None:\n",
+                "    gate = 0.0\n    if state.phase is not None:\n",
+            ),
+        ),
+        (climbs.APPROVED,),
+    ),
+    Bug(
+        "hands off are not kept off",
+        (
+            Edit(
+                _DECIDE,
+                "    if ordered.paused is not None and ordered.paused.hands_off(now):\n",
+                "    if False:\n",
+            ),
+        ),
+        (stops.HANDS_OFF,),
+    ),
+    Bug(
+        "a step is left out",
+        (
+            Edit(
+                _STATE,
+                "        return next((step for step in self.policy.spec.ladder if step > self.share), None)\n",
+                "        higher = [step for step in self.policy.spec.ladder if step > self.share]\n"
+                "        return (higher[1] if len(higher) > 1 else higher[0]) if higher else None\n",
+            ),
+        ),
+        (climbs.STEP,),
+        20,
+    ),
+    Bug(
+        "a share that failed is forgotten",
+        (
+            Edit(
+                _HOLDS,
+                "    if ceiling is None or state.phase is not Phase.SHIFTING or step is None",
+                "    if True or ceiling is None or state.phase is not Phase.SHIFTING or step is None",
+            ),
+        ),
+        (back.CEILING,),
+        200,
+    ),
+    Bug(
+        "a failing target stays",
+        (
+            Edit(
+                "shifter/core/retreat.py",
+                "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:\n",
+                "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 1000:\n",
+            ),
+        ),
+        (users.WENT_BACK, climbs.USERS),
+    ),
+    Bug(
+        "a rolled back shift starts over by itself",
+        (
+            Edit(
+                _DECIDE,
+                "    elif ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:\n",
+                "    elif ordered.phase is Phase.ROLLED_BACK and evidence.views is not None and not ordered.paused:\n"
+                '        again = ordered.model_copy(update={"phase": Phase.WAITING, "failure": None})\n'
+                '        decided = replace(decision, state=again, reason="again")\n'
+                "    elif ordered.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:\n",
+            ),
+        ),
+        (people.ASKED, climbs.BACK),
+    ),
+)

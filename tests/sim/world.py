@@ -1,0 +1,223 @@
+"""The simulated world: machines that compete, one cloud, two meshes, people, and one thread of time.
+
+`World(plan).run()` lets everything happen and returns what was seen of it, for the checker.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from shifter.adapters.memory_store import MemoryStore
+from shifter.core.fleet import Fleet
+from shifter.core.membership import Server
+from shifter.core.phases import Phase
+from shifter.core.splits import Health, Route, Selector, Side
+from shifter.lab.checker import seen
+from tests.sim import files
+from tests.sim.calls import Chance, Fates, Tally
+from tests.sim.cloud import Cloud, Weather
+from tests.sim.dice import Dice
+from tests.sim.doors import Library
+from tests.sim.gather import REST_SECONDS, gather
+from tests.sim.hands import Hands
+from tests.sim.journal import Journal
+from tests.sim.kernel import Kernel
+from tests.sim.lanes import Pace
+from tests.sim.lease import LeaseRecord
+from tests.sim.meshes import Mesh, Users, Workload
+from tests.sim.plan import MACHINES, SHIFTS, Plan
+from tests.sim.process import Chronicle, Clock, Machine, Surroundings
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+ZERO = NOON.timestamp()
+PER_SECOND = 200
+_MEMBERS = (("ins-old1", 30080, 100), ("ins-old2", 30080, 100), ("ins-new1", 31080, 0), ("ins-new2", 31080, 0))
+_FRESH_SECONDS = 4.0
+_AT_REST_SECONDS = 5.0
+_BEARABLE_SECONDS = 1.5
+"""A clock that is off by less is nobody's concern."""
+
+
+class World:
+    """Everything of one run. `folder` is an empty directory for its policy files."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, *, fates: Fates | None = None, show: Callable[[str], None] | None = None
+    ) -> None:
+        self.plan = plan
+        self.zero = ZERO
+        self.kernel = Kernel()
+        self.journal = Journal(show, strip=f"{folder}/")
+        self.chance = Chance(Dice(plan.seed, "fates"), plan.odds, plan.stoppable, plan.ambushes)
+        self.fates = fates or self.chance
+        self.tally = Tally()
+        self.chronicle = Chronicle()
+        self.saved = MemoryStore()
+        self.library = Library(self.saved, lambda: self.kernel.now)
+        self.lease = LeaseRecord()
+        self.cloud = Cloud(self.kernel, Dice(plan.seed, "cloud"), self.journal, ZERO)
+        self.meshes = {
+            side: Mesh(side, self.kernel, Dice(plan.seed, f"mesh {side}"), ZERO, _FRESH_SECONDS) for side in Side
+        }
+        self.workload = Workload(self.meshes[Side.SOURCE])
+        self.users = Users(self.kernel, Dice(plan.seed, "users"), ZERO, self.meshes)
+        self.desk = files.Desk(folder, plan)
+        self.routes = {name: routes_of(plan, name) for name in SHIFTS}
+        self.pace = Pace(self.fates.stoppable, plan.lanes)
+        self.machines = self._machines(folder)
+        self.hands = Hands(self)
+        self._set_up()
+
+    def run(self) -> seen.Seen:
+        """Let everything happen, and return what was seen of it."""
+        plan = self.plan
+        for mishap in plan.mishaps:
+            self.kernel.at(mishap.at, lambda mishap=mishap: self.hands.do(mishap))  # type: ignore[misc] # bound
+        if not plan.is_safety:
+            self.kernel.at(plan.calm_at, self.hands.calm_down)
+        self._let_happen()
+        found = gather(self)
+        self.close()
+        return found
+
+    def _let_happen(self) -> None:
+        """Let time pass to the end; after a calm, only until everything rests."""
+        plan = self.plan
+        if not plan.is_safety:
+            self.kernel.run(min(plan.ends_at, plan.calm_at + REST_SECONDS + _AT_REST_SECONDS))
+            while self.kernel.now < plan.ends_at and not self._rests():
+                self.kernel.run(min(plan.ends_at, self.kernel.now + _AT_REST_SECONDS))
+        self.kernel.run(max(plan.ends_at if plan.is_safety else 0.0, self.kernel.now))
+
+    def _rests(self) -> bool:
+        """Whether every shift has said that it is finished or back: then nothing is to be seen any more."""
+        reports = self.saved.reports()
+        told = {name: report.phase for name, report in reports.items() if not report.holds}
+        return told.keys() == set(SHIFTS) and set(told.values()) <= {Phase.COMPLETED, Phase.ROLLED_BACK}
+
+    def calm_down(self) -> None:
+        """Let nothing go wrong any more; what people did stays done."""
+        self.chance.is_calm = True
+        self.cloud.weather = Weather()
+        self.library.away_until = 0.0
+        for mesh in self.meshes.values():
+            mesh.calm_down()
+        for machine in self.machines.values():
+            machine.cut_off_until = 0.0
+            if abs(machine.clock.error_seconds) > _BEARABLE_SECONDS:
+                machine.jump(-machine.clock.error_seconds)
+        self.pace.late = self.pace.stoppable = 0.0
+
+    def _machines(self, folder: Path) -> dict[str, Machine]:
+        plan = self.plan
+        around = Surroundings(
+            kernel=self.kernel,
+            journal=self.journal,
+            seed=plan.seed,
+            fates=self.fates,
+            tally=self.tally,
+            fleet=FLEET,
+            folder=folder,
+            library=self.library,
+            lease=self.lease,
+            cloud=self.cloud,
+            meshes=self.meshes,
+            pace=self.pace,
+            workload=self.workload if plan.has_workload else None,
+            chronicle=self.chronicle,
+            interrupt=self._interrupt,
+        )
+        return {
+            name: Machine(name, around, Clock(self.kernel, ZERO, plan.rates[index], plan.offsets[index]))
+            for index, name in enumerate(MACHINES[: plan.machines])
+        }
+
+    def _interrupt(self) -> None:
+        self.hands.interrupt()
+
+    def _set_up(self) -> None:
+        throttled, stale, stale_seconds, most_seconds = self.plan.weather
+        self.cloud.weather = Weather(
+            dict(self.plan.endings),
+            0.2,
+            most_seconds,
+            throttled,
+            stale,
+            stale_seconds,
+            endless_seconds=12.0,
+            refused=self.plan.refused,
+        )
+        for name in SHIFTS:
+            for number, route in enumerate(self.routes[name]):
+                self.cloud.put_rule(name, route, servers(number))
+            self.desk.write(ZERO, name)
+        self.kernel.every(1.0, self._second, 1.0)
+        self.kernel.every(1.0, self._scrape, 0.4)
+        for index, machine in enumerate(self.machines.values()):
+            machine.begin(0.1 + 0.07 * index)
+
+    def _second(self) -> None:
+        for name in SHIFTS:
+            self.users.second(name, PER_SECOND, [self.cloud.share(route) for route in self.routes[name]])
+
+    def _scrape(self) -> None:
+        for mesh in self.meshes.values():
+            mesh.scrape()
+
+    def close(self) -> None:
+        """Leave no thread behind."""
+        for machine in self.machines.values():
+            machine.process.end("the run is over")
+        self.kernel.close()
+
+
+def routes_of(plan: Plan, name: str) -> tuple[Route, ...]:
+    """The rules of a shift."""
+    sides = Selector(ports=(30080,)), Selector(ports=(31080,))
+    return tuple(
+        Route(files.REGION, place.balancer, files.LISTENER, place.host, "/", *sides)
+        for place in files.places(plan, name)
+    )
+
+
+def servers(number: int) -> tuple[Server, ...]:
+    """Two healthy members on each side of a shift's n-th rule; all traffic is the source's."""
+    more = "" if not number else f"-{number}"
+    return tuple(Server(f"{id_}{more}:{port}", port, weight, Health.ALIVE, id_) for id_, port, weight in _MEMBERS)
+
+
+def _datasource(app: str) -> Mapping[str, object]:
+    return {"url": f"http://{app}.invalid", "matchers": {"app": app}, "podMatchers": {"app": app}}
+
+
+FLEET = Fleet.model_validate_json(
+    json.dumps(
+        {
+            "apiVersion": "shifter.io/v1alpha1",
+            "kind": "Fleet",
+            "metadata": {"name": "sim"},
+            "spec": {
+                "datasources": {"source": _datasource("tcm"), "target": _datasource("istio")},
+                "provider": {"tencent": {"secretIdFile": "none", "secretKeyFile": "none"}},
+                "timing": {
+                    "tick": "1s",
+                    "sampleMaxAge": f"{_FRESH_SECONDS:g}s",
+                    "readDeadline": "1s",
+                    "operationTimeout": "8s",
+                    "reportEvery": "1s",
+                },
+                "learning": {"minTicks": 3, "historyTicks": 8},
+            },
+        }
+    )
+)
+FLEET = FLEET.model_copy(
+    update={
+        "spec": FLEET.spec.model_copy(
+            update={"timing": FLEET.spec.timing.model_copy(update={"read_deadline": timedelta(0)})}
+        )
+    }
+)
