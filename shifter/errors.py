@@ -7,7 +7,8 @@
     ├── TransientError         somebody did not answer: hold, try again next tick
     │   ├── StoreUnavailableError      nothing new can be remembered: no climb, retreats go on
     │   ├── MetricsUnavailableError    nothing can be judged: no climb
-    │   └── ProviderUnavailableError   the call was *not* carried out (throttled, busy, refused connection)
+    │   ├── ProviderUnavailableError   the call was *not* carried out (throttled, busy, refused connection)
+    │   └── CapacityUnavailableError   nobody knows what the source could carry: no climb
     ├── AmbiguousWriteError    the call may have been carried out: read back before anything else
     ├── ConflictError          somebody else saved first: load again, decide again
     ├── ProviderRefusedError   the cloud says the request itself is wrong: hold and tell a person
@@ -89,6 +90,10 @@ class MetricsUnavailableError(TransientError):
 
 class ProviderUnavailableError(TransientError):
     """The provider did not carry the call out, and a later try may succeed (throttled, locked, unreachable)."""
+
+
+class CapacityUnavailableError(TransientError):
+    """What the source's gateway runs as could not be asked, or its autoscaler not be told."""
 
 
 class AmbiguousWriteError(ShifterError):

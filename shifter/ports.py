@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from shifter.core.chain import Stretch
 from shifter.core.evidence import Reading
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.pinning import Workload
 from shifter.core.records import NewRecord, Record
 from shifter.core.splits import Route, RouteView
 from shifter.core.state import FleetState, Report, ShiftState
@@ -123,6 +125,30 @@ class MeshMetrics(Protocol):
 
         Raises:
             MetricsUnavailableError: as `read`; perhaps only while the readings are gone through.
+        """
+
+
+class SourceWorkload(Protocol):
+    """What the source's gateway runs as, where somebody runs it for us. Safe to call from several threads.
+
+    Every call is bounded in time and may fail with `CapacityUnavailableError`: nobody answered, or refused.
+    """
+
+    def observe(self) -> Workload:
+        """Return how many replicas are ready now, and the autoscaler's floor; asked, never cached.
+
+        Raises:
+            CapacityUnavailableError: it cannot be told.
+        """
+
+    def pin(self, floor: int) -> None:
+        """Set the autoscaler's floor, in replicas from 1; the same floor again is harmless. Without one do nothing.
+
+        Believed only when `observe` shows it.
+
+        Raises:
+            CapacityUnavailableError: it may or may not have been set.
+            InvariantError: the floor is below 1.
         """
 
 
@@ -238,8 +264,20 @@ class Store(Protocol):
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         """Return the newest `limit` records, of one shift or of all, oldest first."""
 
+    def chain(self, first: int, limit: int) -> Stretch:
+        """Return at most `limit` records from id `first` on as they are kept, oldest first, to be checked.
+
+        With them, of the same moment, what is remembered beside the records: how they began and ended. A record that
+        cannot be understood is among them all the same. `chain.FIRST_ID` asks for all there are.
+
+        Raises:
+            RefusedError: another version wrote it, which chained no records, or does so otherwise.
+        """
+
     def prune(self, before: datetime) -> int:
-        """Drop records and answered orders older than `before`; return how many.
+        """Drop records and answered orders older than `before`; return how many. What is left still is one chain.
+
+        A store may drop a part of very many; it returns 0 once nothing is left to drop.
 
         The store has no clock: how long things are kept is for whoever has one.
 

@@ -143,7 +143,8 @@ def cli(session: Session, *, verbose: bool) -> None:
     """Carry production traffic from Tencent Cloud Mesh to a self-built Istio.
 
     Exit codes: 0 ok, 1 unexpected, 2 usage or invalid file, 3 not found, 4 refused by a guard, 5 unreachable,
-    6 unhealthy (status, doctor), 124 wait timed out, 130 interrupted, 141 nobody reads the output any more.
+    6 unhealthy (status, doctor, history --verify), 124 wait timed out, 130 interrupted, 141 nobody reads the
+    output any more.
     """
     session.verbose = verbose
 

@@ -112,15 +112,18 @@ def approve(session: Session, wish: Wish, shift: str, *, before: float | None) -
 
 @click.command()
 @confirmed
+@click.option("--override", is_flag=True, help="All at once, even onto a TCM that was scaled down.")
 @order_options
 @many
-def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, yes: bool) -> int:
+def rollback(session: Session, wish: Wish, shifts: tuple[str, ...], *, override: bool, yes: bool) -> int:
     """Send all of a shift's traffic back to TCM. Passes every hold but hands off.
 
-    With --wait it ends once the order is accepted; `shifter watch` shows when 0 % is reached (RolledBack).
+    Onto a TCM that could not carry everything it goes in stages. With --wait it ends once the order is accepted;
+    `shifter watch` shows when 0 % is reached (RolledBack).
     """
-    request = OrderRequest("", Verb.ROLLBACK, asking(session, wish), wish.reason)
-    return place(session, wish, shifts, request, None if yes else _plan_to(0.0, "roll back"))
+    request = OrderRequest("", Verb.ROLLBACK, asking(session, wish), wish.reason, override=override)
+    after = ", all at once, whatever tcm can carry" if override else ""
+    return place(session, wish, shifts, request, None if yes else _plan_to(0.0, "roll back", after))
 
 
 @click.command()

@@ -104,6 +104,29 @@ def lab_soak(*, minutes: float, seed: int, report: Path, directory: Path) -> int
     return run(SoakOptions(minutes, seed, report, directory), Console())
 
 
+@lab.command("kill")
+@click.option("--only", multiple=True, metavar="BEGINNING", help="Only what is named like this; may be repeated.")
+@click.option("--seed", type=int, default=1, show_default=True, help="For everything the lab draws.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=".lab-reports/kill.json",
+    show_default=True,
+    help="JSON to write.",
+)
+@click.option(
+    "--directory", type=_DIRECTORY, default=".lab-reports/kill", show_default=True, help="Where the run's files go."
+)
+def lab_kill(*, only: tuple[str, ...], seed: int, report: Path, directory: Path) -> int:
+    """Kill or freeze shifter right before and after each of its calls; exit code 1 if it does not get over all."""
+    from rich.console import Console  # noqa: PLC0415 - for this one command
+
+    from shifter.lab.kills.run import KillOptions, run  # noqa: PLC0415 - the lab is not part of every installation
+
+    _make(directory)
+    return run(KillOptions(seed, report, directory, only), Console())
+
+
 def _make(directory: Path) -> None:
     """Make a directory that may be there already.
 

@@ -13,18 +13,22 @@ is the point: a restart reads the provider first and then finishes, reverts or h
     retreat    not yet        anything else                          SEND (setting weights twice is harmless)
     climb      not yet        unsent or busy, nothing forbids it     SEND, until the deadline
     climb      not yet        unknown (timeout, crash)               WAIT until the deadline, it may still apply
+    climb      as before      finished, as the provider says         WAIT until the deadline, it may not show yet (2)
     climb      not yet        anything else                          FAILED; with a repair if a part was applied
 
 1. A climb that the retreat replaces may still be running and land after this look. A balancer carries out one
    operation at a time, so a retreat that was carried out itself is the proof that nothing does.
 
-`keep` (same share, other members) follows the climb's rules. A failed write that left a mixture behind is
-repaired toward the source: the caller journals a retreat to the share before.
+2. A read may be a moment older than the task. To give the write up would leave it in force with nobody looking.
+
+`keep` (same share, other members) follows the climb's rules. A failed climb that left a mixture behind is repaired
+toward the source: the caller journals a retreat to the share before. Of a `keep` the next one is the repair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -121,22 +125,30 @@ def _climb(  # noqa: PLR0911 - as above
     said = "; ".join(call.message for call in calls.values() if call.message)
     if states & {Delivery.WITHHELD}:
         return _failed(intent, views, f"withheld: {said}")
-    if states & {Delivery.FAILED, Delivery.FINISHED}:
+    waiting = {route: weights for route, weights in intent.before.items() if views[route].route.domain in calls}
+    unchanged = matches(waiting, views)
+    if Delivery.FAILED in states or (Delivery.FINISHED in states and not unchanged):
         return _failed(intent, views, f"read back otherwise than intended: {said or 'the provider calls it done'}")
     if late:
-        return _failed(intent, views, f"not in force by its deadline: {said or 'no answer'}")
+        return _failed(intent, views, f"not in force by its deadline: {said or _last_said(states)}")
+    if Delivery.FINISHED in states:
+        return Move(Step.WAIT, "the provider calls it done, but it does not show yet; reading back")
     if Delivery.UNKNOWN in states:
         return Move(Step.WAIT, f"it is not known whether the write was carried out ({said}); reading back")
     if forbidden:
         return _failed(intent, views, f"withheld: {forbidden}")
-    waiting = {route: weights for route, weights in intent.before.items() if views[route].route.domain in calls}
-    if not matches(waiting, views):
+    if not unchanged:
         return _failed(intent, views, "the weights were changed before it was sent")
     return Move(Step.SEND, said or "raising the share", tuple(sorted(calls)))
 
 
+def _last_said(states: AbstractSet[Delivery]) -> str:
+    return "the provider calls it done" if Delivery.FINISHED in states else "no answer"
+
+
 def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str) -> Move:
-    return Move(Step.FAILED, reason, repair=intent.direction is not Direction.RETREAT and _is_mixture(intent, views))
+    # Of a `keep` the share anew is the repair: what was before it may be a higher one.
+    return Move(Step.FAILED, reason, repair=intent.direction is Direction.CLIMB and _is_mixture(intent, views))
 
 
 def _is_mixture(intent: Intent, views: Mapping[str, RouteView]) -> bool:
@@ -210,6 +222,9 @@ def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now:
         "setback": None,
         "overridden": state.overridden or intent.override,
     }
+    if intent.sends > 1:
+        # The cloud has no fencing token: one of the calls may still wait somewhere, and land on what comes next.
+        changes["abandoned"] = intent
     if state.phase is Phase.ROLLING_BACK and not all(is_back(view) for view in views.values()):
         # A route that cannot be written, or not yet, keeps the shift on its way back.
         changes["share"] = max(view.share or 0.0 for view in views.values())
@@ -242,14 +257,16 @@ def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datet
 
 
 def landed_late(abandoned: Intent | None, views: Mapping[str, RouteView], now: datetime) -> bool:
-    """Return whether the live weights are those of an intent that was given up a short while ago.
+    """Return whether the live weights are those of an intent that was given up a short while ago, or a part of them.
 
     The cloud has no fencing token: a call that was cut off may be carried out after it was given up. Within
     twice the time that the intent itself was given, that explains its weights better than a person's edit.
     """
     if abandoned is None or now >= abandoned.deadline + (abandoned.deadline - abandoned.created_at):
         return False
-    return abandoned.weights.keys() <= views.keys() and matches(abandoned.weights, views)
+    if not abandoned.weights.keys() <= views.keys():
+        return False
+    return matches(abandoned.weights, views) or _is_mixture(abandoned, views)
 
 
 def next_try(setback: Setback, tick: timedelta) -> datetime:

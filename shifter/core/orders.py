@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from shifter.core.analysis.assess import alpha_of
+from shifter.core.analysis.verdicts import odds
 from shifter.core.phases import Event, Phase, after
 from shifter.core.schema import show_duration
 from shifter.core.splits import FULL_PERCENT
@@ -66,8 +68,9 @@ class OrderRequest:
     """An order before it has an id.
 
     `shift` is a shift's name, or `FLEET`. `full`, `override` and `share` (percent: the step to go to) belong to
-    promote, `share` also to approve (the gate that is meant), `hands_off` to pause (for how long nothing at all is
-    to be written), `adopt` to reconcile: take what is live over, instead of writing what was verified last.
+    promote, `override` also to rollback (in one write, whatever the source can carry), `share` also to approve (the
+    gate that is meant), `hands_off` to pause (for how long nothing at all is to be written), `adopt` to reconcile: take
+    what is live over, instead of writing what was verified last.
     """
 
     shift: str
@@ -303,25 +306,31 @@ def _roll_back(state: ShiftState, order: Order, now: datetime) -> Obeyed:
         until = f"{state.paused.hands_off_until:%Y-%m-%d %H:%M:%S} UTC, by order of {state.paused.why}"
         said = f"hands off until {until}; `shifter resume {state.name}` first, then roll back"
         return Obeyed(state, Answer.REFUSED, said)
+    asked = order.request
+    if state.phase is Phase.ROLLING_BACK and asked.override and state.failure is not None:
+        at_once = state.model_copy(update={"failure": state.failure.model_copy(update={"at_once": True})})
+        return Obeyed(at_once, Answer.ACCEPTED, "it is rolling back already; from now on at once, not in stages")
     if state.phase is Phase.ROLLING_BACK:
         return Obeyed(state, Answer.ACCEPTED, "it is rolling back already")
     if state.phase is Phase.ROLLED_BACK:
         # Somebody may have raised the share by hand since: then this order is what brings it back.
         again = state.model_copy(update={"phase": after(state.phase, Event.RETREAT), "since": now})
         return Obeyed(again, Answer.ACCEPTED, "it was rolled back already; whatever is above 0 % goes back again")
-    asked = order.request
     share = state.share if state.intent is None else max(state.share, state.intent.to_share)
     why = f"ordered by {asked.by}: {asked.reason}" if asked.reason else f"ordered by {asked.by}"
-    return Obeyed(roll_back(state, why, share, now, ordered=True), Answer.ACCEPTED, "rolling back to 0 %")
+    back = roll_back(state, why, share, now, ordered=True, at_once=asked.override)
+    return Obeyed(back, Answer.ACCEPTED, f"rolling back to 0 %{' at once' * asked.override}")
 
 
-def roll_back(state: ShiftState, reason: str, share: float, now: datetime, *, ordered: bool = False) -> ShiftState:
+def roll_back(
+    state: ShiftState, reason: str, share: float, now: datetime, *, ordered: bool = False, at_once: bool = False
+) -> ShiftState:
     """Return the state of a shift that goes back to 0 % because of `reason`, having failed at `share` percent."""
     return state.model_copy(
         update={
             "phase": after(state.phase, Event.RETREAT),
             "since": now,
-            "failure": Failure(reason=reason, share=share, at=now, ordered=ordered),
+            "failure": Failure(reason=reason, share=share, at=now, ordered=ordered, at_once=at_once),
         }
     )
 
@@ -332,8 +341,9 @@ def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
         lifted = state.model_copy(update={"ceiling": None, "overridden": False})
         return Obeyed(lifted, Answer.ACCEPTED, f"it may reach {state.ceiling.share:g} % again, from {state.share:g} %")
     if state.phase is Phase.SHIFTING and state.policy.spec.on_failure == "hold":
-        again = state.model_copy(update={"attempt": state.attempt + 1, "overridden": False})
-        return Obeyed(again, Answer.ACCEPTED, f"attempt {again.attempt} begins at {state.share:g} %: evidence anew")
+        again = state.model_copy(update={"attempt": state.attempt + 1, "overridden": False, "approved": ()})
+        said = f"attempt {again.attempt} begins at {state.share:g} %: evidence anew; it fails at {_limits(state)}"
+        return Obeyed(again, Answer.ACCEPTED, said)
     if state.phase is not Phase.ROLLED_BACK:
         said = f"there is nothing to retry: it is {state.phase}, not {Phase.ROLLED_BACK}"
         return Obeyed(state, Answer.REFUSED, said)
@@ -346,4 +356,11 @@ def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
         "approved": (),
         "overridden": False,
     }
-    return Obeyed(state.model_copy(update=changes), Answer.ACCEPTED, f"attempt {state.attempt + 1} begins at 0 %")
+    said = f"attempt {state.attempt + 1} begins at 0 %; it goes back at {_limits(state)}"
+    return Obeyed(state.model_copy(update=changes), Answer.ACCEPTED, said)
+
+
+def _limits(state: ShiftState) -> str:
+    """Return the odds at which the next attempt fails, and those of this one: a retry is not free, and not undone."""
+    before, then = (odds(1 / alpha_of(state.policy.spec.analysis, state.attempt + more)) for more in (0, 1))
+    return f"odds of {then} (attempt {state.attempt}: {before})"

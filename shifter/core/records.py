@@ -23,6 +23,7 @@ class What(StrEnum):
     HOLDS = "holds"
     POLICY = "policy"
     CEILING = "ceiling"
+    PIN = "pin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as the store keeps it; ids grow without gaps."""
+    """A record as the store keeps it; ids grow without gaps.
+
+    `hash` binds it to all records before it (`chain.py`); empty if a shifter wrote it that kept none.
+    """
 
     id: int
     record: NewRecord
+    hash: str = ""

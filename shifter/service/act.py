@@ -205,15 +205,16 @@ class Courier:
     def _forbidden(self, shift: str) -> str:
         if self._draining:
             return "shifter is shutting down"
-        if not self._leadership.valid():
-            return "the lease was lost"
         try:
             orders = self._store.open_orders()
         except ShifterError as error:
             return f"orders cannot be read ({error})"
         mine = [order for order in orders if order.request.shift in {shift, FLEET}]
         stopping = [order for order in mine if order.request.verb in STOPPING_VERBS]
-        return f"{stopping[0].request.by} ordered {stopping[0].request.verb}" if stopping else ""
+        if stopping:
+            return f"{stopping[0].request.by} ordered {stopping[0].request.verb}"
+        # Last, since to ask the store may take its whole timeout, and the lease with it.
+        return "" if self._leadership.valid() else "the lease was lost"
 
     def _inherited(self, intent: Intent, domain: str) -> _Errand:
         if operation := intent.operations.get(domain):

@@ -3,12 +3,19 @@
 An edit never moves traffic by itself. New steps, soaks and limits hold from the next decision on. Another
 namespace, route or selector is another shift in disguise: while any share is on the target, it waits for 0 %.
 A file that is gone or broken leaves the last good policy in force, holds the climb, and says so.
+
+A disk can hang as well as a network, and a look at a folder on one has no timeout: so it is read in a lane, and waited
+for once, like everybody who is asked in a tick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from datetime import datetime
+from concurrent.futures import Future, wait
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 from shifter.core.overlaps import common_members
 from shifter.core.phases import Phase
@@ -18,23 +25,33 @@ from shifter.core.state import ShiftState
 from shifter.errors import ConfigError, Problem
 from shifter.service.act import Place
 from shifter.service.gathering import Gathering
+from shifter.service.lanes import CallLanes, Priority
 from shifter.service.policy_files import PolicyFolder, PolicySet
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Shift
 
+LANE: Final = "policies"
+
 
 class Adoption:
-    """Takes policy files over into shifts, once per look."""
+    """Takes policy files over into shifts, once per look.
 
-    def __init__(self, folder: PolicyFolder, telemetry: Telemetry) -> None:
+    `patience` is how long a look waits for the folder; one that hangs is waited for once.
+    """
+
+    def __init__(self, folder: PolicyFolder, telemetry: Telemetry, lanes: CallLanes, patience: timedelta) -> None:
         self._folder = folder
         self._telemetry = telemetry
+        self._lanes = lanes
+        self._patience = patience
+        self._asked: Future[PolicySet] | None = None
+        self._last = PolicySet()
         self._told: frozenset[Problem] = frozenset()
 
     def reload(self, shifts: MutableMapping[str, Shift], now: datetime) -> None:
         """Read the folder and bring every shift's policy up to date, adding shifts for new files."""
         try:
-            found = self._folder.reload()
+            found = self._read()
         except ConfigError as error:
             # Started without its folder: what is remembered must still be watched, and still be able to go back.
             if not shifts:
@@ -53,6 +70,24 @@ class Adoption:
         for name in shifts.keys() - found.policies.keys():
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
 
+    def _read(self) -> PolicySet:
+        """Return what the folder holds; if it does not answer, what it held before, all of it stale.
+
+        Raises:
+            ConfigError: as `PolicyFolder.reload`.
+        """
+        late = self._asked is not None
+        asked = self._asked or self._lanes.run(LANE, Priority.READ, self._folder.reload)
+        self._asked = asked
+        if not late:
+            wait([asked], timeout=self._patience.total_seconds())
+        if asked.done():
+            self._asked = None
+            self._last = asked.result()
+            return self._last
+        problem = self._folder.trouble("has not answered in time: does its disk hang?")
+        return replace(self._last, problems=(problem,), stale=frozenset(self._last.policies))
+
     def _tell_problems(self, found: PolicySet) -> None:
         """Log what is wrong with the files, each problem when it comes up, and none again while it stays."""
         told, self._told = self._told, frozenset(found.problems)
@@ -64,7 +99,8 @@ def _stale_reason(found: PolicySet, name: str) -> str:
     if name not in found.stale:
         return ""
     file = found.files.get(name, "its file")
-    said = [str(problem) for problem in found.problems if problem.file == file] or [f"{file} does not say so any more"]
+    said = [str(problem) for problem in found.problems if problem.file in {file, str(Path(file).parent)}]
+    said = said or [f"{file} does not say so any more"]
     return f"the last good policy stays in force: {said[0]}"
 
 

@@ -41,6 +41,8 @@ _CLOSE_SECONDS = 2.0
 _WATCH_SECONDS = 0.5
 _STUCK_TICKS = 4
 _HOPELESS_TIMES = 10
+_MOST_HANGUPS = 16
+_MOST_PRUNES = 1_000
 
 
 class Waker:
@@ -154,7 +156,7 @@ def run(parts: Parts, host: str, port: int) -> None:
     # A queue and no event: a handler may interrupt the very wait for it, and only `SimpleQueue.put` is re-entrant.
     told: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _: told.put(received))
+        signal.signal(number, lambda received, _: _note(told, received))
     ticker = Ticker(parts)
     telemetry = parts.telemetry
     waker = Waker(ticker, telemetry, parts.fleet.spec.timing.tick)
@@ -233,6 +235,12 @@ def out_of_descriptors() -> str:
     return ""
 
 
+def _note(told: SimpleQueue[int], number: int) -> None:
+    """Keep a signal until the main thread has time for it; of hangups, which end nothing, only so many."""
+    if number != signal.SIGHUP or told.qsize() < _MOST_HANGUPS:
+        told.put(number)
+
+
 def _stop(told: SimpleQueue[int], within_seconds: float, telemetry: Telemetry) -> bool:
     """Wait for a signal; return whether it was one to stop at."""
     try:
@@ -272,6 +280,11 @@ def _reported(telemetry: Telemetry) -> Iterator[None]:
 
 def _prune(store: Store, retention: timedelta, telemetry: Telemetry) -> None:
     with _reported(telemetry):
-        dropped = store.prune(datetime.now(UTC) - retention)
+        before, dropped = datetime.now(UTC) - retention, 0
+        # A store may drop a part at a time, so that a tick waits for a part at most.
+        for _ in range(_MOST_PRUNES):
+            if not (part := store.prune(before)):
+                break
+            dropped += part
         if dropped:
             telemetry.event("service.pruned", dropped=dropped)

@@ -7,13 +7,14 @@ a freeze that came back with the next restart would be a surprise, and one that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from shifter.core.orders import FLEET, OBSERVING, Answer, Order, OrderAnswer, obey_all
 from shifter.core.records import NewRecord
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConflictError, ShifterError
-from shifter.ports import SavedFleet, Store
+from shifter.ports import Leadership, SavedFleet, Store
 from shifter.service.reporting import record_of_order
 from shifter.service.telemetry import Telemetry
 
@@ -21,8 +22,9 @@ from shifter.service.telemetry import Telemetry
 class Freezer:
     """Knows whether all shifts are frozen. Not thread-safe: the ticker's."""
 
-    def __init__(self, store: Store, mode: str, telemetry: Telemetry) -> None:
+    def __init__(self, store: Store, leadership: Leadership, mode: str, telemetry: Telemetry) -> None:
         self._store = store
+        self._leadership = leadership
         self._mode = mode
         self._telemetry = telemetry
         self._saved = SavedFleet(FleetState(), 0)
@@ -42,10 +44,24 @@ class Freezer:
             RefusedError: what is saved is not understood.
         """
         self._saved = self._store.load_fleet()
+        with suppress(ShifterError):
+            # As it is, so that a process that was here before can save over it no more; see `Ticker.load`.
+            version = self._store.save_fleet(self._saved.state, self._saved.version)
+            self._saved = SavedFleet(self._saved.state, version)
+
+    def refresh(self) -> None:
+        """Believe the store: who led before may have obeyed a freeze at its last moment."""
+        with suppress(ShifterError):
+            self._saved = self._store.load_fleet()
 
     def obey(self, orders: Sequence[Order], now: datetime) -> None:
-        """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again."""
-        if not self._obey(orders, now):
+        """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again.
+
+        Without the lease none is: who leads by now would not know of it, and climb on.
+        """
+        if not self._leadership.valid():
+            return
+        if not self._obey(orders, now) and self._leadership.valid():
             # Somebody else obeyed first. What they left is believed now, and what is still open is not put off.
             self._obey(orders, now)
 

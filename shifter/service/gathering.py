@@ -93,7 +93,8 @@ class Gathering:
             # What showed the share was gathered at it, and counts; what came before a doubt does not.
             lag = timedelta(seconds=max(view.settle_seconds for view in (views or {}).values()))
             since = [at for at in (state.verified_at and state.verified_at + lag, self.doubted_at) if at is not None]
-            self.settled_at = max(since, default=now)
+            # What was verified later than now was so before the clock was set back: the soak begins now.
+            self.settled_at = min(max(since, default=now), now)
         waits = self.settled_at is None and state.share > 0 and state.intent is None
         self.settling_since = (self.settling_since or now) if waits else None
 

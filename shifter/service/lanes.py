@@ -4,7 +4,8 @@ The cloud carries out one operation per CLB at a time, and any call may hang unt
 one lock domain line up here and never hold up another domain's, nor the tick, which only looks at futures.
 
 Whoever lined a call up waits for its future and does not ask again meanwhile. So every future is answered, also
-those of a lane whose thread died: `tend` finds such a lane, and the next call gets a new one.
+those of a lane whose thread died: `tend` finds such a lane, and the next call gets a new one. It also ends the lanes
+that nobody uses any more: policies come and go for weeks, and each balancer they ever named would keep a thread.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ StartThread: TypeAlias = Callable[[Callable[[], None], str], threading.Thread]
 QUEUE_LIMIT = 64
 """The most calls that may wait in one lane."""
 
+IDLE_LOOKS = 1_200
+"""So many times in a row `tend` finds nothing to do in a lane before it ends it: ten minutes, at two looks a second."""
+
 
 class Priority(IntEnum):
     """Who goes first in a lane."""
@@ -45,7 +49,10 @@ class CallLanes(Protocol):
         """
 
     def tend(self) -> Sequence[str]:
-        """Answer what lanes hold whose thread died, and return their domains. To be called every now and then."""
+        """Answer what lanes hold whose thread died, and return their domains; end lanes that have long been idle.
+
+        To be called every now and then.
+        """
 
     def stop(self, timeout_seconds: float) -> None:
         """Cancel what waits, let what runs finish, at most for `timeout_seconds`."""
@@ -99,6 +106,7 @@ class _Lane:
         self._stopped = False
         self._running: _Entry | None = None
         self._ended_by = ""
+        self._idle_looks = 0
         self.thread = start(self._work, f"lane {domain}")
 
     def put(self, entry: _Entry) -> None:
@@ -106,6 +114,7 @@ class _Lane:
             if self._stopped:
                 entry.fail(ProviderUnavailableError(f"{self._domain}: shutting down"))
                 return
+            self._idle_looks = 0
             self._waiting.append((entry.priority, next(self._order), entry))
             self._waiting.sort(key=lambda item: item[:2])
             if len(self._waiting) > QUEUE_LIMIT:
@@ -137,6 +146,13 @@ class _Lane:
                 self._running = entry
             entry.run()
             self._running = None
+
+    def is_idle(self) -> bool:
+        """Whether nothing was lined up, waited or ran in the last `IDLE_LOOKS` looks; to be called once a look."""
+        with self._changed:
+            busy = self._waiting or self._running is not None
+            self._idle_looks = 0 if busy else self._idle_looks + 1
+            return self._idle_looks >= IDLE_LOOKS
 
     def is_dead(self) -> bool:
         """Whether its thread ended though nobody stopped it."""
@@ -170,35 +186,38 @@ class Lanes:
     def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
         """Line a call up in its domain's lane."""
         entry = _Entry(priority, _contained(domain, call))
-        try:
-            lane = self._lane(domain)
-        except RuntimeError as error:
-            said = f"{domain}: {error}; raise the limit of threads (ulimit -u) or free some memory"
-            entry.fail(ProviderUnavailableError(said))
-        else:
-            if lane is None:
-                entry.fail(ProviderUnavailableError(f"{domain}: shutting down"))
+        # Found and used in one piece: in between, `tend` could end the lane.
+        with self._lock:
+            try:
+                lane = self._lane(domain)
+            except RuntimeError as error:
+                said = f"{domain}: {error}; raise the limit of threads (ulimit -u) or free some memory"
+                entry.fail(ProviderUnavailableError(said))
             else:
-                lane.put(entry)
+                if lane is None:
+                    entry.fail(ProviderUnavailableError(f"{domain}: shutting down"))
+                else:
+                    lane.put(entry)
         return entry.future  # type: ignore[return-value] # _Entry erases T; the future is the one of this call
 
     def _lane(self, domain: str) -> _Lane | None:
-        """Return the domain's lane, a new one if there is none that lives; None after `stop`."""
-        with self._lock:
-            lane = self._lanes.get(domain)
-            if lane is not None and lane.is_dead():
-                lane.bury()
-                lane = None
-            if lane is None and not self._stopped:
-                lane = self._lanes[domain] = _Lane(domain, self._start)
-            return lane
+        """Return the domain's lane, a new one if there is none that lives; None after `stop`. Under the lock."""
+        lane = self._lanes.get(domain)
+        if lane is not None and lane.is_dead():
+            lane.bury()
+            lane = None
+        if lane is None and not self._stopped:
+            lane = self._lanes[domain] = _Lane(domain, self._start)
+        return lane
 
     def tend(self) -> Sequence[str]:
-        """Answer what lanes hold whose thread died, and return their domains."""
+        """Answer what lanes hold whose thread died, and return their domains; end lanes that have long been idle."""
         with self._lock:
             dead = sorted(domain for domain, lane in self._lanes.items() if lane.is_dead())
             for domain in dead:
                 self._lanes.pop(domain).bury()
+            for domain in [domain for domain, lane in self._lanes.items() if lane.is_idle()]:
+                self._lanes.pop(domain).stop()
         return dead
 
     def stop(self, timeout_seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 A service that watches traffic must not end, nor keep a retreat waiting, because nobody takes its log lines. So
 lines are handed to a thread that does nothing but write them. What cannot be written is left out, and how much
-was left out is said as soon as lines can be written again.
+was left out is said as soon as lines can be written again. What waits is bounded in lines and in bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 2_000
 """The most pieces that wait to be written; a piece is one log line."""
 
+MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
+"""The most bytes that wait to be written; a piece that alone is larger is left out."""
+
 _LOST: Final = '{{"event": "log.lost", "level": "warning", "lost": {lost}}}\n'
 _FLUSH_SECONDS: Final = 1.0
 
@@ -37,6 +40,7 @@ class PatientOutput(io.BufferedIOBase):
         super().__init__()
         self._write = write
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._lost = 0
         self._torn = False
         self._busy = False
@@ -51,8 +55,9 @@ class PatientOutput(io.BufferedIOBase):
         """Take a piece; never blocks and never fails."""
         taken = bytes(piece)
         with self._changed:
-            if len(self._waiting) < MOST_WAITING:
+            if len(self._waiting) < MOST_WAITING and self._waiting_bytes + len(taken) <= MOST_WAITING_BYTES:
                 self._waiting.append(taken)
+                self._waiting_bytes += len(taken)
                 self._changed.notify()
             else:
                 self._lost += 1
@@ -72,6 +77,7 @@ class PatientOutput(io.BufferedIOBase):
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting)
                 piece, lost = self._waiting.popleft(), self._lost
+                self._waiting_bytes -= len(piece)
                 self._busy = True
             if self._written((_LOST.format(lost=lost).encode() if lost else b"") + piece):
                 with self._changed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -20,7 +20,7 @@ from shifter.core.evidence import PodReading, Reading, SideCounts, shared_pods
 from shifter.core.fleet import Fleet
 from shifter.core.journal import Call
 from shifter.core.splits import Route, RouteView, Side
-from shifter.core.text import plain, some
+from shifter.core.text import LONGEST, plain, some
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.ports import MeshMetrics, TrafficProvider
 from shifter.service.lanes import CallLanes, Priority
@@ -29,7 +29,17 @@ GAP_TICKS = 2.5
 """A new series counts from zero only if the pod's previous reading is at most so many ticks old: two, and half a
 tick for wakes that come late."""
 
+MOST_DROPPED = 100
+"""The most pods of one mesh that are named as not counted; of the others there is only the number."""
+
+LONGEST_REFUSAL = 2_000
+"""The most characters of why a route must not be written: it is saved with every record that quotes it."""
+
+MOST_WARNINGS = 20
+"""The most warnings of one route that are told."""
+
 _PODS_SHOWN = 3
+_ROUTES_SHOWN = 3
 
 MESH = {Side.SOURCE: "tcm", Side.TARGET: "istio"}
 
@@ -64,7 +74,9 @@ class Counted:
     `target_unseen`: the target's datasource answers and shows no pod while the source's shows some.
     `apart_seconds` is by how much the target's newest sample is later than the source's, each by its own Prometheus'
     clock and corrected by nothing: scrapes that are not aligned make up to one scrape interval, clocks that differ
-    the rest. `dropped` says, by mesh and pod, why nothing was counted of a pod although it answered.
+    the rest. `dropped` says, by mesh and pod, why nothing was counted of a pod although it answered; of very many pods
+    it names some, and `others` says how many more. `source_pods` are the source's gateway pods in the metrics, None if
+    nobody knows: its datasource did not answer, or shows only what is too old.
     """
 
     at: datetime
@@ -75,6 +87,7 @@ class Counted:
     target_unseen: bool = False
     apart_seconds: float = 0.0
     dropped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    source_pods: int | None = None
 
 
 class RouteObserver:
@@ -125,12 +138,24 @@ class RouteObserver:
         except Exception as error:  # noqa: BLE001 - a bug in reading one domain must not blind the others
             return Views(None, plain(f"{domain} cannot be read: {type(error).__name__}: {error}"))
         if missing := wanted - views.keys():
-            return Views(None, f"{domain} answered without {', '.join(sorted(missing))}")
-        return Views({route: views[route] for route in wanted}, f"{domain} answered late" if late else "", calls)
+            return Views(None, f"{domain} answered without {some(sorted(missing), _ROUTES_SHOWN)}")
+        told = {route: _readable(views[route]) for route in wanted}
+        return Views(told, f"{domain} answered late" if late else "", calls)
 
 
 def _reader(provider: TrafficProvider, routes: tuple[Route, ...]) -> Callable[[], Mapping[str, RouteView]]:
     return lambda: provider.observe(routes)
+
+
+def _readable(view: RouteView) -> RouteView:
+    """Return a view whose sentences are short enough to be kept; what is in force is as it was read."""
+    refusal = view.refusal
+    if refusal is not None and len(refusal) > LONGEST_REFUSAL:
+        refusal = plain(refusal, LONGEST_REFUSAL)
+    warnings = tuple(each if len(each) <= LONGEST else plain(each) for each in view.warnings[:MOST_WARNINGS])
+    if (refusal, warnings) == (view.refusal, view.warnings):
+        return view
+    return replace(view, refusal=refusal, warnings=warnings)
 
 
 class MeshCounter:
@@ -160,7 +185,7 @@ class MeshCounter:
             if isinstance(reading, Reading):
                 self._baselines[side], counted, span = advance(before[side], reading, gap)
                 counts[side] = counted, span
-        dropped = {MESH[side]: counted.dropped for side, (counted, _) in counts.items() if counted.dropped}
+        dropped = {MESH[side]: _few(counted.dropped) for side, (counted, _) in counts.items() if counted.dropped}
         problems = [reading for reading in readings.values() if isinstance(reading, str)]
         if problems:
             return Counted(now, problem="; ".join(problems), dropped=dropped)
@@ -229,7 +254,9 @@ class MeshObserver:
     def answer(self, now: datetime) -> Counted:
         """Return what both sides counted since the previous look, or the problem with one of them; never waits."""
         readings = {side: self._answer(side) for side in Side}
-        return self._counter.count(readings, now)
+        source = readings[Side.SOURCE]
+        pods = len(source.pods) if isinstance(source, Reading) else None
+        return replace(self._counter.count(readings, now), source_pods=pods)
 
     def _answer(self, side: Side) -> Reading | str:
         if side in self._late or not self._asked[side].done():
@@ -284,6 +311,14 @@ def _doubted(found: Mapping[str, Mapping[str, Doubt]]) -> str:
             pods = _pods([pod for pod, each in by_pod.items() if each is doubt])
             said.append(f"{mesh}: nothing can be counted of {pods}: {doubt}")
     return "; ".join(said)
+
+
+def _few(dropped: Mapping[str, str]) -> Mapping[str, str]:
+    """Return why pods were not counted, of so many that a report stays readable: a restart drops every pod once."""
+    if len(dropped) <= MOST_DROPPED:
+        return dropped
+    named = sorted(dropped)[:MOST_DROPPED]
+    return {**{pod: dropped[pod] for pod in named}, "others": f"{len(dropped) - len(named)} more pods"}
 
 
 def _pods(names: Sequence[str]) -> str:

@@ -96,11 +96,12 @@ class PolicyFolder:
         if self._last is None or not unchanged:
             now = self._settle()
             if self._last is None and not now.policies and not now.problems:
-                return self._without_files(self._trouble("holds no policy, only a Fleet"))
+                return self._without_files(self.trouble("holds no policy, only a Fleet"))
             self._last = now
         return self._last
 
-    def _trouble(self, message: str) -> Problem:
+    def trouble(self, message: str) -> Problem:
+        """Return a problem of the directory as a whole."""
         hint = "pass the directory of the ShiftPolicy files"
         return Problem(str(self._directory), 0, 0, "", message, hint, rule=Rule.UNREADABLE)
 
@@ -117,9 +118,9 @@ class PolicyFolder:
             try:
                 paths = yaml_files_in(self._directory)
             except OSError as error:
-                return self._trouble(f"cannot be listed: {why(error)}")
+                return self.trouble(f"cannot be listed: {why(error)}")
             if not paths:
-                return self._trouble("has no *.yaml or *.yml file")
+                return self.trouble("has no *.yaml or *.yml file")
             looks = ((path.name, self._look(path)) for path in paths)
             known = {name: look for name, look in looks if look is not None}
             if self._generation() == generation:

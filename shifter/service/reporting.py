@@ -16,10 +16,11 @@ from shifter.core.holds import pages
 from shifter.core.orders import Order, OrderAnswer, words_of
 from shifter.core.overdue import overdue
 from shifter.core.phases import Phase
+from shifter.core.pinning import words
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import Health, RouteView, Side
-from shifter.core.state import FindingReport, HoldReport, Intent, Report, ShiftState
+from shifter.core.state import Direction, FindingReport, HoldReport, Intent, Report, ShiftState
 
 _DIGITS = 4
 
@@ -137,6 +138,9 @@ def records_of_change(
         found.append(replace(phase, evidence={**phase.evidence, **evidence}))
     if before.ceiling != state.ceiling:
         found.append(_record_of_ceiling(before, state, now, evidence))
+    if before.pin != state.pin:
+        pin = {} if state.pin is None else state.pin.model_dump(mode="json")
+        found.append(NewRecord(now, state.name, What.PIN, SERVICE, words(state.pin), evidence=pin))
     if before.holds != state.holds:
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
@@ -173,11 +177,22 @@ def record_of_intent(
     return NewRecord(now, shift, what, intent.by, reason, intent.sequence, intent.epoch, {**shares, **(evidence or {})})
 
 
+def way_back_of(state: ShiftState, intent: Intent) -> dict[str, object]:
+    """Return what the source had before the first step, for the record of that step; nothing for any other write."""
+    if intent.direction is not Direction.CLIMB or intent.from_share > 0 or state.way_back is None:
+        return {}
+    return {"wayBack": dict(state.way_back.had)}
+
+
 def _warnings(state: ShiftState, views: Mapping[str, RouteView] | None) -> tuple[str, ...]:
     """What a person should know besides: what the routes show, and that nobody goes back by themselves."""
     told = [warning for view in (views or {}).values() for warning in view.warnings]
     if state.overridden or (state.intent is not None and state.intent.override):
         told.insert(0, "promoted with --override: shifter does not roll back by itself until a retry")
+    if state.share > 0 and state.phase is Phase.SHIFTING and state.way_back is None:
+        told.append(
+            "what tcm had before the first step is not known: whether it could take everything back is not, too"
+        )
     return tuple(told)
 
 

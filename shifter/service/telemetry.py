@@ -1,12 +1,18 @@
-"""What shifter says about itself: structlog JSON on stderr, and its own Prometheus metrics. No unbounded labels."""
+"""What shifter says about itself: structlog JSON on stderr, and its own Prometheus metrics.
+
+Everything told is bounded, since much of it quotes others: a field of a log line in characters and items, a label's
+values by what there is of them (shifts, and enumerations of ours).
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import sys
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
-from typing import TextIO
+from itertools import islice
+from typing import Any, Final, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -22,6 +28,15 @@ _QUIET_LOGGERS = ("tencentcloud_sdk_common", "urllib3", "uvicorn")
 _SILENT_LOGGERS = ("apscheduler",)
 """Warns whenever a wake is skipped because one is under way, which is how it is meant to be."""
 
+LONGEST_FIELD: Final = 4_000
+"""The most characters of a field of a log line. Of a traceback the last ones: what happened stands at its end."""
+
+MOST_ITEMS: Final = 50
+"""The most items of a field that is a list or a mapping."""
+
+MOST_ERRORS: Final = 50
+"""The most kinds of errors that are counted by name; libraries may make some up as they go."""
+
 
 def configure_logs(level: str, stream: TextIO | None = None) -> None:
     """Write one JSON object per line to `stream` (stderr). Libraries speak from WARNING up: one of them logs keys."""
@@ -31,6 +46,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _bounded,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -52,6 +68,7 @@ class Telemetry:
         self._talk_every_seconds = talk_every.total_seconds()
         self._said_at: dict[str, float] = {}
         self._bounded: dict[str, set[str]] = {}
+        self._kinds: set[str] = set()
         self._share = Gauge("shifter_share_percent", "Share of istio, percent", ["shift", "kind"], registry=registry)
         self._phase = Gauge("shifter_phase", "1 for the phase a shift is in", ["shift", "phase"], registry=registry)
         self._hold = Gauge("shifter_hold", "1 for every hold in force", ["shift", "hold"], registry=registry)
@@ -108,8 +125,11 @@ class Telemetry:
 
     def error(self, shift: str, error: BaseException, *, bug: bool) -> None:
         """Tell a turn that failed; a bug comes with its traceback."""
-        self._errors.labels(type(error).__name__).inc()
-        self._log.error("shift.error", shift=shift, error=type(error).__name__, reason=str(error), exc_info=bug)
+        kind = type(error).__name__
+        if len(self._kinds) < MOST_ERRORS:
+            self._kinds.add(kind)
+        self._errors.labels(kind if kind in self._kinds else "other").inc()
+        self._log.error("shift.error", shift=shift, error=kind, reason=str(error), exc_info=bug)
 
     def tick(self, seconds: float, now_epoch_seconds: float) -> None:
         """Count a finished tick."""
@@ -152,6 +172,28 @@ class Telemetry:
             sequence=report.sequence,
             reason=report.reason,
         )
+
+
+def _bounded(_: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Shorten the fields of a log line; it is structlog's signature."""
+    return {name: _short(value, from_end=name == "exception") for name, value in line.items()}
+
+
+def _short(value: object, *, from_end: bool = False) -> object:
+    """Return a value of which no part is longer than a reader wants, and which is JSON."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _short(each) for key, each in islice(value.items(), MOST_ITEMS)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_short(each) for each in islice(value, MOST_ITEMS)]
+    return _text(str(value), from_end=from_end)
+
+
+def _text(text: str, *, from_end: bool = False) -> str:
+    if len(text) <= LONGEST_FIELD:
+        return text
+    return f"…{text[1 - LONGEST_FIELD :]}" if from_end else f"{text[: LONGEST_FIELD - 1]}…"
 
 
 def _number(value: float | None) -> float:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shifter.core.analysis.standing import Standing, is_sound
+from shifter.core.capacity import Sighting
 from shifter.core.fleet import Fleet
 from shifter.core.orders import FLEET, Order
 from shifter.core.phases import Phase
+from shifter.core.pinning import asks_for
 from shifter.core.splits import Route, RouteView, Side
-from shifter.core.state import Report, ShiftState
+from shifter.core.state import Pin, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
-from shifter.ports import Leadership, MeshMetrics, Saved, Store, TrafficProvider
+from shifter.ports import Leadership, MeshMetrics, Saved, SourceWorkload, Store, TrafficProvider
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.adoption import Adoption
 from shifter.service.freezing import Freezer
@@ -29,13 +31,15 @@ from shifter.service.policy_files import PolicyFolder
 from shifter.service.refill import Refill
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Outlook, Shift, Turner
+from shifter.service.workload import WorkloadObserver
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything a ticker is made of; built in `wiring.py`, or by a test with other adapters.
 
-    `mode` is `act` or `observe`; `stopwatch` returns monotonic seconds, to measure a tick.
+    `mode` is `act` or `observe`; `stopwatch` returns monotonic seconds, to measure a tick. `workload` is the source's
+    gateway where somebody can be asked about its replicas and its autoscaler, None where nobody can.
     """
 
     fleet: Fleet
@@ -48,6 +52,7 @@ class Parts:
     lanes: CallLanes
     telemetry: Telemetry
     stopwatch: Callable[[], float]
+    workload: SourceWorkload | None = None
 
 
 class Ticker:
@@ -67,9 +72,10 @@ class Ticker:
         )
         self._routes = RouteObserver(parts.provider, parts.lanes)
         self._meshes = MeshObserver(parts.metrics, parts.fleet, parts.lanes)
+        self._workload = WorkloadObserver(parts.workload, parts.lanes)
         self._refill = Refill(parts.metrics, parts.fleet, parts.lanes)
-        self._adoption = Adoption(parts.folder, parts.telemetry)
-        self._freezer = Freezer(parts.store, parts.mode, parts.telemetry)
+        self._adoption = Adoption(parts.folder, parts.telemetry, parts.lanes, self._timing.read_deadline)
+        self._freezer = Freezer(parts.store, parts.leadership, parts.mode, parts.telemetry)
         self._shifts: dict[str, Shift] = {}
         self._looked_at: datetime | None = None
         self._signal_problem = "the meshes have not been looked at yet"
@@ -96,12 +102,27 @@ class Ticker:
         """
         self._freezer.load()
         for name, saved in self._parts.store.load().items():
-            self._shifts[name] = _restored(saved)
+            self._shifts[name] = _restored(self._taken_over(saved))
         self._loaded = True
+
+    def _taken_over(self, saved: Saved) -> Saved:
+        """Save a shift as it is, and return it with its new version: whoever had it before can save it no more.
+
+        A process that stood still between a decision and its save would otherwise begin a climb after the hand-over.
+        Where nothing can be saved the shift is watched all the same: it must be able to go back.
+        """
+        try:
+            return Saved(saved.state, self._parts.store.save(saved.state, saved.version))
+        except ShifterError as error:
+            self._parts.telemetry.error(saved.state.name, error, bug=False)
+            return saved
 
     def wake(self, now: datetime) -> bool:
         """Do what is due at `now`; return whether anything was."""
+        asked = self._parts.stopwatch()
         orders = () if self._draining else self._open_orders()
+        # A store may take seconds to answer; what is read after it must not be dated before it.
+        now += timedelta(seconds=self._parts.stopwatch() - asked)
         looking = not self._draining and self._look_is_due(now)
         if not (looking or orders or any(_is_busy(shift) for shift in self._shifts.values())):
             return False
@@ -144,6 +165,7 @@ class Ticker:
         if looking:
             self._looked_at = now
             self._part("policies", lambda: self._adoption.reload(self._shifts, now))
+            self._freezer.refresh()
         self._part("fleet", lambda: self._freezer.obey(orders, now))
         named = {order.request.shift for order in orders}
         due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}
@@ -176,10 +198,12 @@ class Ticker:
         if looking:
             self._part("refill", lambda: self._remember(now))
             asked += self._meshes.ask(wanted_edges_ms(self._parts.fleet, self._standings()), now)
+            asked += self._workload.ask()
         wait(asked, timeout=self._timing.read_deadline.total_seconds())
         counted = self._meshes.answer(now) if looking else None
         if counted is not None:
             self._signal_problem = counted.problem
+            self._workload.answer()
         return self._routes.answers(routes), counted
 
     def _remember(self, now: datetime) -> None:
@@ -220,6 +244,8 @@ class Ticker:
         try:
             outlook = self._outlook(shift.place.state, views, counted)
             report = self._turner.turn(shift, outlook, orders, now)
+            if counted is not None:
+                self._pin(shift.place, outlook)
             self._tell(shift, report, now)
         except ConflictError as error:
             self._parts.telemetry.error(name, error, bug=False)
@@ -230,6 +256,13 @@ class Ticker:
             self._parts.telemetry.error(name, error, bug=False)
         except Exception as error:  # noqa: BLE001 - see the docstring
             self._parts.telemetry.error(name, error, bug=True)
+
+    def _pin(self, place: Place, outlook: Outlook) -> None:
+        """Ask for the floor that the saved pin needs, right after a look at what is there."""
+        if outlook.workload is None or place.saved is None or not self._parts.leadership.valid():
+            return
+        if (floor := asks_for(place.saved, outlook.workload, outlook.pins)) is not None:
+            self._workload.pin(floor)
 
     def _freeze(self, shift: Shift, error: InvariantError) -> None:
         """What cannot happen did: this shift climbs no more until a restart; it may still go back."""
@@ -254,7 +287,15 @@ class Ticker:
             signal_problem=self._signal_problem,
             target_unseen=counted is not None and counted.target_unseen,
             freezes=self._freezer.freezes,
+            workload=self._workload.seen,
+            workload_problem=self._workload.problem,
+            pins=self._pins_beside(state.name),
         )
+
+    def _pins_beside(self, name: str) -> list[Pin]:
+        """Return the pins that the other shifts need."""
+        others = (shift.place.state.pin for other, shift in self._shifts.items() if other != name)
+        return [pin for pin in others if pin is not None and not pin.released]
 
     def _reload(self, name: str) -> None:
         """Somebody else saved this shift: believe the store, and gather evidence anew."""
@@ -291,7 +332,9 @@ def _restored(saved: Saved) -> Shift:
     seen = Gathering(standing=standing)
     if standing is not None and not is_sound(standing):
         seen = Gathering(gap="the evidence that was saved is damaged; it is gathered anew")
-    return Shift(Place(saved.state, saved.version, saved=saved.state), seen)
+    way_back = saved.state.way_back
+    source = Sighting() if way_back is None else Sighting(way_back.left)
+    return Shift(Place(saved.state, saved.version, saved=saved.state), seen, source)
 
 
 def _is_busy(shift: Shift) -> bool:

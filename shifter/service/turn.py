@@ -12,6 +12,7 @@ from datetime import datetime
 
 from shifter.core import journal
 from shifter.core.basis import Evidence
+from shifter.core.capacity import Sighting, counted
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Write
 from shifter.core.fleet import Fleet
@@ -20,9 +21,10 @@ from shifter.core.holds import forbids
 from shifter.core.journal import Move, Step
 from shifter.core.orders import OBSERVING, Answer, Order, OrderAnswer
 from shifter.core.phases import Phase
+from shifter.core.pinning import Workload
 from shifter.core.records import What
 from shifter.core.splits import RouteView, shown
-from shifter.core.state import Direction, Freeze, Intent, Report
+from shifter.core.state import Direction, Freeze, Intent, Pin, Report
 from shifter.ports import Leadership
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.gathering import Gathering, terms_of
@@ -35,6 +37,7 @@ from shifter.service.reporting import (
     records_of_change,
     records_of_orders,
     report,
+    way_back_of,
 )
 from shifter.service.telemetry import Telemetry
 
@@ -43,11 +46,13 @@ from shifter.service.telemetry import Telemetry
 class Shift:
     """One shift as this process knows it: its place, and what it has seen.
 
-    `bug` says which one of ours struck in one of its turns; empty if none did.
+    `bug` says which one of ours struck in one of its turns; empty if none did. `source` is what is believed of what the
+    source has.
     """
 
     place: Place
     seen: Gathering = field(default_factory=Gathering)
+    source: Sighting = field(default_factory=Sighting)
     policy_problem: str = ""
     bug: str = ""
     told: Report | None = None
@@ -57,7 +62,8 @@ class Shift:
 class Outlook:
     """What this tick saw of one shift, and who holds all shifts.
 
-    `counted` is None in a tick that only follows up orders and intents.
+    `counted` is None in a tick that only follows up orders and intents. `workload` is the source's, with why it is not
+    known, and `pins` are those of the other shifts.
     """
 
     views: dict[str, RouteView] | None
@@ -67,6 +73,9 @@ class Outlook:
     signal_problem: str
     target_unseen: bool
     freezes: Sequence[Freeze] = ()
+    workload: Workload | None = None
+    workload_problem: str = ""
+    pins: Sequence[Pin] = ()
 
 
 class Turner:
@@ -97,6 +106,9 @@ class Turner:
             ConflictError: somebody else saved this shift; load it again.
         """
         shift.seen.look_at(outlook.views)
+        if outlook.counted is not None:
+            replicas = None if outlook.workload is None else outlook.workload.ready
+            shift.source = shift.source.look(counted(outlook.views, outlook.counted.source_pods, replicas))
         terms = terms_of(self._fleet, by_request=shift.seen.by_request)
         shift.seen.add(shift.place.state, outlook.counted, outlook.views, terms, now)
         observing = self._mode == "observe"
@@ -136,6 +148,10 @@ class Turner:
             settled_at=shift.seen.settled_at,
             settling_since=shift.seen.settling_since,
             orders=orders,
+            source=shift.source.believed,
+            workload=outlook.workload,
+            workload_problem=outlook.workload_problem,
+            pins=outlook.pins,
         )
 
     def _refuse_orders(self, place: Place, orders: Sequence[Order], now: datetime) -> None:
@@ -197,7 +213,8 @@ class Turner:
             state = state.model_copy(update={"abandoned": state.intent})
         intent = write.intent(state.sequence + 1, self._leadership.epoch, now, self._timing.operation_timeout)
         place.state = state.model_copy(update={"intent": intent, "sequence": intent.sequence})
-        place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, evidence))
+        told = {**evidence, **way_back_of(state, intent)}
+        place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, told))
         self._save_and_send(place, intent)
 
     def _save_and_send(self, place: Place, intent: Intent) -> None:
@@ -227,7 +244,10 @@ class Turner:
             return f"the write of {shown(intent.to_share)} failed: {move.reason}"
         else:
             self._note_operations(place, intent)
-        self._writer.save(place, may_wait=True)
+        if move.step is Step.SEND and place.state.intent is not None:
+            again = place.state.intent.model_copy(update={"sends": place.state.intent.sends + 1})
+            place.state = place.state.model_copy(update={"intent": again})
+        self._writer.save(place, may_wait=move.step is not Step.SEND or intent.direction is Direction.RETREAT)
         if move.step is Step.DONE:
             return f"{shown(intent.to_share)} is in force: {intent.reason}"
         # Before it is sent again, so that what the provider said the last time is told.

@@ -375,7 +375,7 @@ def test_what_a_guard_saw_is_a_sentence_above_the_metrics(world: World) -> None:
     )
     world.shift(verdict="fail", findings=(guard, *world.report().findings))
 
-    assert f"  dead target: {text}\n  METRIC " in world.run("describe", "shop").stdout
+    assert f"  dead target: {text}\n  compared, in ticks" in world.run("describe", "shop").stdout
 
 
 def test_the_verdicts_own_sentence_is_told_where_something_else_is_the_reason(world: World) -> None:
@@ -390,7 +390,7 @@ def test_a_later_attempt_says_why_its_limit_is_higher_and_proof_is_called_proof(
     world.shift(attempt=2, harm=240.0, harm_limit=200.0, proven=True)
     shown = world.run("describe", "shop").stdout
 
-    assert "  odds against istio 240:1, limit 200:1 (attempt 2: twice that of the one before)\n" in shown
+    assert "  evidence against istio 240:1 (odds), limit 200:1 (attempt 2: twice that of the one before)\n" in shown
     assert "  proven on every metric: istio is no worse than tcm\n" in shown
 
 

@@ -11,6 +11,7 @@ from shifter.core.decide import decide
 from shifter.core.decision import Decision
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
+from shifter.core.records import SERVICE
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
 from tests.core.shifts import BAD, EARLIER, GOOD, NOON, a_policy, gathered, written
@@ -132,3 +133,27 @@ def test_a_completed_shift_says_when_its_target_fails_and_does_nothing_by_itself
 
     assert decision.write is None
     assert decision.reason.startswith("completed, but istio fails 10 %")
+
+
+def test_a_first_climb_that_landed_after_it_was_given_up_is_ours_and_taken_back() -> None:
+    late = given_up(5, NOON - timedelta(seconds=30))
+    decision = decided(Phase.SHIFTING, 0, 5, late, weights={})
+    stranger = decided(Phase.SHIFTING, 0, 7, late, weights={})
+
+    assert written(decision) == (Direction.KEEP, 0)
+    assert decision.reason == "a write that was given up landed late"
+    assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
+    assert (written(stranger), {hold.kind for hold in stranger.holds}) == (None, {HoldKind.PREFLIGHT})
+
+
+def test_a_late_write_of_the_same_share_is_taken_over_and_never_becomes_drift() -> None:
+    late = given_up(5, NOON - timedelta(seconds=30)).model_copy(update={"direction": Direction.KEEP})
+    before = {ROUTE.id: {"old": 48, "new": 3}}
+    decision = decided(Phase.SHIFTING, 5, 5, late, weights=before)
+
+    assert (written(decision), decision.adopted_by) == (None, SERVICE)
+    assert (decision.state.weights, decision.state.verified_at) == (weights(5), NOON)
+    assert decision.state.abandoned is None
+    assert decision.reason == (
+        "a write that was given up landed late: it is tcm 95 · istio 5 all the same, and is taken over"
+    )

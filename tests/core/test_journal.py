@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core.decision import Write
-from shifter.core.journal import Call, Delivery, Move, Step, done, failed, matches, next_move, next_try
+from shifter.core.journal import Call, Delivery, Move, Step, done, failed, landed_late, matches, next_move, next_try
 from shifter.core.phases import Phase
 from shifter.core.splits import RouteView
 from shifter.core.state import Direction, Failure, Intent, Setback, ShiftState
@@ -125,70 +125,32 @@ def test_a_retreat_whose_calls_nobody_remembers_is_sent() -> None:
 
 
 @pytest.mark.parametrize("direction", UPWARD)
-@pytest.mark.parametrize(
-    ("delivery", "message", "reason"),
-    [(Delivery.UNSENT, "", "raising the share"), (Delivery.BUSY, "try later", "try later; try later")],
-)
-def test_an_unsent_or_busy_climb_is_sent(direction: Direction, delivery: Delivery, message: str, reason: str) -> None:
-    move = next_move(an_intent(direction), calls(delivery, delivery, message), live(5, 5), NOON)
+def test_a_climb_whose_task_failed_without_effect_fails(direction: Direction) -> None:
+    answers = {DOMAIN_A: Call(Delivery.FAILED, "task failed"), DOMAIN_B: Call(Delivery.UNSENT)}
+    move = next_move(an_intent(direction), answers, live(5, 5), NOON)
 
-    assert move == Move(Step.SEND, reason, (DOMAIN_A, DOMAIN_B))
+    assert move == Move(Step.FAILED, "read back otherwise than intended: task failed")
 
 
 @pytest.mark.parametrize("direction", UPWARD)
-def test_a_climb_is_sent_only_where_it_is_not_in_force(direction: Direction) -> None:
-    move = next_move(an_intent(direction), calls(Delivery.FINISHED, Delivery.BUSY), live(25, 5), NOON)
+def test_a_climb_that_is_called_done_may_show_a_moment_later(direction: Direction) -> None:
+    finished = calls(Delivery.FINISHED, Delivery.FINISHED)
+    waiting = next_move(an_intent(direction), finished, live(25, 5), NOON)
+    late = next_move(an_intent(direction), finished, live(5, 5), LATE)
 
-    assert move == Move(Step.SEND, "raising the share", (DOMAIN_B,))
-
-
-@pytest.mark.parametrize("direction", UPWARD)
-@pytest.mark.parametrize("delivery", [Delivery.UNSENT, Delivery.BUSY])
-def test_a_climb_that_something_forbids_by_now_is_not_sent(direction: Direction, delivery: Delivery) -> None:
-    move = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), NOON, "paused by ann")
-
-    assert move == Move(Step.FAILED, "withheld: paused by ann")
-
-
-@pytest.mark.parametrize("direction", UPWARD)
-def test_a_climb_withheld_right_before_its_call_fails(direction: Direction) -> None:
-    move = next_move(
-        an_intent(direction), calls(Delivery.WITHHELD, Delivery.UNSENT, "the lease was lost"), live(5, 5), NOON
+    assert (waiting.step, waiting.reason) == (
+        Step.WAIT,
+        "the provider calls it done, but it does not show yet; reading back",
     )
-
-    assert move == Move(Step.FAILED, "withheld: the lease was lost; the lease was lost")
-
-
-@pytest.mark.parametrize("direction", UPWARD)
-@pytest.mark.parametrize("forbidden", ["", "frozen"])
-def test_a_climb_of_unknown_fate_is_waited_for_until_its_deadline(direction: Direction, forbidden: str) -> None:
-    move = next_move(an_intent(direction), calls(Delivery.UNKNOWN, Delivery.UNSENT), live(5, 5), NOON, forbidden)
-
-    assert move.step is Step.WAIT
-    assert "not known whether the write was carried out" in move.reason
+    assert late == Move(Step.FAILED, "not in force by its deadline: the provider calls it done")
 
 
 @pytest.mark.parametrize("direction", UPWARD)
-def test_a_climb_whose_calls_nobody_remembers_is_of_unknown_fate(direction: Direction) -> None:
-    assert next_move(an_intent(direction), {}, live(5, 5), NOON).step is Step.WAIT
-    assert next_move(an_intent(direction), {}, live(5, 5), LATE).step is Step.FAILED
+def test_a_climb_that_is_called_done_and_shows_other_weights_fails(direction: Direction) -> None:
+    move = next_move(an_intent(direction), calls(Delivery.FINISHED, Delivery.FINISHED), live(25, 15), NOON)
 
-
-@pytest.mark.parametrize("direction", UPWARD)
-@pytest.mark.parametrize(
-    ("delivery", "message", "reason"),
-    [
-        (Delivery.FAILED, "task failed", "read back otherwise than intended: task failed"),
-        (Delivery.FINISHED, "", "read back otherwise than intended: the provider calls it done"),
-    ],
-)
-def test_a_climb_that_came_back_without_effect_fails(
-    direction: Direction, delivery: Delivery, message: str, reason: str
-) -> None:
-    intent = an_intent(direction)
-    move = next_move(intent, {DOMAIN_A: Call(delivery, message), DOMAIN_B: Call(Delivery.UNSENT)}, live(5, 5), NOON)
-
-    assert move == Move(Step.FAILED, reason)
+    assert (move.step, move.repair) == (Step.FAILED, False)
+    assert move.reason == "read back otherwise than intended: the provider calls it done"
 
 
 @pytest.mark.parametrize("direction", UPWARD)
@@ -210,8 +172,26 @@ def test_a_failed_climb_that_was_applied_in_part_must_be_repaired(
     half = next_move(an_intent(direction), calls(Delivery.FINISHED, delivery), live(25, 5), now)
     not_at_all = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), now)
 
-    assert (half.step, half.repair) == (Step.FAILED, True)
+    # What was before new weights for the same share may be a higher share: it is never put back.
+    assert (half.step, half.repair) == (Step.FAILED, direction is Direction.CLIMB)
     assert (not_at_all.step, not_at_all.repair) == (Step.FAILED, False)
+
+
+@pytest.mark.parametrize(
+    ("shares", "late"),
+    [((25, 25), True), ((25, 5), True), ((5, 5), False), ((25, 15), False)],
+    ids=["whole", "half", "not at all", "somebody else"],
+)
+def test_what_landed_of_an_intent_that_was_given_up_is_known_as_ours(shares: tuple[int, int], late: bool) -> None:  # noqa: FBT001 - a row of the table
+    assert landed_late(an_intent(), live(*shares), NOON) is late
+
+
+def test_a_write_that_was_sent_twice_may_land_once_more_after_it_is_done() -> None:
+    shift = ShiftState(name="shop", policy=a_policy("lbl-1", steps=(5, 100)), since=NOON)
+    once, twice = an_intent(), an_intent().model_copy(update={"sends": 2})
+
+    assert done(shift, once, live(25, 25), NOON).abandoned is None
+    assert done(shift, twice, live(25, 25), NOON).abandoned == twice
 
 
 @pytest.mark.parametrize("direction", UPWARD)

@@ -223,7 +223,10 @@ def test_retry_begins_a_new_attempt_and_forgets_the_failure_the_ceiling_the_over
 
     assert (state.phase, state.since, state.attempt) == (Phase.WAITING, LATER, 2)
     assert (state.failure, state.ceiling, state.overridden, state.approved) == (None, None, False, ())
-    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "attempt 2 begins at 0 %")
+    assert (answer.answer, answer.text) == (
+        Answer.ACCEPTED,
+        "attempt 2 begins at 0 %; it goes back at odds of 200:1 (attempt 1: 100:1)",
+    )
 
 
 def test_retry_after_a_step_back_lets_the_share_go_where_it_failed_and_leaves_the_rest_as_it_is() -> None:
@@ -239,7 +242,19 @@ def test_retry_begins_a_new_attempt_where_a_failing_target_stays_in_place() -> N
     state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
 
     assert state == before.model_copy(update={"attempt": 2, "overridden": False, "last_order": 7})
-    assert (answer.answer, answer.text) == (Answer.ACCEPTED, "attempt 2 begins at 5 %: evidence anew")
+    assert (answer.answer, answer.text) == (
+        Answer.ACCEPTED,
+        "attempt 2 begins at 5 %: evidence anew; it fails at odds of 200:1 (attempt 1: 100:1)",
+    )
+
+
+def test_a_retry_says_what_it_costs_by_the_policys_own_limit() -> None:
+    analysis = POLICY.spec.analysis.model_copy(update={"false_rollback_percent": 10.0})
+    policy = POLICY.model_copy(update={"spec": POLICY.spec.model_copy(update={"analysis": analysis})})
+    before = a_shift(Phase.ROLLED_BACK, share=0.0, attempt=3, policy=policy)
+    _, answer = obeyed(before, an_order(Verb.RETRY), LATER)
+
+    assert answer.text == "attempt 4 begins at 0 %; it goes back at odds of 80:1 (attempt 3: 40:1)"
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in {Phase.SHIFTING, Phase.ROLLED_BACK}])

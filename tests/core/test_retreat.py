@@ -13,6 +13,7 @@ from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision
 from shifter.core.evidence import Counts
+from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS, acquitted
@@ -281,7 +282,24 @@ def test_a_share_that_somebody_lowered_below_the_ceiling_is_the_verified_one() -
     decision = decided(OWED, 0)
 
     assert (decision.state.share, decision.state.verified_at) == (0, OWED.now)
-    assert decision.state.weights == {ROUTE.id: {"old": 100, "new": 0}}
+
+
+def test_weights_that_somebody_set_below_the_ceiling_are_drift_and_nothing_climbs_over_them() -> None:
+    decision = decided(OWED, 2)
+    held = decided(traffic(after(OWED, decision.state), GOOD, 2), 2)
+
+    assert decision.state.weights == OWED.state.weights
+    assert {hold.kind for hold in held.holds} >= {HoldKind.DRIFT}
+    assert written(held) is None
+
+
+def test_a_write_of_ours_that_landed_late_below_the_ceiling_is_no_drift() -> None:
+    live = {ROUTE.id: {"old": 98, "new": 2}}
+    deadline = OWED.now + timedelta(minutes=1)
+    late = an_intent(25, 2).model_copy(update={"weights": live, "created_at": OWED.now, "deadline": deadline})
+    decision = decided(after(OWED, OWED.state.model_copy(update={"abandoned": late})), 2)
+
+    assert (decision.state.share, decision.state.weights) == (2, live)
 
 
 def test_what_is_stale_or_under_way_settles_nothing() -> None:

@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,8 +175,11 @@ class World:
             self._rise()
 
     def _rise(self) -> None:
-        self.die()
-        self.start()
+        """Start again; a process may be killed while it starts, too."""
+        while True:
+            self.die()
+            with suppress(Killed):
+                return self.start()
 
     def until(self, *phases: Phase, name: str = "shop", most: int = 300) -> ShiftState:
         """Step until the shift is in one of the phases with nothing under way; fail if that takes too long."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from shifter.adapters.memory_store import MemoryStore
+from shifter.core.chain import Stretch
 from shifter.core.evidence import INFINITY_MS, Answer, PodReading, Reading, Series
 from shifter.core.fleet import ISTIO_EDGES_MS
 from shifter.core.orders import Order, OrderAnswer, OrderRequest
@@ -171,6 +172,9 @@ class WatchedStore:
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         return self._inner.history(name, limit)
+
+    def chain(self, first: int, limit: int) -> Stretch:
+        return self._inner.chain(first, limit)
 
     def prune(self, before: datetime) -> int:
         return self._inner.prune(before)

@@ -6,7 +6,7 @@ up" and "called" lasts as long as a test needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.journal import Delivery
-from shifter.core.orders import FLEET, OrderRequest, Verb
+from shifter.core.orders import FLEET, Order, OrderRequest, Verb
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route, RouteView, Selector
@@ -121,6 +121,30 @@ def test_a_lease_lost_while_a_climb_waits_withholds_it(bench: Bench) -> None:
     climb = an_intent()
     bench.send(climb)
     bench.lease.lose()
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+
+
+class SlowOrders(MemoryStore):
+    """Takes so long to say which orders there are that `meanwhile` happens."""
+
+    meanwhile: Callable[[], None]
+
+    def open_orders(self) -> Sequence[Order]:
+        self.meanwhile()
+        return super().open_orders()
+
+
+def test_a_lease_lost_while_the_orders_are_read_withholds_a_climb() -> None:
+    bench = Bench()
+    bench.store = slow = SlowOrders()
+    bench.lease = MemoryLease(slow)
+    slow.meanwhile = bench.lease.lose
+    bench.courier = bench.another()
+    climb = an_intent()
+    bench.send(climb)
     bench.lanes.let_run()
 
     assert bench.call(climb) is Delivery.WITHHELD

@@ -12,6 +12,8 @@ from shifter.core.orders import FLEET, OBSERVING, STALE_AFTER, Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Side
+from shifter.core.state import Freeze
+from shifter.errors import ConflictError
 from tests.service.conftest import World
 
 BALANCERS = {"shop": "lb-front0001", "cart": "lb-front0002"}
@@ -48,6 +50,37 @@ def test_a_frozen_shift_still_goes_back_when_it_fails_and_when_ordered(world: Wo
 
     assert world.state("shop").phase is Phase.ROLLED_BACK
     assert world.state("cart").phase is Phase.ROLLED_BACK
+
+
+def test_a_freeze_that_another_process_obeyed_is_seen(world: World) -> None:
+    world.until_share(5)
+    known = world.saved.load_fleet()
+    frozen = Freeze(by="ann", reason="because", at=world.now)
+    world.saved.save_fleet(known.state.model_copy(update={"freezes": (frozen,)}), known.version)
+    world.step(30)
+
+    assert world.share() == 5
+    assert HoldKind.FREEZE in world.holds("shop")
+
+
+def test_who_holds_the_lease_no_more_answers_no_freeze(world: World) -> None:
+    world.until_share(5)
+    world.lease.lose()
+    order = world.order(Verb.FREEZE, name=FLEET)
+    world.step()
+
+    assert world.answer(order)[0] is None
+
+
+def test_who_was_there_before_can_save_nothing_after_a_start(world: World) -> None:
+    world.until_share(5)
+    before, fleet = world.saved.load()["shop"], world.saved.load_fleet()
+    world.restart()
+
+    with pytest.raises(ConflictError):
+        world.saved.save(before.state, before.version)
+    with pytest.raises(ConflictError):
+        world.saved.save_fleet(fleet.state, fleet.version)
 
 
 def test_unfreezing_lets_all_go_on(world: World) -> None:

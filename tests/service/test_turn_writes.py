@@ -117,7 +117,7 @@ def test_a_task_that_lies_is_not_believed(world: World) -> None:
     world.memory.inject(Fault.TASK_LIES)
     world.until(Phase.COMPLETED)
 
-    assert "read back otherwise than intended" in _failures(world)[0]
+    assert _failures(world)[0] == "not in force by its deadline: the provider calls it done"
     assert world.climbs() == [5, 25, 50, 100]
 
 
@@ -159,3 +159,30 @@ def test_a_pause_after_the_intent_was_saved_withholds_the_call(world: World) -> 
 
 def _failures(world: World) -> list[str]:
     return [record.reason for record in world.history() if record.what is What.FAILED]
+
+
+def test_a_climb_is_not_sent_again_by_who_cannot_save_that(world: World) -> None:
+    world.until_share(5)
+    world.memory.hold_lock(world.route().domain)
+    while world.state().intent is None:
+        world.step()
+    sent = len(world.provider.submits)
+    world.memory.release_lock(world.route().domain)
+    world.saved.down = True
+    world.step(2)
+    world.saved.down = False
+
+    assert len(world.provider.submits) == sent
+    assert world.share() == 5
+
+
+def test_a_climb_that_is_sent_again_is_saved_each_time_before(world: World) -> None:
+    world.until_share(5)
+    world.memory.hold_lock(world.route().domain)
+    while world.state().intent is None:
+        world.step()
+    world.step(2)
+    intent = world.saved_state().intent
+
+    assert intent is not None
+    assert intent.sends == 3
