@@ -186,6 +186,10 @@ def test_what_landed_of_an_intent_that_was_given_up_is_known_as_ours(shares: tup
     assert landed_late(an_intent(), live(*shares), NOON) is late
 
 
+def test_what_landed_is_not_known_while_a_route_is_not_seen() -> None:
+    assert not landed_late(an_intent(), {A: a_view(A, split(25))}, NOON)
+
+
 def test_a_write_that_was_sent_twice_may_land_once_more_after_it_is_done() -> None:
     shift = ShiftState(name="shop", policy=a_policy("lbl-1", steps=(5, 100)), since=NOON)
     once, twice = an_intent(), an_intent().model_copy(update={"sends": 2})

@@ -168,6 +168,19 @@ def test_one_route_that_the_metrics_do_not_show_keeps_the_share_unsettled() -> N
     assert not is_settled(at_share(50), HALF, {"a": a_view(50), "b": a_view(5)}, NOON + seconds(5))
 
 
+def test_after_the_clock_was_set_back_what_is_gathered_since_shows_the_share() -> None:
+    verified = at_share(50, verified_at=NOON + timedelta(hours=1))
+    views = {"r": a_view(50, settle_seconds=30)}
+
+    assert not is_settled(verified, Ledger(), views, NOON + seconds(5))
+    assert not is_settled(verified, HALF, views, NOON + seconds(34))
+    assert is_settled(verified, HALF, views, NOON + seconds(35))
+
+
+def test_weights_that_send_traffic_nowhere_contradict_nothing() -> None:
+    assert not is_lost(at_share(50), HALF, {"r": a_view(None)})
+
+
 def test_where_clients_stick_to_a_side_the_share_need_only_show_roughly() -> None:
     rough = Ledger((tick(1400, 600, NOON + seconds(5)),))
     views = [{"r": a_view(50, split_by_request=by_request)} for by_request in (True, False)]

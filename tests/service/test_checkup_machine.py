@@ -266,7 +266,7 @@ def of_store(place: Path, *reports: Report, trouble: str = "") -> dict[str, Find
 def test_a_service_that_holds_the_lock_and_tells_nothing_hangs(place: Path) -> None:
     found = of_store(place, a_report("shop", 300), a_report("pay", 200))
 
-    assert bad(found) == {"service": Level.PROBLEM}
+    assert found["service"].level is Level.PROBLEM
     assert found["service"].text == "the service holds the lock and has told nothing for 200 s: it hangs"
 
 

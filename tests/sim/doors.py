@@ -130,12 +130,11 @@ class DoorWorkload:
 
 
 class DoorLease:
-    """The `Leadership` of one process; `asked` is told whenever somebody asks for it."""
+    """The `Leadership` of one process."""
 
-    def __init__(self, door: Door, lease: Lease, asked: Callable[[], None]) -> None:
+    def __init__(self, door: Door, lease: Lease) -> None:
         self._door = door
         self._lease = lease
-        self._asked = asked
 
     @property
     def epoch(self) -> int:
@@ -144,9 +143,7 @@ class DoorLease:
 
     def valid(self) -> bool:
         """Whether the lease is held."""
-        valid = self._door.call(PORTS["lease.valid"], "", self._lease.valid)
-        self._asked()
-        return valid
+        return self._door.call(PORTS["lease.valid"], "", self._lease.valid)
 
     def release(self) -> None:
         """Give the lease up."""

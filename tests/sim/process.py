@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -34,6 +34,7 @@ from tests.sim.meshes import Mesh, Workload
 WAKE_SECONDS = 0.25
 _REBORN_SECONDS = 1.0
 _DRAIN_SECONDS = 4.0
+_LONGEST_WAKE = timedelta(seconds=20)
 
 
 @dataclass(slots=True)
@@ -131,26 +132,20 @@ class TimedTicker(Ticker):
 
     def __init__(self, parts: Parts, now: Callable[[], float]) -> None:
         super().__init__(parts)
-        self.true_at: dict[datetime, float] = {}
+        self._wakes: list[tuple[datetime, float]] = []
         self._true_now = now
-        self._waking: datetime | None = None
-        self._decided = 0.0
 
     def wake(self, now: datetime) -> bool:
         """Wake, and note when."""
-        self._waking = now
-        self.decide()
+        self._wakes.append((now, self._true_now()))
         return super().wake(now)
 
-    def decide(self) -> None:
-        """Note that what is decided in this wake from here on is decided now: whoever is asked before may hang."""
-        self._decided = self._true_now()
-        if self._waking is not None:
-            self.true_at[self._waking] = self._decided
-
-    def decided_at(self, said: datetime) -> float:
-        """When something was decided that this process dates so: in an earlier wake, or else in this one."""
-        return self.true_at.get(said, self._decided)
+    def true_at(self, said: datetime) -> float:
+        """When it really was that this process dated something so: in a wake, or a little later in it."""
+        for now, at in reversed(self._wakes):
+            if timedelta(0) <= said - now < _LONGEST_WAKE:
+                return at + (said - now).total_seconds()
+        return self._wakes[-1][1]
 
 
 class Process:
@@ -321,7 +316,7 @@ class Process:
             mode="act",
             folder=PolicyFolder(around.folder, around.fleet),
             store=DoorStore(self._door, around.library, self._true_at, self._reaches),
-            leadership=DoorLease(self._door, self.lease, self._decide),
+            leadership=DoorLease(self._door, self.lease),
             provider=DoorProvider(self._door, around.cloud, self.name),
             metrics=metrics(self._door, around.meshes),
             lanes=self._lanes,
@@ -330,15 +325,10 @@ class Process:
             workload=None if around.workload is None else DoorWorkload(self._door, around.workload),
         )
 
-    def _decide(self) -> None:
-        """The lease is asked in every turn, right before it decides."""
-        if self._ticker is not None and self._around.kernel.strand is self._strand:
-            self._ticker.decide()
-
     def _true_at(self, said: datetime) -> float:
         """When it really was that this process called the time so."""
         assert self._ticker is not None
-        return self._ticker.decided_at(said.astimezone(UTC))
+        return self._ticker.true_at(said.astimezone(UTC))
 
 
 class Machine:

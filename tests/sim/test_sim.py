@@ -143,7 +143,7 @@ mishaps = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(fates=fates, mishaps=mishaps)
 def test_no_script_of_faults_breaks_a_rule(fates: dict[int, Fate], mishaps: list[Mishap]) -> None:
     plan = Plan(seed=1, ends_at=35.0, calm_at=36.0, mishaps=tuple(sorted(mishaps, key=lambda each: each.at)))
