@@ -135,7 +135,7 @@ SCENARIOS_OF_EVIDENCE: Final = (
             Beat(ON_ITS_WAY, soaking("shop", HURT_AT)),
             Beat(BOTH_FAIL, lambda scene: scene.since_beat > STEADY_SECONDS, _break_both),
         ),
-        Ending(may_fail_users=True, told=("tcm fails",)),
+        Ending(may_fail_users=True, told=("tcm failed",)),
         hold=f"{PATIENT_SECONDS:g}s",
     ),
     _both_fail(

@@ -52,7 +52,9 @@ class Freezer:
     def refresh(self) -> None:
         """Believe the store: who led before may have obeyed a freeze at its last moment."""
         with suppress(ShifterError):
-            self._saved = self._store.load_fleet()
+            found = self._store.load_fleet()
+            # A store may answer with what it held a moment ago: a freeze that was just obeyed is not forgotten.
+            self._saved = found if found.version >= self._saved.version else self._saved
 
     def obey(self, orders: Sequence[Order], now: datetime) -> None:
         """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again.

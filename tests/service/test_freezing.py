@@ -6,15 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.core.holds import HoldKind
-from shifter.core.orders import FLEET, OBSERVING, STALE_AFTER, Answer, Verb
+from shifter.core.orders import FLEET, OBSERVING, STALE_AFTER, Answer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.splits import Side
 from shifter.core.state import Freeze
 from shifter.errors import ConflictError
-from tests.service.conftest import World
+from shifter.ports import SavedFleet
+from shifter.service.freezing import Freezer
+from shifter.service.telemetry import Telemetry
+from tests.service.conftest import NOON, World
 
 BALANCERS = {"shop": "lb-front0001", "cart": "lb-front0002"}
 
@@ -61,6 +66,28 @@ def test_a_freeze_that_another_process_obeyed_is_seen(world: World) -> None:
 
     assert world.share() == 5
     assert HoldKind.FREEZE in world.holds("shop")
+
+
+class StaleStore(MemoryStore):
+    """Answers, where told to, with what it held a while ago."""
+
+    stale: SavedFleet | None = None
+
+    def load_fleet(self) -> SavedFleet:
+        return self.stale or super().load_fleet()
+
+
+def test_a_freeze_that_was_obeyed_is_not_forgotten_over_a_stale_answer() -> None:
+    store = StaleStore()
+    freezer = Freezer(store, MemoryLease(store), "act", Telemetry(CollectorRegistry(), timedelta(minutes=5)))
+    freezer.load()
+    before = store.load_fleet()
+    order = store.create_order(OrderRequest(FLEET, Verb.FREEZE, "ann", "because"), NOON)
+    freezer.obey([order], NOON)
+    store.stale = before
+    freezer.refresh()
+
+    assert [freeze.by for freeze in freezer.freezes] == ["ann"]
 
 
 def test_who_holds_the_lease_no_more_answers_no_freeze(world: World) -> None:
