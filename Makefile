@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab soak sim sim-planted coverage bench bench-analysis bench-analysis-quick lock clean
+.PHONY: help setup check format test demo lab kill soak sim sim-planted coverage bench bench-analysis bench-analysis-quick lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -46,12 +46,14 @@ coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails be
 demo: $(READY) ## A whole migration on this machine: real Envoys, Prometheus, CLI; about 100 seconds
 	@$(BIN)/shifter lab run
 
-lab: $(READY) ## The lab's other scenarios, one after another, then a kill at every failpoint
+lab: $(READY) ## The lab's other scenarios, one after another
 	@scenarios=$$($(BIN)/python -c 'from shifter.lab.scenarios import DEFAULT, SCENARIOS; \
 	  print(*(name for name in SCENARIOS if name != DEFAULT))') || exit 1; \
 	test -n "$$scenarios" || { echo "the lab has no other scenario" >&2; exit 1; }; \
 	for scenario in $$scenarios; do \
 	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
+
+kill: $(READY) ## The service killed or frozen at every failpoint of the lab, and judged; about five minutes
 	@$(BIN)/shifter lab kill
 
 SEED ?= 1

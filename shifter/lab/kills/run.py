@@ -1,4 +1,4 @@
-"""Runs a kill drill from its first death to its verdict: what `shifter lab kill` and `make lab` call."""
+"""Runs a kill drill from its first death to its verdict: what `shifter lab kill` and `make kill` call."""
 
 from __future__ import annotations
 
