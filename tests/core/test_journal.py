@@ -154,6 +154,21 @@ def test_a_climb_that_is_called_done_and_shows_other_weights_fails(direction: Di
 
 
 @pytest.mark.parametrize("direction", UPWARD)
+@pytest.mark.parametrize("delivery", [Delivery.UNSENT, Delivery.BUSY])
+def test_a_climb_that_was_not_taken_is_sent_only_if_nothing_forbids_it_and_nobody_changed_the_weights(
+    direction: Direction, delivery: Delivery
+) -> None:
+    not_taken = calls(delivery, delivery)
+    free = next_move(an_intent(direction), not_taken, live(5, 5), NOON)
+    forbidden = next_move(an_intent(direction), not_taken, live(5, 5), NOON, "frozen")
+    changed = next_move(an_intent(direction), not_taken, live(5, 15), NOON)
+
+    assert free == Move(Step.SEND, "raising the share", (DOMAIN_A, DOMAIN_B))
+    assert forbidden == Move(Step.FAILED, "withheld: frozen")
+    assert changed == Move(Step.FAILED, "the weights were changed before it was sent")
+
+
+@pytest.mark.parametrize("direction", UPWARD)
 @pytest.mark.parametrize("delivery", [Delivery.UNSENT, Delivery.BUSY, Delivery.RUNNING, Delivery.UNKNOWN])
 def test_a_climb_not_in_force_by_its_deadline_fails(direction: Direction, delivery: Delivery) -> None:
     move = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), LATE)
