@@ -267,15 +267,19 @@ def running_parts(world: World, provider: TrafficProvider) -> Parts:
     )
 
 
-def run_beside(person: Callable[[], None], parts: Parts) -> None:
-    """Run the service in this thread, where signals arrive, and a person in another; end it whatever happens there."""
+def run_beside(world: World, person: Callable[[], None], parts: Parts) -> None:
+    """Run the service in this thread, where signals arrive, and a person in another; end it whatever happens there.
+
+    A service that the person told to stop is not told again: the second time means "do not wait".
+    """
     with ThreadPoolExecutor(1) as other:
 
         def play() -> None:
             try:
                 person()
             finally:
-                os.kill(os.getpid(), signal.SIGTERM)
+                if not world.lines("service.draining"):
+                    os.kill(os.getpid(), signal.SIGTERM)
 
         played = other.submit(play)
         daemon.run(parts, "127.0.0.1", 0)
@@ -310,7 +314,7 @@ def test_told_to_stop_it_lets_the_call_under_way_come_back_and_releases_the_leas
         seen.append("released early" if "lease released" in world.trap.calls else "lease still held")
         provider.let_go.set()
 
-    run_beside(person, parts)
+    run_beside(world, person, parts)
     saved = world.saved_state()
 
     assert seen == ["ready 200", "lease still held"]
@@ -351,6 +355,6 @@ def test_a_running_service_survives_a_folder_that_vanishes(world: World, tmp_pat
         world.path.rename(tmp_path / "elsewhere")
         wait_for(lambda: bool(world.lines("policy.problem")), "nobody said so")
 
-    run_beside(person, parts)
+    run_beside(world, person, parts)
 
     assert not world.lines("shift.error")
