@@ -55,7 +55,7 @@ def belonging(standing: Standing | None, state: ShiftState) -> Standing | None:
 
 
 def gather(
-    standing: Standing | None, state: ShiftState, ledger: Ledger, *, whole: bool, terms: Terms
+    standing: Standing | None, state: ShiftState, ledger: Ledger, *, whole: bool, terms: Terms, since: bool = False
 ) -> Gathered | None:
     """Return the standing with the newest tick of the ledger in it; None while too little is known of the source.
 
@@ -65,6 +65,7 @@ def gather(
         ledger: since the share last changed; its newest tick is the one that is added.
         whole: whether that tick lies wholly at the verified share, with nothing under way.
         terms: how.
+        since: whether it began after the share was verified, whatever was under way.
     """
     tick = ledger.ticks[-1]
     mine = belonging(standing, state)
@@ -75,7 +76,7 @@ def gather(
     if mine is None:
         return None
     metrics = metrics_for(state, mine.history)
-    row = row_of(tick, metrics, whole=whole, by_request=terms.split_by_request)
+    row = row_of(tick, metrics, whole=whole, by_request=terms.split_by_request, since=since)
     return Gathered(advance(mine, metrics, row), mine, row)
 
 

@@ -84,17 +84,17 @@ class Gathering:
             else:
                 # What was verified later than now was verified before the clock was set back, and before all readings.
                 at_once = state.verified_at is not None and state.verified_at > now
-                whole = not self.mixed and self._is_whole(state, tick, at_once=at_once)
-                self._count(state, tick, terms, whole=whole)
+                since = self._is_since(state, tick, at_once=at_once)
+                self._count(state, tick, terms, since=since, whole=since and not self._is_mixed(state))
                 self.mixed = self.astray
         if self.settled_at is not None and is_lost(state, self.ledger, views):
             self.settled_at, self.doubted_at = None, now
         if self.settled_at is None and not self.drifted and is_settled(state, self.ledger, views, now):
             # What showed the share was gathered at it, and counts; what came before a doubt does not.
             lag = timedelta(seconds=max(view.settle_seconds for view in (views or {}).values()))
-            since = [at for at in (state.verified_at and state.verified_at + lag, self.doubted_at) if at is not None]
+            shown = [at for at in (state.verified_at and state.verified_at + lag, self.doubted_at) if at is not None]
             # What was verified later than now was so before the clock was set back: the soak begins now.
-            self.settled_at = min(max(since, default=now), now)
+            self.settled_at = min(max(shown, default=now), now)
         waits = self.settled_at is None and state.share > 0 and state.intent is None
         self.settling_since = (self.settling_since or now) if waits else None
 
@@ -123,21 +123,25 @@ class Gathering:
             self.ledger = replace(self.ledger, ticks=(*found, *self.ledger.ticks)[-MAX_TICKS:])
             return
         for tick in past:
-            self._count(state, tick, terms_of(fleet, by_request=self.by_request), whole=self._is_whole(state, tick))
+            since = self._is_since(state, tick)
+            whole = since and state.intent is None and not self.drifted
+            self._count(state, tick, terms_of(fleet, by_request=self.by_request), since=since, whole=whole)
 
-    def _count(self, state: ShiftState, tick: Tick, terms: Terms, *, whole: bool) -> None:
+    def _count(self, state: ShiftState, tick: Tick, terms: Terms, *, since: bool, whole: bool) -> None:
         if self.ledger.ticks and tick.at < self.ledger.ticks[-1].at:
             # The clock was set back: what was gathered before would count as newer than what is seen now.
             self.forget_ticks()
         self.ledger = self.ledger.add(tick)
-        gathered = gather(self.standing, state, self.ledger, whole=whole, terms=terms)
+        gathered = gather(self.standing, state, self.ledger, whole=whole, terms=terms, since=since)
         if gathered is not None:
             self._take(gathered)
 
-    def _is_whole(self, state: ShiftState, tick: Tick, *, at_once: bool = False) -> bool:
-        """Return whether a tick lies wholly at the verified share; `at_once`: whenever that was verified."""
-        if state.intent is not None or self.drifted:
-            return False
+    def _is_mixed(self, state: ShiftState) -> bool:
+        """Return whether the newest tick may have seen other shares than the verified one."""
+        return self.mixed or self.drifted or state.intent is not None
+
+    def _is_since(self, state: ShiftState, tick: Tick, *, at_once: bool = False) -> bool:
+        """Return whether a tick began after the share was verified; `at_once`: whenever that was."""
         if state.share == 0 or at_once:
             return True
         if state.verified_at is None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from shifter.adapters.memory import Fault
 from shifter.core.analysis.assess import alpha_of
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.replay import CHECKPOINT_SECONDS, MAX_ROWS, Trail, of_json
@@ -433,3 +434,27 @@ def test_the_record_of_a_failure_has_the_limit_of_its_own_attempt(world: World) 
     assert (replay["attempt"], last.attempt, last.share) == (1, 1, 50)
     assert ceiling.evidence["limit"] == 1 / alpha_of(world.state().policy.spec.analysis, 1)
     assert harm >= 100
+
+
+# -- while a write is under way --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "the next process"])
+def test_a_target_that_fails_while_its_second_write_is_under_way_goes_back_before_that_ends(
+    world: World,
+    restarts: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    world.until_share(5)
+    world.memory.inject(Fault.TASK_ENDLESS)
+    world.order(Verb.PROMOTE)
+    world.wake()
+    under_way = world.saved_state().intent
+    if restarts:
+        world.restart()
+    world.sides[Side.TARGET].error_percent = 40
+    world.step(4)
+
+    assert under_way is not None
+    assert world.now < under_way.deadline
+    assert world.state().phase is Phase.ROLLING_BACK
+    assert "istio fails" in world.reason()

@@ -60,8 +60,8 @@ def with_row(trail: Trail | None, before: Standing, row: Row, *, unbroken: bool)
 
 
 def as_json(trail: Trail) -> dict[str, Any]:
-    """Return a trail as JSON values, for a record."""
-    dumped: dict[str, Any] = _TRAILS.dump_python(trail, mode="json")
+    """Return a trail as JSON values, for a record; what is as usual is left out."""
+    dumped: dict[str, Any] = _TRAILS.dump_python(trail, mode="json", exclude_defaults=True)
     return dumped
 
 

@@ -62,10 +62,11 @@ Counted = tuple[float, float, float, float]
 class Row:
     """One tick, as far as it is evidence: one entry per metric, None where it could not be measured.
 
-    `at` is its end in epoch seconds. `whole`: it lies wholly at one share that was verified. `apart_seconds` is by how
-    much the target's newest sample is later than the source's. `by_request`: the balancer sends each request by weight,
-    so that the share is what it says. Otherwise (session persistence, DNS) the ratio is taken as it comes, of ticks
-    that are merged until it says something.
+    `at` is its end in epoch seconds. `whole`: it lies wholly at one share that was verified. `since`: it began after
+    that, though not wholly at it maybe, since a write was under way. `apart_seconds` is by how much the target's newest
+    sample is later than the source's. `by_request`: the balancer sends each request by weight, so that the share is
+    what it says. Otherwise (session persistence, DNS) the ratio is taken as it comes, of ticks that are merged until it
+    says something.
     """
 
     at: float
@@ -74,6 +75,7 @@ class Row:
     whole: bool = True
     apart_seconds: float = 0.0
     by_request: bool = True
+    since: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +235,12 @@ def _nothing(metrics: Sequence[Metric]) -> tuple[Counted, ...]:
     return ((0.0, 0.0, 0.0, 0.0),) * len(metrics)
 
 
-def row_of(tick: Tick, metrics: Iterable[Metric], *, whole: bool, by_request: bool = True) -> Row:
-    """Return what a tick counted of each metric."""
-    cells: list[Counted | None] = []
-    for metric in metrics:
-        target, source = counted(metric, tick.target), counted(metric, tick.source)
-        cells.append(None if target is None or source is None else (*target, *source))
+def row_of(tick: Tick, metrics: Iterable[Metric], *, whole: bool, by_request: bool = True, since: bool = False) -> Row:
+    """Return what a tick counted of each metric; the flags are those of `Row`."""
+    sides = [(counted(metric, tick.target), counted(metric, tick.source)) for metric in metrics]
+    cells = [None if target is None or source is None else (*target, *source) for target, source in sides]
     at, seconds, apart = (round(each, 3) for each in (tick.at.timestamp(), tick.span_seconds, tick.apart_seconds))
-    return Row(at, seconds, tuple(cells), whole, apart, by_request)
+    return Row(at, seconds, tuple(cells), whole, apart, by_request, since)
 
 
 def advance(standing: Standing, metrics: Sequence[Metric], row: Row) -> Standing:
@@ -262,7 +262,7 @@ def advance(standing: Standing, metrics: Sequence[Metric], row: Row) -> Standing
     incident, foreseen = sickness is not None, standing.sickness is not None
     wealth = standing.wealth
     # What an attempt that has just begun still sees of the share before belongs to the attempt before.
-    if cells and standing.share > 0 and (whole or standing.exposed_ticks > 0):
+    if cells and standing.share > 0 and (whole or row.since or standing.exposed_ticks > 0):
         bets = _bets(standing, metrics, cells, recent, (whole, row.by_request, not (incident or foreseen)))
         wealth = reopened(add(wealth, tests, bets, incident=incident, foreseen=foreseen))
     if standing.sickness is not None and not incident and standing.sickness.rates:

@@ -132,9 +132,10 @@ def a_trail(analysis: Analysis, edges_ms: Sequence[float]) -> Trail:
     known = tuple(MetricHistory(metric.name, 1 / 3, third, 100 / 3, halves=True) for metric in metrics)
     history = History(720, third, third, tuple(edges_ms), known)
     standing = at_share(begin(metrics, history, attempt=10), metrics, 100 / 3)
-    row = Row(1_800_000_000.123, 15.123, ((third, third / 7, third, third / 7),) * len(metrics), by_request=False)
+    cells = ((third, third / 7, third, third / 7),) * len(metrics)
+    row = Row(1_800_000_000.123, 15.123, cells, whole=False, apart_seconds=-1.234, by_request=False, since=True)
     for _ in range(12):
-        standing = advance(standing, metrics, row)
+        standing = advance(standing, metrics, replace(row, whole=True))
     return Trail(replace(standing, pending=row.cells, unmeasured=tuple(m.name for m in metrics)), (row,) * MAX_ROWS)
 
 

@@ -121,6 +121,15 @@ def test_a_tick_is_a_row_of_what_each_metric_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("since", [True, False], ids=["after it was verified", "it began before"])
+def test_the_first_tick_of_a_share_is_bet_on_if_it_began_after_that_whatever_is_being_written(since: bool) -> None:  # noqa: FBT001 - a row of the table
+    standing, metrics = a_start()
+    after = advance(standing, metrics, a_row(100, 40, 100, 0, whole=False, since=since))
+
+    assert (evidence_of_harm(after, metrics) > 1) is since
+    assert after.exposed_ticks == 0
+
+
 def test_a_metric_that_one_side_lacks_is_named_and_bets_nothing() -> None:
     standing, metrics = with_carts()
     there = at_share(standing, metrics, 50)
