@@ -28,7 +28,8 @@ class Evidence:
     amount to, None before the source is known; `lacking` says what is missing until then. `settling_since`: so long
     the metrics have been waited for to show the share, None if they do. `source` is what is believed of the source
     (`capacity.py`), `workload` what its workload says, None where nobody says it; `workload_problem` is why, empty
-    where nobody is there to ask. `pins` are those of other shifts on the same workload.
+    where nobody is there to ask. `pins` are those of other shifts on the same workload. `first_look`: since this shift
+    was loaded nobody has looked at its routes.
     """
 
     views: Mapping[str, RouteView] | None
@@ -51,3 +52,4 @@ class Evidence:
     workload: Workload | None = None
     workload_problem: str = ""
     pins: Sequence[Pin] = ()
+    first_look: bool = False

@@ -24,7 +24,7 @@ from shifter.core.journal import next_try
 from shifter.core.orders import REVISING_VERBS, Answer, OrderAnswer, Wish, obey
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
-from shifter.core.retreat import Trouble, acquitted, failed_by, go_back, is_too_high, lower, trouble_of
+from shifter.core.retreat import Trouble, acquitted, failed_by, found_back, go_back, is_too_high, lower, trouble_of
 from shifter.core.settling import observed_share, soaked_seconds
 from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, RouteView, Side, shown
 from shifter.core.stages import limits, refusal
@@ -35,7 +35,8 @@ from shifter.core.wishes import grant
 def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     """Return what to do about one shift. `state.policy` is the policy in force."""
     evidence = _whole(state, evidence)
-    ordered, answers, wish = _obey_all(_seen(acquitted(state, evidence, now), evidence), evidence, now)
+    found = found_back(state, evidence, now)
+    ordered, answers, wish = _obey_all(_seen(acquitted(found, evidence, now), evidence), evidence, now)
     assessment = _assess(ordered, evidence, now)
     holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)
@@ -60,7 +61,8 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     changes: dict[str, object] = {"holds": tuple(sorted({hold.kind for hold in decided.holds}))}
     if decided.state.phase is not ordered.phase:
         changes["since"] = now
-    return replace(decided, state=decided.state.model_copy(update=changes))
+    by = decided.adopted_by if found is state else SERVICE
+    return replace(decided, state=decided.state.model_copy(update=changes), adopted_by=by)
 
 
 def _whole(state: ShiftState, evidence: Evidence) -> Evidence:

@@ -32,6 +32,11 @@ PROBE_TICKS: Final = 4
 ACQUITTED_TICKS: Final = 8
 """An incident that goes on for so many ticks after a step back is not the target's doing."""
 
+FOUND_BACK: Final = (
+    "found at 0 % at the start: shifter went back while nothing could be saved, or somebody did it by hand"
+)
+"""Why a shift is taken to have gone back when nobody saved that it did."""
+
 TOTAL: Final = frozenset({Guard.DEAD})
 """Guards after which a smaller share would be as bad for whoever gets it: there is no step to go back to."""
 
@@ -134,6 +139,21 @@ def acquitted(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftStat
     if not sick or evidence.signal_problem or now < state.verified_at + ACQUITTED_TICKS * evidence.tick:
         return state
     return state.model_copy(update={"ceiling": None})
+
+
+def found_back(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftState:
+    """Return the state on its way back if all routes are at 0 at the first look, though they were saved with a share.
+
+    A retreat is written even when nothing can be saved, and whoever wrote it may be gone by now. Somebody may also have
+    done it by hand meanwhile; either way nothing climbs again before a person says so, and it is told.
+    """
+    views = evidence.views or {}
+    away = state.paused is not None and state.paused.hands_off(now)
+    if not evidence.first_look or state.phase is not Phase.SHIFTING or state.share <= 0 or away or not views:
+        return state
+    if evidence.provider_problem or not all(is_back(view) for view in views.values()):
+        return state
+    return roll_back(state, FOUND_BACK, state.share, now)
 
 
 def is_too_high(state: ShiftState, wish: Wish | None) -> bool:

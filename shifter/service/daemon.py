@@ -143,6 +143,7 @@ class Waker:
         now, leapt_seconds = self._clock.now(keep=writing)
         if leapt_seconds:
             self._telemetry.warn("service.clock", reason=f"the wall clock was set by {leapt_seconds:+.1f} s")
+            self._ticker.clock_was_set()
         return now
 
 

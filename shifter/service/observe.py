@@ -251,6 +251,10 @@ class MeshObserver:
             new.append(cast("Future[object]", self._asked[side]))
         return new
 
+    def clock_was_set(self) -> None:
+        """Begin anew: the time since the previous look is not what the clock says, and it would count as soak."""
+        self._counter.forget()
+
     def answer(self, now: datetime) -> Counted:
         """Return what both sides counted since the previous look, or the problem with one of them; never waits."""
         readings = {side: self._answer(side) for side in Side}

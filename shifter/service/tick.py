@@ -82,6 +82,7 @@ class Ticker:
         self._loaded = False
         self._draining = False
         self._store_problem = ""
+        self._began = 0.0
 
     @property
     def ready(self) -> bool:
@@ -126,15 +127,19 @@ class Ticker:
         looking = not self._draining and self._look_is_due(now)
         if not (looking or orders or any(_is_busy(shift) for shift in self._shifts.values())):
             return False
-        began = self._parts.stopwatch()
+        self._began = self._parts.stopwatch()
         self._tick(orders, now, looking=looking)
-        self._parts.telemetry.tick(self._parts.stopwatch() - began, now.timestamp())
+        self._parts.telemetry.tick(self._parts.stopwatch() - self._began, now.timestamp())
         return True
 
     def drain(self) -> None:
         """From now on only follow what is open: no new decision, no climb sent. May be called from another thread."""
         self._draining = True
         self._courier.drain()
+
+    def clock_was_set(self) -> None:
+        """The next wake's time is not the last one's plus what has passed; to be said in the thread that wakes."""
+        self._meshes.clock_was_set()
 
     def idle(self) -> bool:
         """Return whether no call to the provider is under way."""
@@ -281,7 +286,7 @@ class Ticker:
             calls = seen.calls.get(state.name)
         return Outlook(
             views=None if any(seen.views is None for seen in seen_of.values()) else merged,
-            provider_problem="; ".join(seen.problem for seen in seen_of.values() if seen.problem),
+            provider_problem="; ".join(seen.problem for seen in seen_of.values() if seen.problem) or self._outdated(),
             calls=calls,
             counted=counted,
             signal_problem=self._signal_problem,
@@ -291,6 +296,16 @@ class Ticker:
             workload_problem=self._workload.problem,
             pins=self._pins_beside(state.name),
         )
+
+    def _outdated(self) -> str:
+        """Return why what this wake has read is too old to climb on: the turns before this one took too long.
+
+        Each save and report may take the store's whole patience; many of them in a row, and nothing of what was read at
+        first, routes, metrics or policies, need be true any more. It is good enough to go back on.
+        """
+        took = self._parts.stopwatch() - self._began
+        most = self._timing.tick + self._timing.read_deadline
+        return f"what was read is {took:.0f} s old: the store is slow" if took > most.total_seconds() else ""
 
     def _pins_beside(self, name: str) -> list[Pin]:
         """Return the pins that the other shifts need."""

@@ -47,7 +47,7 @@ class Shift:
     """One shift as this process knows it: its place, and what it has seen.
 
     `bug` says which one of ours struck in one of its turns; empty if none did. `source` is what is believed of what the
-    source has.
+    source has. `looked`: its routes have been seen since it was loaded.
     """
 
     place: Place
@@ -56,6 +56,7 @@ class Shift:
     policy_problem: str = ""
     bug: str = ""
     told: Report | None = None
+    looked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Turner:
             news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
             decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
             evidence = replace(evidence, ledger=shift.seen.ledger, settled_at=shift.seen.settled_at)
+        shift.looked = shift.looked or (outlook.views is not None and not outlook.provider_problem)
         told = report(decision, evidence, self._mode, self._timing, now)
         gap = (shift.seen.gap,) if shift.seen.gap else ()
         return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *gap)})
@@ -152,6 +154,7 @@ class Turner:
             workload=outlook.workload,
             workload_problem=outlook.workload_problem,
             pins=outlook.pins,
+            first_look=not shift.looked,
         )
 
     def _refuse_orders(self, place: Place, orders: Sequence[Order], now: datetime) -> None:

@@ -11,15 +11,16 @@ import pytest
 from shifter.core.analysis.sickness import Sickness
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
-from shifter.core.decision import Decision
+from shifter.core.decision import Decision, Kind
 from shifter.core.evidence import Counts
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
-from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS, acquitted
+from shifter.core.records import SERVICE
+from shifter.core.retreat import ACQUITTED_TICKS, FOUND_BACK, PROBE_TICKS, acquitted
 from shifter.core.splits import Health, Member, RouteView, Side
-from shifter.core.state import Ceiling, Direction, ShiftState
-from tests.core.evidences import NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt
+from shifter.core.state import Ceiling, Direction, Pause, ShiftState
+from tests.core.evidences import NOON, NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt
 
 STEPS = (5, 25, 50, 100)
 STEPPING_BACK = a_policy(onFailure="stepBack", steps=STEPS)
@@ -490,3 +491,44 @@ def test_a_rollback_without_a_failure_says_so() -> None:
     broken = GOING.state.model_copy(update={"failure": None})
 
     assert "rolling back: its last write failed" in decided(after(GOING, broken)).reason
+
+
+# What an earlier process did and could not save
+
+
+def found_at(live: float | None, story: Story, **changes: Any) -> Decision:  # noqa: ANN401 - any field of evidence
+    return decide(story.state, replace(seen(story, live), **{"first_look": True, **changes}), story.now)
+
+
+def test_a_share_that_is_0_at_the_first_look_is_taken_for_a_retreat_and_stays() -> None:
+    decision = found_at(0, traffic(at(25), GOOD, 2))
+
+    assert (decision.kind, decision.write, decision.adopted_by) == (Kind.ROLLBACK, None, SERVICE)
+    assert (decision.state.phase, decision.state.share) == (Phase.ROLLED_BACK, 0)
+    assert decision.reason == f"rolled back: {FOUND_BACK}"
+
+
+def test_a_climb_that_is_open_when_the_share_is_found_at_0_is_overtaken_by_a_retreat() -> None:
+    story = traffic(at(5), GOOD, 2)
+    decision = found_at(0, replace(story, state=story.state.model_copy(update={"intent": an_intent(5, 25)})))
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert decision.state.phase is Phase.ROLLING_BACK
+
+
+@pytest.mark.parametrize(
+    ("live", "changes"),
+    [(0, {"first_look": False}), (0, {"provider_problem": "it does not answer"}), (5, {}), (0, {"views": None})],
+    ids=["it has been looked at", "the look is old", "not at 0", "not seen"],
+)
+def test_nothing_else_is_taken_for_a_retreat(live: float, changes: dict[str, Any]) -> None:
+    decision = found_at(live, traffic(at(25), GOOD, 2), **changes)
+
+    assert (decision.state.phase, decision.adopted_by) == (Phase.SHIFTING, "")
+
+
+def test_whoever_has_hands_on_the_routes_may_set_them_to_0() -> None:
+    paused = Pause(by="ann", reason="maintenance", at=NOON, hands_off_until=NOON + timedelta(days=1))
+    decision = found_at(0, traffic(at(25, paused=paused), GOOD, 2))
+
+    assert decision.state.phase is Phase.SHIFTING

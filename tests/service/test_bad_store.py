@@ -458,7 +458,11 @@ def test_after_the_unfreeze_drift_alone_keeps_an_older_backup_from_climbing(worl
     assert (world.state().share, world.share()) == (5, 25)
 
 
-def test_a_rollback_that_the_backup_does_not_know_is_not_undone(world: DiskWorld) -> None:
+@pytest.mark.parametrize("forgets", [True, False], ids=["nobody remembers", "Prometheus remembers"])
+def test_a_rollback_that_the_backup_does_not_know_is_not_undone(
+    world: DiskWorld,
+    forgets: bool,  # noqa: FBT001 - a row of the table
+) -> None:
     at_5_with_more_to_come(world)
     world.until_share(25)
     backup = world.backup()
@@ -466,26 +470,12 @@ def test_a_rollback_that_the_backup_does_not_know_is_not_undone(world: DiskWorld
     world.until(Phase.ROLLED_BACK)
     world.sides[Side.TARGET].error_percent = 0
     for side in world.sides.values():
-        side.forgets = True
-    world.restore(backup)
-    world.step(12)
-
-    assert (world.state().share, world.share()) == (25, 0)
-    assert "drift" in world.holds()
-
-
-def test_a_rollback_that_only_prometheus_remembers_is_believed(world: DiskWorld) -> None:
-    at_5_with_more_to_come(world)
-    world.until_share(25)
-    backup = world.backup()
-    world.fail_target()
-    world.until(Phase.ROLLED_BACK)
-    world.sides[Side.TARGET].error_percent = 0
+        side.forgets = forgets
     world.restore(backup)
     world.step(12)
 
     assert (world.state().phase, world.state().share, world.share()) == (Phase.ROLLED_BACK, 0, 0)
-    assert "istio " in world.reason()
+    assert "found at 0 % at the start" in world.reason()
 
 
 def test_a_backup_from_before_the_first_step_does_not_begin_again_by_itself(world: DiskWorld) -> None:

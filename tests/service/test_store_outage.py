@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory_store import MemoryStore
+from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Side
-from shifter.core.state import Direction, ShiftState
+from shifter.core.state import Direction, Report, ShiftState
 from shifter.errors import StoreUnavailableError
 from shifter.ports import Operation, OperationState, Progress
 from shifter.service.act import BACKLOG_LIMIT, Place, StateWriter
 from shifter.service.telemetry import Telemetry
-from tests.service.conftest import BALANCER, NOON, World, policy
-from tests.service.outside import WatchedProvider
+from shifter.service.tick import Ticker
+from tests.service.conftest import BALANCER, NEW, NEWER, NOON, TICK, World, fleet_with, policy
+from tests.service.outside import WatchedProvider, WatchedStore
 
 Worlds = Callable[..., World]
 
@@ -233,3 +236,72 @@ def test_a_backlog_that_grows_record_by_record_says_all_that_is_missing() -> Non
     assert [reason for reason in left if "left out" in reason] == [
         "601 records were left out: the store could not be written for too long"
     ]
+
+
+# -- gone back, unsaved, and killed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("climbs", [False, True], ids=["from a share", "in the middle of a climb"])
+def test_a_retreat_that_nobody_could_save_is_taken_over_by_the_next_process(
+    world: World,
+    climbs: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    world.until_share(25)
+    if climbs:
+        climbing(world)
+    world.saved.down = True
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(8)
+    gone_back = world.share()
+    world.saved.down = False
+    world.restart()
+    world.step(4)
+
+    assert gone_back == 0
+    assert (world.share(), world.state().phase) == (0, Phase.ROLLED_BACK)
+    assert "shifter went back while nothing could be saved, or somebody did it by hand" in world.reason()
+    assert world.report().page
+    assert [record.by for record in world.history() if record.what is What.ADOPTED] == ["shifter"]
+
+
+def test_weights_that_a_person_sets_to_0_while_the_service_watches_are_drift(world: World) -> None:
+    world.until_share(25)
+    world.edit_weights(dict(world.view().weights) | {NEW: 0, NEWER: 0})
+    world.step(2)
+
+    assert world.holds() == {HoldKind.DRIFT}
+    assert world.state().phase is Phase.SHIFTING
+
+
+# -- a store that is only slow -----------------------------------------------------------------------------------------
+
+
+class SlowStore(WatchedStore):
+    """A store whose every report takes `seconds`, by the stopwatch that it is."""
+
+    now = seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def report(self, report: Report) -> None:
+        self.now += self.seconds
+        super().report(report)
+
+
+def test_what_was_read_too_long_ago_is_not_climbed_on_but_gone_back_on(make_world: Worlds) -> None:
+    world = make_world(shifts={"alpha": "lb-a", "beta": "lb-b", "gamma": "lb-c"})
+    store = SlowStore(world.saved, world.trap)
+    world.parts = replace(world.parts, store=store, stopwatch=store, fleet=fleet_with(report_every=TICK))
+    world.ticker = Ticker(world.parts)
+    world.ticker.load()
+    world.until_share(5, name="beta")
+    store.seconds = 100.0
+    world.step(20)
+    slow = world.share("beta"), world.reason("beta")
+    world.order(Verb.ROLLBACK, name="beta")
+    world.step(2)
+
+    assert slow[0] == 5
+    assert "what was read is" in slow[1]
+    assert world.share("beta") == 0
