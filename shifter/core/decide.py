@@ -237,8 +237,8 @@ def _source_first(decision: Decision, evidence: Evidence) -> Decision | None:
 def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     """Write new weights for the same share if members came, went, died or recovered.
 
-    Bringing a share that rose by itself back down needs no permission; raising one that fell is a climb, so
-    while something holds, only the routes that rose are written.
+    Bringing a share that rose by itself back down is a retreat: it needs no permission, and is sent until it is done.
+    What fell is raised after that, as a climb is, and not while something holds.
     """
     state, views = decision.state, evidence.views
     keeping = {RULES[hold.kind].keeping for hold in decision.holds}
@@ -256,11 +256,13 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     )
     # Where nobody is left on the source there is nobody to bring anything back to.
     off = {route: by for route, by in off.items() if route not in cold_routes(views)}
-    wrong = {route for route, by in off.items() if by > tolerated or (by < -tolerated and may_raise)}
-    if not wrong:
+    rose = {route: views[route] for route, by in off.items() if by > tolerated}
+    fell = {route: views[route] for route, by in off.items() if by < -tolerated and may_raise}
+    if not rose and not fell:
         return decision
+    direction = Direction.RETREAT if rose else Direction.KEEP
     why = "a write that was given up landed late" if late else "members changed: keeping the share"
-    kept = write_share(decision, Direction.KEEP, state.share, {route: views[route] for route in wrong}, why, SERVICE)
+    kept = write_share(decision, direction, state.share, rose or fell, why, SERVICE)
     if kept.write is None:
         return kept
     return decision if kept.write.weights == kept.write.before else kept

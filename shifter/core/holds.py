@@ -168,8 +168,8 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         found.append(Hold(HoldKind.COLD_SOURCE, short))
     intent = state.intent
     if intent is not None and intent.direction is Direction.RETREAT and state.phase is Phase.SHIFTING:
-        # What a person had restored is no half of anything, and neither is a step back.
-        is_repair = intent.by == SERVICE and intent.to_share >= state.share
+        # What a person had restored is no half of anything, and neither are a step back and the same share anew.
+        is_repair = intent.by == SERVICE and intent.from_share > intent.to_share >= state.share
         found += [Hold(HoldKind.HALF_APPLIED, intent.reason)] if is_repair else []
     return tuple(found)
 

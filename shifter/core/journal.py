@@ -21,8 +21,8 @@ is the point: a restart reads the provider first and then finishes, reverts or h
 
 2. A read may be a moment older than the task. To give the write up would leave it in force with nobody looking.
 
-`keep` (same share, other members) follows the climb's rules. A failed climb that left a mixture behind is repaired
-toward the source: the caller journals a retreat to the share before. Of a `keep` the next one is the repair.
+`keep` (the share anew, where it fell by itself) follows the climb's rules. A failed climb that left a mixture behind is
+repaired toward the source: the caller journals a retreat to the share before. Of a `keep` the next one is the repair.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from shifter.core.phases import Event, Phase, after
 from shifter.core.records import SERVICE
@@ -53,6 +54,10 @@ class Delivery(StrEnum):
     UNKNOWN = "unknown"
 
 
+_NOT_TAKEN: Final = frozenset({Delivery.UNSENT, Delivery.WITHHELD, Delivery.BUSY})
+"""Who gave these answers, or none, will not carry the call out later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """An intent's call to one lock domain, and what the provider said about it."""
@@ -72,12 +77,16 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The next step, why, the lock domains to send to, and whether a half-applied write must be repaired."""
+    """The next step, why, the lock domains to send to, and what is left of a write that failed.
+
+    `repair`: it is half applied. `never_sent`: nobody took any of it, so that nothing of it can land later.
+    """
 
     step: Step
     reason: str
     domains: tuple[str, ...] = ()
     repair: bool = False
+    never_sent: bool = False
 
 
 def next_move(  # noqa: PLR0911 - one return per row of the table above
@@ -123,20 +132,21 @@ def _climb(  # noqa: PLR0911 - as above
 ) -> Move:
     states = {call.delivery for call in calls.values()}
     said = "; ".join(call.message for call in calls.values() if call.message)
+    nowhere = states <= _NOT_TAKEN and matches(intent.before, views)
     if states & {Delivery.WITHHELD}:
-        return _failed(intent, views, f"withheld: {said}")
+        return _failed(intent, views, f"withheld: {said}", never_sent=nowhere)
     waiting = {route: weights for route, weights in intent.before.items() if views[route].route.domain in calls}
     unchanged = matches(waiting, views)
     if Delivery.FAILED in states or (Delivery.FINISHED in states and not unchanged):
         return _failed(intent, views, f"read back otherwise than intended: {said or 'the provider calls it done'}")
     if late:
-        return _failed(intent, views, f"not in force by its deadline: {said or _last_said(states)}")
+        return _failed(intent, views, f"not in force by its deadline: {said or _last_said(states)}", never_sent=nowhere)
     if Delivery.FINISHED in states:
         return Move(Step.WAIT, "the provider calls it done, but it does not show yet; reading back")
     if Delivery.UNKNOWN in states:
         return Move(Step.WAIT, f"it is not known whether the write was carried out ({said}); reading back")
     if forbidden:
-        return _failed(intent, views, f"withheld: {forbidden}")
+        return _failed(intent, views, f"withheld: {forbidden}", never_sent=nowhere)
     if not unchanged:
         return _failed(intent, views, "the weights were changed before it was sent")
     return Move(Step.SEND, said or "raising the share", tuple(sorted(calls)))
@@ -146,9 +156,10 @@ def _last_said(states: AbstractSet[Delivery]) -> str:
     return "the provider calls it done" if Delivery.FINISHED in states else "no answer"
 
 
-def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str) -> Move:
+def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str, *, never_sent: bool = False) -> Move:
     # Of a `keep` the share anew is the repair: what was before it may be a higher one.
-    return Move(Step.FAILED, reason, repair=intent.direction is Direction.CLIMB and _is_mixture(intent, views))
+    repair = intent.direction is Direction.CLIMB and _is_mixture(intent, views)
+    return Move(Step.FAILED, reason, repair=repair, never_sent=never_sent)
 
 
 def _is_mixture(intent: Intent, views: Mapping[str, RouteView]) -> bool:
@@ -237,7 +248,10 @@ def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datet
     """Return the state once an intent failed; a mixture it left is repaired by a retreat to the weights before."""
     count = 1 if state.setback is None else state.setback.count + 1
     setback = Setback(reason=move.reason, at=now, count=count)
-    changes: dict[str, object] = {"intent": None, "setback": setback, "abandoned": intent}
+    changes: dict[str, object] = {"intent": None, "setback": setback}
+    if not move.never_sent:
+        # One that was never sent must not be taken for what landed of an earlier one.
+        changes["abandoned"] = intent
     if move.repair:
         changes["sequence"] = state.sequence + 1
         changes["intent"] = Intent(

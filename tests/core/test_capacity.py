@@ -268,7 +268,7 @@ def test_a_share_that_rose_by_itself_is_brought_back_also_onto_a_short_source() 
     state = a_shift(weights=shares, way_back=had(4, 1), share=10)
     decision = decide(state, pods(1, 10, views=live(others)), NOON)
 
-    assert written(decision) == (Direction.KEEP, 10)
+    assert written(decision) == (Direction.RETREAT, 10)
 
 
 def test_where_nobody_is_left_on_the_source_nothing_is_brought_back() -> None:

@@ -74,7 +74,7 @@ def decided(phase: Phase, share: int, live: int, abandoned: Intent | None, **cha
 def test_a_climb_that_landed_after_it_was_given_up_is_taken_back_by_itself() -> None:
     decision = decided(Phase.SHIFTING, 5, 25, given_up(25, NOON - timedelta(seconds=30)))
 
-    assert written(decision) == (Direction.KEEP, 5)
+    assert written(decision) == (Direction.RETREAT, 5)
     assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
 
 
@@ -140,7 +140,7 @@ def test_a_first_climb_that_landed_after_it_was_given_up_is_ours_and_taken_back(
     decision = decided(Phase.SHIFTING, 0, 5, late, weights={})
     stranger = decided(Phase.SHIFTING, 0, 7, late, weights={})
 
-    assert written(decision) == (Direction.KEEP, 0)
+    assert written(decision) == (Direction.RETREAT, 0)
     assert decision.reason == "a write that was given up landed late"
     assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
     assert (written(stranger), {hold.kind for hold in stranger.holds}) == (None, {HoldKind.PREFLIGHT})

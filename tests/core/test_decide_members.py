@@ -44,11 +44,15 @@ MORE_TARGET = (old(75), new(25), new(25, key="new2"))
 LESS_TARGET = (old(75), old(75, key="old2"), new(25))
 
 
-@pytest.mark.parametrize("members", [MORE_TARGET, LESS_TARGET], ids=["rose", "fell"])
-def test_a_share_that_members_changed_is_written_again(members: tuple[Member, ...]) -> None:
+@pytest.mark.parametrize(
+    ("members", "direction"),
+    [(MORE_TARGET, Direction.RETREAT), (LESS_TARGET, Direction.KEEP)],
+    ids=["rose", "fell"],
+)
+def test_a_share_that_members_changed_is_written_again(members: tuple[Member, ...], direction: Direction) -> None:
     decision = after_change(members)
 
-    assert written(decision) == (Direction.KEEP, 25)
+    assert written(decision) == (direction, 25)
     assert decision.reason == "members changed: keeping the share"
     assert decision.state.phase is Phase.SHIFTING
 
@@ -74,7 +78,7 @@ def test_0_and_100_mean_exactly_that(share: int) -> None:
     members = tuple(old(100, key=f"old{n}") if share == 0 else new(100, key=f"new{n}") for n in range(3))
     decision = after_change((*members, stray), share, share)
 
-    assert written(decision) == (Direction.KEEP, share)
+    assert written(decision) == (Direction.RETREAT if share == 0 else Direction.KEEP, share)
 
 
 @pytest.mark.parametrize("barrier", ["pause", "no signal", "incident", "policy"])
@@ -88,7 +92,7 @@ def test_a_share_that_rose_is_brought_down_whatever_else_holds(barrier: str) -> 
     held = replace(evidence, **changes.get(barrier, {}))  # type: ignore[arg-type]
     decision = decide(a_shift(paused=PAUSED if barrier == "pause" else None), held, NOON)
 
-    assert written(decision) == (Direction.KEEP, 25)
+    assert written(decision) == (Direction.RETREAT, 25)
     assert kinds(decision) == {HoldKind(barrier)}
 
 

@@ -164,7 +164,7 @@ def test_a_climb_that_was_not_taken_is_sent_only_if_nothing_forbids_it_and_nobod
     changed = next_move(an_intent(direction), not_taken, live(5, 15), NOON)
 
     assert free == Move(Step.SEND, "raising the share", (DOMAIN_A, DOMAIN_B))
-    assert forbidden == Move(Step.FAILED, "withheld: frozen")
+    assert forbidden == Move(Step.FAILED, "withheld: frozen", never_sent=True)
     assert changed == Move(Step.FAILED, "the weights were changed before it was sent")
 
 
@@ -173,7 +173,8 @@ def test_a_climb_that_was_not_taken_is_sent_only_if_nothing_forbids_it_and_nobod
 def test_a_climb_not_in_force_by_its_deadline_fails(direction: Direction, delivery: Delivery) -> None:
     move = next_move(an_intent(direction), calls(delivery, delivery), live(5, 5), LATE)
 
-    assert move == Move(Step.FAILED, "not in force by its deadline: no answer")
+    never_sent = delivery in {Delivery.UNSENT, Delivery.BUSY}
+    assert move == Move(Step.FAILED, "not in force by its deadline: no answer", never_sent=never_sent)
 
 
 @pytest.mark.parametrize("direction", UPWARD)
@@ -203,6 +204,20 @@ def test_what_landed_of_an_intent_that_was_given_up_is_known_as_ours(shares: tup
 
 def test_what_landed_is_not_known_while_a_route_is_not_seen() -> None:
     assert not landed_late(an_intent(), {A: a_view(A, split(25))}, NOON)
+
+
+def test_a_write_that_nobody_took_is_not_taken_for_the_one_that_lands_late() -> None:
+    earlier = an_intent()
+    later = an_intent().model_copy(update={"sequence": earlier.sequence + 1})
+    shift = ShiftState(name="shop", policy=a_policy("lbl-1", steps=(5, 100)), since=NOON, abandoned=earlier)
+    busy, unknown = (calls(delivery, delivery) for delivery in (Delivery.BUSY, Delivery.UNKNOWN))
+    withheld = next_move(later, busy, live(5, 5), NOON, "frozen")
+    given_up = next_move(later, unknown, live(5, 5), LATE)
+    half = next_move(later, calls(Delivery.FINISHED, Delivery.WITHHELD), live(25, 5), NOON)
+
+    assert failed(shift, later, withheld, 1, NOON).abandoned == earlier
+    assert failed(shift, later, given_up, 1, NOON).abandoned == later
+    assert failed(shift, later, half, 1, NOON).abandoned == later
 
 
 def test_a_write_that_was_sent_twice_may_land_once_more_after_it_is_done() -> None:

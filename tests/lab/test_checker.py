@@ -895,6 +895,14 @@ def test_a_step_of_the_file_before_its_edit_may_still_be_taken(good: Seen) -> No
     assert broken(replace(good, policies=(*good.policies, edit))) == []
 
 
+def test_what_users_suffered_while_nobody_could_see_it_stops_no_climb_that_soaked_since(good: Seen) -> None:
+    suffered = climbing_while_users_fail(good)
+    unseen = with_incident(suffered, incident(3, Kind.ODD_METRICS, 19, 25, "istio"))
+
+    assert climbs.USERS in broken(suffered)
+    assert climbs.USERS not in broken(unseen)
+
+
 def test_an_edit_that_is_set_back_and_soaked_again_stops_nothing(good: Seen) -> None:
     edits = change(14, split(50), split(30)), change(18, split(30), split(50))
 

@@ -310,6 +310,9 @@ def _users_failed(seen: Seen, climb: _Climb) -> str:
     if any(each.covers(since, until, _SETTLED_SECONDS) for each in also):
         return ""
     seconds = [each for each in seen.seconds if each.namespace == shift and since <= each.at and each.at + 1 <= until]
+    # What nobody could see while it happened is no evidence afterwards: the soak has begun anew since.
+    blind = [each for each in seen.incidents if each.kind in BLINDING | {Kind.ODD_METRICS}]
+    seconds = [each for each in seconds if not any(one.covers(each.at, each.at + 1) for one in blind)]
     bad = sum(each.failed for each in seconds)
     answers = sum(each.by_mesh.get(TARGET, 0) for each in seconds)
     if bad < _FEWEST_BAD or 100 * bad <= seen.bounds.plainly_percent * answers:

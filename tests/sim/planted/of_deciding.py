@@ -61,8 +61,8 @@ OF_DECIDING: Final = (
         (
             Edit(
                 _DECIDE,
-                "    kept = write_share(decision, Direction.KEEP, state.share, {route",
-                "    kept = write_share(decision, Direction.KEEP, state.next_step or state.share, {route",
+                "    kept = write_share(decision, direction, state.share, rose or fell",
+                "    kept = write_share(decision, direction, state.next_step or state.share, rose or fell",
             ),
         ),
         (climbs.SOAKED, climbs.STEP, climbs.VERDICT, climbs.PAUSED),
