@@ -1,8 +1,9 @@
 """The goals, each with its value, its limit and whether it holds.
 
 Every goal is a fixed question to the table of cells. In the quick form there are few trials, so that a goal is asked
-for its direction only: a rate must not be certainly above its limit (its lower confidence limit), anything else may
-miss its limit by `SLACK`. In the full form the value itself must hold; a pooled rate with its upper confidence limit.
+for its direction only: a rate must not be certainly above its limit (its lower confidence limit; that of the worst of
+many cells allows for how many), anything else may miss its limit by `SLACK`. In the full form the value itself must
+hold; a pooled rate with its upper confidence limit.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def _worst_rate(name: str, cells: Sequence[Cell], limit: float, *, caught: bool,
         return None
     pick: Callable[..., Cell] = min if caught else max
     worst = pick(cells, key=lambda cell: cell.rolled_back / cell.trials)
-    value, (low, high) = worst.rolled_back / worst.trials, wilson(worst.rolled_back, worst.trials)
+    # The worst of many looks worse than it is.
+    value, (low, high) = worst.rolled_back / worst.trials, wilson(worst.rolled_back, worst.trials, len(cells))
     holds, right = (value >= limit, high >= limit) if caught else (value <= limit, low <= limit)
     return Goal(name, value, limit, "part", holds, right, named(worst), worst.trials, None, tuned)
 

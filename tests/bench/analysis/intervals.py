@@ -16,17 +16,23 @@ from scipy import stats
 
 from tests.bench.analysis.world import Floats
 
-Z_95: Final = 1.959963984540054
 RESAMPLES: Final = 400
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """Return the limits (0..1) for the rate behind `hits` of `trials`."""
+def wilson(hits: int, trials: int, among: int = 1) -> tuple[float, float]:
+    """Return the limits (0..1) for the rate behind `hits` of `trials`.
+
+    Args:
+        hits: how many did.
+        trials: of how many.
+        among: of so many rates this one was picked for its value; then the limits hold for all of them (Bonferroni).
+    """
     if trials == 0:
         return 0.0, 1.0
-    part, square = hits / trials, Z_95**2 / trials
+    z = float(stats.norm.ppf(1 - 0.025 / among))
+    part, square = hits / trials, z**2 / trials
     middle = (part + square / 2) / (1 + square)
-    half = Z_95 / (1 + square) * math.sqrt(part * (1 - part) / trials + square / (4 * trials))
+    half = z / (1 + square) * math.sqrt(part * (1 - part) / trials + square / (4 * trials))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 

@@ -72,6 +72,17 @@ def test_the_worst_cell_decides() -> None:
     assert goal.where.startswith("clusters of 10")
 
 
+def test_the_worst_of_many_cells_points_the_wrong_way_only_if_chance_cannot_make_it() -> None:
+    worst = a_cell(scenario="clusters of 10", trials=200, rolled_back=9)
+    others = [a_cell(scenario="clean", rate=rate, base=base, trials=200) for rate in RATES for base in (0.001, 0.01)]
+
+    alone = the_goal("false rollbacks, worst cell", worst)
+    among_many = the_goal("false rollbacks, worst cell", worst, *others)
+
+    assert (alone.points_right, among_many.points_right) == (False, True)
+    assert not among_many.holds
+
+
 def test_harm_is_compared_cell_by_cell() -> None:
     cells = (
         a_cell(scenario="x20", harm=10.0, rolled_back=1000),

@@ -20,6 +20,10 @@ def test_wilson_never_leaves_0_and_1() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
+def test_the_worst_of_many_has_wider_limits() -> None:
+    assert wilson(8, 10, 20) == pytest.approx((0.3454, 0.9681), abs=1e-4)
+
+
 def test_wilson_covers_the_rate_most_of_the_time() -> None:
     hits = np.random.default_rng(1).binomial(200, 0.1, 500)
 
