@@ -7,7 +7,7 @@ remembers. Each port has one contract suite in `tests/contract/`, run against ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -39,10 +39,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A write that a lock domain has accepted. `id` is the provider's and is kept in the journal."""
+    """A write that a lock domain has accepted. `id` is the provider's and is kept in the journal.
+
+    `left`: so many of the changes, the last ones, did not fit in the call; they are for another one, when it is over.
+    """
 
     domain: str
     id: str
+    left: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class TrafficProvider(Protocol):
 
     def submit(self, changes: Sequence[Change]) -> Operation:
         """Ask for changes in *one* lock domain and return as soon as they are accepted.
+
+        More changes than one call may hold are taken in part: whole routes from the first on, at least one.
 
         Raises:
             ProviderUnavailableError: certainly not carried out; a later try may be accepted.

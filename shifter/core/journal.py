@@ -14,6 +14,7 @@ is the point: a restart reads the provider first and then finishes, reverts or h
     climb      not yet        unsent or busy, nothing forbids it     SEND, until the deadline
     climb      not yet        unknown (timeout, crash)               WAIT until the deadline, it may still apply
     climb      as before      finished, as the provider says         WAIT until the deadline, it may not show yet (2)
+    climb      some routes    a part of the routes finished (3)      SEND the rest, until the deadline
     climb      not yet        anything else                          FAILED; with a repair if a part was applied
 
 1. A climb that the retreat replaces may still be running and land after this look. A balancer carries out one
@@ -21,13 +22,17 @@ is the point: a restart reads the provider first and then finishes, reverts or h
 
 2. A read may be a moment older than the task. To give the write up would leave it in force with nobody looking.
 
+3. Where one call does not take all routes of a lock domain, it takes several, each begun when the one before is over,
+   and each looked at like the first: what forbids a climb stops it between two. A call takes whole routes, and each of
+   them is as before or as intended, so that whatever lands is no higher than either. A retreat goes on if one fails.
+
 `keep` (the share anew, where it fell by itself) follows the climb's rules. A failed climb that left a mixture behind is
 repaired toward the source: the caller journals a retreat to the share before. Of a `keep` the next one is the repair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,6 +53,7 @@ class Delivery(StrEnum):
     WITHHELD = "withheld"
     BUSY = "busy"
     RUNNING = "running"
+    PARTLY = "partly"
     FINISHED = "finished"
     FAILED = "failed"
     REFUSED = "refused"
@@ -57,13 +63,20 @@ class Delivery(StrEnum):
 _NOT_TAKEN: Final = frozenset({Delivery.UNSENT, Delivery.WITHHELD, Delivery.BUSY})
 """Who gave these answers, or none, will not carry the call out later."""
 
+_OVER: Final = frozenset({Delivery.PARTLY, Delivery.FINISHED})
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An intent's call to one lock domain, and what the provider said about it."""
+    """An intent's call to one lock domain, and what the provider said about it.
+
+    `apart`: one call does not take all routes, so that this is the last of several. `PARTLY` is then said of one that
+    left routes for another.
+    """
 
     delivery: Delivery
     message: str = ""
+    apart: bool = False
 
 
 class Step(StrEnum):
@@ -135,9 +148,10 @@ def _climb(  # noqa: PLR0911 - as above
     nowhere = states <= _NOT_TAKEN and matches(intent.before, views)
     if states & {Delivery.WITHHELD}:
         return _failed(intent, views, f"withheld: {said}", never_sent=nowhere)
-    waiting = {route: weights for route, weights in intent.before.items() if views[route].route.domain in calls}
-    unchanged = matches(waiting, views)
-    if Delivery.FAILED in states or (Delivery.FINISHED in states and not unchanged):
+    begun = {name for name, call in calls.items() if call.apart and call.delivery in _OVER}
+    unchanged = all(_is_as_before(intent, route, views) for route in _routes_of(calls.keys() - begun, intent, views))
+    whole = all(_is_one_or_the_other(intent, route, views) for route in _routes_of(begun, intent, views))
+    if Delivery.FAILED in states or (Delivery.FINISHED in states and not unchanged) or not whole:
         return _failed(intent, views, f"read back otherwise than intended: {said or 'the provider calls it done'}")
     if late:
         return _failed(intent, views, f"not in force by its deadline: {said or _last_said(states)}", never_sent=nowhere)
@@ -153,7 +167,21 @@ def _climb(  # noqa: PLR0911 - as above
 
 
 def _last_said(states: AbstractSet[Delivery]) -> str:
+    if Delivery.PARTLY in states:
+        return "a part of the routes was written"
     return "the provider calls it done" if Delivery.FINISHED in states else "no answer"
+
+
+def _routes_of(domains: AbstractSet[str], intent: Intent, views: Mapping[str, RouteView]) -> Iterator[str]:
+    return (route for route in intent.before if views[route].route.domain in domains)
+
+
+def _is_as_before(intent: Intent, route: str, views: Mapping[str, RouteView]) -> bool:
+    return matches({route: intent.before[route]}, views)
+
+
+def _is_one_or_the_other(intent: Intent, route: str, views: Mapping[str, RouteView]) -> bool:
+    return _in_force(intent.weights[route], views[route]) or _is_as_before(intent, route, views)
 
 
 def _failed(intent: Intent, views: Mapping[str, RouteView], reason: str, *, never_sent: bool = False) -> Move:

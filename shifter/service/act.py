@@ -103,7 +103,11 @@ def _stands_for(record: NewRecord) -> int:
 
 @dataclass(slots=True)
 class _Errand:
-    """One intent's call to one lock domain. `forbidden` says why it must not be sent any more."""
+    """One intent's call to one lock domain. `forbidden` says why it must not be sent any more.
+
+    Where one call does not take all routes: `asked` are those of the newest call, and `rest` those that no call has
+    taken yet. `apart` says that there were such.
+    """
 
     submitted: Future[Operation] | None = None
     operation: Operation | None = None
@@ -111,6 +115,9 @@ class _Errand:
     call: Call = field(default_factory=lambda: Call(Delivery.UNSENT))
     forbidden: str = ""
     sent: int = 0
+    asked: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    apart: bool = False
 
 
 class Courier:
@@ -143,7 +150,10 @@ class Courier:
         return {domain: errand.operation.id for domain, errand in errands.items() if errand.operation is not None}
 
     def send(self, shift: str, intent: Intent, routes: Sequence[Route]) -> None:
-        """Line up the calls for `routes` of an intent: one per lock domain, retreats first."""
+        """Line up the calls for `routes` of an intent: one per lock domain, retreats first.
+
+        After a call that took only a part of the routes this is the call for the rest.
+        """
         errands = self._errands.setdefault(shift, {}).setdefault(intent.sequence, {})
         wanted = [route for route in routes if route.id in intent.weights]
         for domain in sorted({route.domain for route in wanted}):
@@ -155,6 +165,8 @@ class Courier:
             errand.operation, errand.checked, errand.forbidden = None, None, ""
             errand.sent += 1
             errand.call = Call(Delivery.QUEUED)
+            changes = tuple(change for change in changes if change.route.id in errand.rest) or changes
+            errand.asked = tuple(change.route.id for change in changes)
             errand.submitted = self._lanes.run(domain, priority, self._submission(shift, intent, changes, errand))
 
     def withhold(self, shift: str, intent: Intent, why: str) -> None:
@@ -253,7 +265,7 @@ def _take_submission(errand: _Errand) -> None:
     except _WithheldError as why:
         errand.call = Call(Delivery.WITHHELD, str(why))
     except ProviderUnavailableError as error:
-        errand.call = Call(Delivery.BUSY, plain(str(error)))
+        errand.call = Call(Delivery.PARTLY if errand.rest else Delivery.BUSY, plain(str(error)), errand.apart)
     except AmbiguousWriteError as error:
         errand.call = Call(Delivery.UNKNOWN, plain(str(error)))
     except ProviderRefusedError as error:
@@ -261,6 +273,9 @@ def _take_submission(errand: _Errand) -> None:
     except Exception as error:  # noqa: BLE001 - a bug in an adapter: how far the call came, only reading back can tell
         errand.call = Call(Delivery.UNKNOWN, plain(f"{type(error).__name__}: {error}"))
     else:
+        left = errand.operation.left
+        errand.apart = errand.apart or left > 0
+        errand.rest = errand.asked[len(errand.asked) - left :]
         errand.call = Call(Delivery.RUNNING)
 
 
@@ -275,6 +290,7 @@ def _take_check(errand: _Errand) -> None:
         errand.call = Call(Delivery.UNKNOWN, plain(str(error)))
         return
     if state.progress is Progress.DONE:
-        errand.call = Call(Delivery.FINISHED, plain(state.message))
+        delivery = Delivery.PARTLY if errand.rest else Delivery.FINISHED
+        errand.call = Call(delivery, plain(state.message), errand.apart)
     elif state.progress is Progress.FAILED:
         errand.call = Call(Delivery.FAILED, plain(state.message))

@@ -6,10 +6,8 @@ JSON written after the official samples.
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from shifter.core.splits import Health, Route, RouteView, Selector
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError
 from shifter.lab import emulator as lab
 from shifter.ports import Change, Operation
+from tests.clouds import running_cloud
 
 REGION, BALANCER = "ap-guangzhou", "lb-front0001"
 SOURCE, TARGET = Selector(ports=(30080,)), Selector(ports=(31080,))
@@ -47,20 +46,7 @@ class Cloud:
     """A started emulator with a provider that talks to it."""
 
     def __init__(self, balancers: Sequence[lab.LoadBalancer], keys: Path) -> None:
-        self.emulator = lab.Emulator(
-            balancers=balancers,
-            region=REGION,
-            secret_id="AKIDtest",
-            secret_key="key",
-            clock=time.time,
-            rng=random.Random(11),  # noqa: S311 - dice of a test
-            task_delay_seconds=(0.0, 0.0),
-        )
-        (keys / "id").write_text("AKIDtest")
-        (keys / "key").write_text("key")
-        where = {"secretIdFile": str(keys / "id"), "secretKeyFile": str(keys / "key"), "scheme": "http"}
-        endpoint = f"127.0.0.1:{self.emulator.start()}"
-        self.api = ClbApi(Tencent.model_validate(where | {"endpoint": endpoint, "timeout": "2s"}))
+        self.emulator, self.api = running_cloud(keys, balancers)
         self.provider = ClbProvider(self.api)
 
     def close(self) -> None:
@@ -309,7 +295,7 @@ def test_a_rule_with_more_than_fifty_members_is_written_in_one_call(start: Start
     assert len(cloud.emulator.log) == 1
 
 
-def test_five_hundred_members_fit_into_one_call_and_one_more_is_refused(start: Start) -> None:
+def test_five_hundred_members_fit_into_one_call_and_one_more_is_left_for_another(start: Start) -> None:
     rules = tuple(
         a_rule(location_id=f"loc-{n}", domain=f"n{n}.example.com", targets=many_targets(100, 30080)) for n in range(6)
     )
@@ -320,22 +306,62 @@ def test_five_hundred_members_fit_into_one_call_and_one_more_is_refused(start: S
     ]
     extra = Change(a_route(host="n0.example.com"), {f"{rules[0].targets[0].ip}:30080": 1})
 
-    with pytest.raises(ProviderRefusedError, match="501 members in 11 items are too many"):
-        cloud.provider.submit([*changes, extra])
+    part = cloud.provider.submit([*changes, extra])
+    shares = [set(cloud.seen(change.route).weights.values()) for change in changes]
+    whole = cloud.provider.submit(changes)
+
+    assert (part.left, whole.left) == (1, 0)
+    assert shares == [{1}, {2}, {3}, {4}, {5}]
+    assert cloud.seen(extra.route).weights[f"{rules[0].targets[0].ip}:30080"] == rules[0].targets[0].weight
+
+
+def test_a_rule_with_more_members_than_one_call_changes_is_refused_before_its_first_step() -> None:
+    rule = {"LocationId": "loc-1", "Domain": "shop.example.com", "Url": "/"}
+    many = [
+        {"Type": "ENI", "Port": 30080 + n % 2 * 1000, "Weight": 9, "PrivateIpAddresses": [f"10.0.{n // 250}.{n % 250}"]}
+        for n in range(501)
+    ]
+    listener = {"ListenerId": "lbl-1", "Protocol": "HTTPS"}
+    answers = {
+        "DescribeLoadBalancers": {"TotalCount": 1, "LoadBalancerSet": [{"LoadBalancerId": BALANCER}]},
+        "DescribeListeners": {"TotalCount": 1, "Listeners": [listener | {"Rules": [rule]}]},
+        "DescribeTargets": {"Listeners": [listener | {"Rules": [rule | {"Targets": many}]}]},
+        "DescribeTargetHealth": {"LoadBalancers": []},
+    }
+    view = told(answers, a_route())
+    refusal = "501 members are behind one rule, and one call changes 500 at most: bind fewer"
+
+    assert view.refusal == refusal
+    with pytest.raises(ProviderRefusedError, match=refusal):
+        ClbProvider(Told(answers)).submit([Change(a_route(), view.weights)])
+
+
+def test_a_weight_that_may_not_be_sent_is_found_before_any_part_is(start: Start) -> None:
+    rules = tuple(
+        a_rule(location_id=f"loc-{n}", domain=f"n{n}.example.com", targets=many_targets(100, 30080)) for n in range(6)
+    )
+    cloud = start(a_listener(*rules))
+    changes = [
+        Change(a_route(host=f"n{n}.example.com"), {f"{target.ip}:30080": 100 + n // 5 for target in rules[n].targets})
+        for n in range(6)
+    ]
+
+    with pytest.raises(ProviderRefusedError, match="weight 101"):
+        cloud.provider.submit(changes)
     assert cloud.emulator.log == []
-    cloud.provider.submit(changes)
-    assert set(cloud.seen(changes[4].route).weights.values()) == {5}
 
 
-def test_a_hundred_items_fit_into_one_call_and_one_more_is_refused(start: Start) -> None:
+def test_a_hundred_items_fit_into_one_call_and_one_more_is_left_for_another(start: Start) -> None:
     rules = tuple(a_rule(location_id=f"loc-{n}", domain=f"n{n}.example.com") for n in range(101))
     cloud = start(a_listener(*rules))
     changes = [Change(a_route(host=f"n{n}.example.com"), {"10.0.1.1:31080": 9}) for n in range(101)]
 
-    with pytest.raises(ProviderRefusedError, match="101 members in 101 items are too many"):
-        cloud.provider.submit(changes)
-    assert cloud.emulator.log == []
-    cloud.provider.submit(changes[1:])
+    part = cloud.provider.submit(changes)
+    before = [cloud.seen(changes[n].route).weights["10.0.1.1:31080"] for n in (0, 99, 100)]
+    rest = cloud.provider.submit(changes[100:])
+
+    assert (part.left, rest.left) == (1, 0)
+    assert before == [9, 9, rules[100].targets[-1].weight]
     assert cloud.seen(changes[100].route).weights["10.0.1.1:31080"] == 9
 
 

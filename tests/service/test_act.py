@@ -7,6 +7,7 @@ up" and "called" lasts as long as a test needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,13 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.journal import Delivery
-from shifter.core.orders import FLEET, Order, OrderRequest, Verb
+from shifter.core.journal import Call, Delivery
+from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.splits import Route, RouteView, Selector
 from shifter.core.state import Direction, Intent, ShiftState
-from shifter.errors import ConflictError, StoreUnavailableError
+from shifter.errors import ConflictError, ProviderUnavailableError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.lanes import InlineLanes, Priority
@@ -62,6 +63,10 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def message(bench: Bench, intent: Intent) -> str:
+    return bench.courier.calls("shop", intent, [ROUTE.domain])[ROUTE.domain].message
 
 
 def an_intent(direction: Direction = Direction.CLIMB, *, sequence: int = 1, epoch: int = 1) -> Intent:
@@ -233,6 +238,108 @@ def test_what_the_provider_answers_is_remembered(bench: Bench, fault: Fault, del
     assert bench.call(climb) is delivery
 
 
+def test_a_call_under_way_to_one_balancer_keeps_none_from_another(bench: Bench) -> None:
+    other = replace(ROUTE, balancer=f"{BALANCER}-2")
+    memory = MemoryProvider([(ROUTE, Rule(servers())), (other, Rule(servers()))], looks_until_done=0)
+    courier = Courier(memory, bench.lanes, bench.store, bench.lease)
+    both = {ROUTE.id: HALF, other.id: HALF}
+    climb = an_intent().model_copy(update={"weights": both})
+    courier.send("shop", climb, [ROUTE])
+    courier.send("shop", climb, [ROUTE, other])
+    bench.lanes.let_run()
+
+    assert sorted(call.changes[0].route.balancer for call in memory.calls) == [BALANCER, f"{BALANCER}-2"]
+
+
+def test_a_retreat_is_lined_up_before_what_climbs(bench: Bench) -> None:
+    lanes = HeldLanes(Priority.CLIMB)
+    courier = Courier(bench.memory, lanes, bench.store, bench.lease)
+    courier.send("shop", an_intent(sequence=1), [ROUTE])
+    waiting = bench.weights()
+    bench.memory.edit_weights(ROUTE, HALF)
+    courier.send("shop", an_intent(Direction.RETREAT, sequence=2), [ROUTE])
+
+    assert (waiting, bench.weights()) == (ALL_OLD, ALL_OLD)
+    assert len(bench.memory.calls) == 1
+
+
+def test_what_the_provider_says_against_a_write_is_told_with_how_often_it_was_sent(bench: Bench) -> None:
+    climb = an_intent()
+    for _ in range(2):
+        bench.memory.inject(Fault.BUSY)
+        bench.courier.send("shop", climb, [ROUTE])
+        bench.lanes.let_run()
+        bench.call(climb)
+
+    assert message(bench, climb)
+    assert bench.courier.trouble("shop", climb) == f"{message(bench, climb)} (sent 2 times)"
+
+
+def test_a_call_that_runs_is_told_of_and_one_that_waits_to_be_made_is_not(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    bench.call(climb)
+    waiting = bench.courier.trouble("shop", climb)
+    bench.lanes.let_run()
+    bench.call(climb)
+
+    assert (waiting, bench.courier.trouble("shop", climb)) == ("", "the cloud still calls it running (sent 1 times)")
+
+
+def test_a_call_that_took_all_routes_is_whole(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    for _ in range(2):
+        bench.lanes.let_run()
+        bench.call(climb)
+
+    assert bench.courier.calls("shop", climb, [ROUTE.domain])[ROUTE.domain] == Call(Delivery.FINISHED, "", apart=False)
+
+
+def test_an_operation_that_is_over_is_not_asked_after_again(bench: Bench) -> None:
+    climb = an_intent()
+    bench.send(climb)
+    for _ in range(2):
+        bench.lanes.let_run()
+        bench.call(climb)
+    bench.memory.inject(Fault.UNREACHABLE)
+    for _ in range(2):
+        bench.call(climb)
+        bench.lanes.let_run()
+
+    with pytest.raises(ProviderUnavailableError):
+        bench.memory.observe([ROUTE])  # the fault strikes any call, and none was made before this one
+
+
+def test_of_an_intent_that_nobody_sent_there_is_nothing_to_tell_or_to_withhold(bench: Bench) -> None:
+    bench.send(an_intent(sequence=2))
+    for shift, intent in (("shop", an_intent(sequence=3)), ("cart", an_intent(sequence=2))):
+        bench.courier.withhold(shift, intent, "hands off")
+
+        assert bench.courier.operations(shift, intent) == {}
+        assert bench.courier.trouble(shift, intent) == ""
+
+
+def test_why_a_call_came_to_nothing_is_told(bench: Bench) -> None:
+    withheld, unknown, refused = (an_intent(sequence=number) for number in (1, 2, 3))
+    bench.send(withheld)
+    bench.courier.withhold("shop", withheld, "hands off")
+    bench.lanes.let_run()
+    told = [message(bench, withheld)]
+    bench.memory.inject(Fault.AMBIGUOUS_BEFORE)
+    bench.send(unknown)
+    bench.lanes.let_run()
+    told.append(message(bench, unknown))
+    bench.memory.remove_server(ROUTE, NEW)
+    bench.send(refused)
+    bench.lanes.let_run()
+    told.append(message(bench, refused))
+
+    assert told[:2] == ["hands off", "the answer was lost; the write may have been carried out"]
+    assert NEW in told[2]
+    assert message(bench, an_intent(sequence=4, epoch=0)) == "shifter stopped in the middle of it"
+
+
 @pytest.mark.parametrize(
     ("fault", "delivery"),
     [(None, Delivery.FINISHED), (Fault.TASK_FAILS, Delivery.FAILED), (Fault.TASK_LIES, Delivery.FINISHED)],
@@ -248,6 +355,7 @@ def test_an_accepted_operation_is_asked_after(bench: Bench, fault: Fault | None,
 
     assert running is Delivery.RUNNING
     assert bench.call(climb) is delivery
+    assert bool(message(bench, climb)) is (delivery is Delivery.FAILED)
 
 
 def test_a_refused_write_is_refused_for_good(bench: Bench) -> None:
@@ -281,16 +389,19 @@ class BrokenProvider:
         raise KeyError(operation.id)
 
 
-@pytest.mark.parametrize("operations", [{}, {ROUTE.domain: "operation-1"}])
+@pytest.mark.parametrize(
+    ("operations", "said"), [({}, f"KeyError: '{ROUTE.id}'"), ({ROUTE.domain: "operation-1"}, "'operation-1'")]
+)
 def test_a_bug_in_an_adapter_leaves_it_open_whether_the_write_was_done(
-    bench: Bench, operations: Mapping[str, str]
+    bench: Bench, operations: Mapping[str, str], said: str
 ) -> None:
     courier = Courier(BrokenProvider(), InlineLanes(), bench.store, bench.lease)
     climb = an_intent().model_copy(update={"operations": operations})
     if not operations:
         courier.send("shop", climb, [ROUTE])
 
-    assert bench.call(climb, courier) is Delivery.UNKNOWN
+    call = courier.calls("shop", climb, [ROUTE.domain])[ROUTE.domain]
+    assert (call.delivery, call.message) == (Delivery.UNKNOWN, said)
 
 
 def test_after_a_restart_a_write_of_the_last_life_is_not_known_to_have_been_sent(bench: Bench) -> None:
@@ -351,6 +462,16 @@ def test_what_did_not_change_is_not_saved_again(bench: Bench) -> None:
     assert place.version == 1
 
 
+def test_answers_are_saved_with_the_state(bench: Bench) -> None:
+    order = bench.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann", ""), NOON)
+    place = a_place()
+    place.answers.append(OrderAnswer(order.id, Answer.ACCEPTED, "paused", NOON))
+    StateWriter(bench.store, TELEMETRY).save(place, may_wait=False)
+
+    assert not bench.store.open_orders()
+    assert not place.answers
+
+
 def test_what_may_wait_is_kept_until_the_store_takes_it(bench: Bench) -> None:
     place, writer = a_place(), StateWriter(bench.store, TELEMETRY)
     place.records.append(a_record())
@@ -362,6 +483,24 @@ def test_what_may_wait_is_kept_until_the_store_takes_it(bench: Bench) -> None:
     assert (kept, taken) == (False, True)
     assert not place.records
     assert [record.record.reason for record in bench.store.history()] == ["because"]
+
+
+def test_of_a_backlog_beyond_its_bound_one_record_stands_for_what_is_left_out_and_belongs_to_no_write(
+    bench: Bench,
+) -> None:
+    place = a_place()
+    place.records = [replace(a_record(), at=NOON + timedelta(seconds=n), sequence=n, epoch=1) for n in range(1, 401)]
+    bench.store.down = True
+    StateWriter(bench.store, TELEMETRY).save(place, may_wait=True)
+    whole = list(place.records)
+    place.records.append(a_record())
+    StateWriter(bench.store, TELEMETRY).save(place, may_wait=True)
+    (gap,) = (record for record in place.records if "were left out" in record.reason)
+
+    assert [record.sequence for record in whole] == list(range(1, 401))
+    assert len(place.records) == 400
+    assert (gap.what, gap.sequence, gap.epoch) == (What.HOLDS, 0, 0)
+    assert gap.at == place.records[199].at + timedelta(seconds=1)
 
 
 def test_what_must_not_wait_is_an_error_and_keeps_the_backlog(bench: Bench) -> None:

@@ -1,9 +1,9 @@
-"""Splits in Tencent's CLB: member weights of layer 7 rules, all rules of one CLB in one call.
+"""Splits in Tencent's CLB: member weights of layer 7 rules, many rules of one CLB in one call.
 
 Facts this module is built around, from `tencentcloud/clb/v20180317/models.py` unless said otherwise:
 
 * a weight that is left out becomes 10, so every weight is sent, 0 included;
-* BatchModifyTargetWeight takes at most 100 items, 50 members in one, 500 in all;
+* BatchModifyTargetWeight takes at most 100 items, 50 members in one, 500 in all; what is more is for another call;
 * a CLB carries out one operation at a time; TKE's controllers take the same lock, so being refused is normal;
 * a write is accepted long before it is true, and a task that says it succeeded is a claim: callers read back;
 * a layer 4 listener sees connections, not hosts: it cannot give one namespace a share of its own.
@@ -66,15 +66,14 @@ class ClbProvider:
         return {route.id: _view(route, listeners, bound, functions, refusals) for route in routes}
 
     def submit(self, changes: Sequence[Change]) -> Operation:
-        """Send all changes as one BatchModifyTargetWeight; nothing is asked first."""
+        """Send the changes, or as many as fit, as one BatchModifyTargetWeight; nothing is asked first."""
         if not changes:
             raise InvariantError("an empty batch of changes was submitted")
         region, balancer = _one_balancer([change.route for change in changes])
-        items = [item for change in changes for item in _items(change)]
-        _refuse_too_much(items, changes)
+        items, left = _fitting(changes)
         request = {"LoadBalancerId": balancer, "ModifyList": items}
         answer = self._api.write(region, WRITE_ACTION, request, ["RequestId"])
-        return Operation(changes[0].route.domain, str(answer["RequestId"]))
+        return Operation(changes[0].route.domain, str(answer["RequestId"]), left)
 
     def check(self, operation: Operation) -> OperationState:
         """Ask DescribeTaskStatus; the id of an operation is the RequestId of the call that started it."""
@@ -115,6 +114,8 @@ def _view(
         reasons.append(f"the rule is bound to a target group ({rule.target_type}), its members have no weights here")
     if place in functions:
         reasons.append("the rule also sends to cloud functions, which no weight here moves")
+    if (members := len(behind.servers)) > MAX_MEMBERS:
+        reasons.append(_too_many(members))
     if behind.refusal or rule.session_seconds is None:
         reasons.append(behind.refusal or "how long the rule keeps sessions cannot be read")
         return RouteView(route, (), refusal="; ".join(reasons))
@@ -190,12 +191,22 @@ def _named_by(address: str) -> str:
     return "EniIp"
 
 
-def _refuse_too_much(items: Sequence[_Json], changes: Sequence[Change]) -> None:
+def _fitting(changes: Sequence[Change]) -> tuple[list[_Json], int]:
+    """Return the ModifyList of as many changes as fit in one call, and how many are left; none is ever split."""
     if len({change.route.id for change in changes}) < len(changes):
         raise ProviderRefusedError("a route is changed twice in one batch")
-    members = sum(len(item["Targets"]) for item in items)
-    if len(items) > MAX_ITEMS or members > MAX_MEMBERS:
-        raise ProviderRefusedError(
-            f"{members} members in {len(items)} items are too many for one call: "
-            f"at most {MAX_MEMBERS} in {MAX_ITEMS} items of {MAX_MEMBERS_PER_ITEM}"
-        )
+    taken: list[_Json] = []
+    members = 0
+    # All of them first: a weight that may not be sent must not be found when a part is in force already.
+    for index, items in enumerate([list(_items(change)) for change in changes]):
+        members += len(changes[index].weights)
+        if members > MAX_MEMBERS or len(taken) + len(items) > MAX_ITEMS:
+            if not taken:
+                raise ProviderRefusedError(f"{changes[index].route.id}: {_too_many(members)}")
+            return taken, len(changes) - index
+        taken += items
+    return taken, 0
+
+
+def _too_many(members: int) -> str:
+    return f"{members} members are behind one rule, and one call changes {MAX_MEMBERS} at most: bind fewer"
