@@ -217,7 +217,7 @@ class _Journal:
         found = {name for record in records if (name := _name_of(record))}
         if answers:
             found.add("order")
-        if {"failed", "retreat"} <= found and not answers:
+        if {"failed", "retreat"} <= found and not answers and _takes_back(state):
             # One save ends a write of which a part is in force, and begins the one that takes it back.
             found.add("repair")
         if not records and not answers and state.intent is not None and state.intent.operations:
@@ -232,6 +232,17 @@ class _Journal:
     def _note(self, state: ShiftState) -> None:
         if state.intent is not None:
             self._directions |= dict.fromkeys(state.intent.weights, state.intent.direction)
+
+
+def _takes_back(state: ShiftState) -> bool:
+    """Whether the write that is begun is the one that was given up, backwards.
+
+    Any other retreat that ends a write (a rollback, a step back) begins at the weights that it found.
+    """
+    intent, given_up = state.intent, state.abandoned
+    if intent is None or given_up is None:
+        return False
+    return intent.before == given_up.weights and intent.weights == given_up.before
 
 
 def _name_of(record: NewRecord) -> str:

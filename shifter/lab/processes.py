@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -50,12 +51,14 @@ class ProcessSpec:
         argv: the command, never a shell line.
         ready_url: answers 200 once the process can be used; empty means that there is nothing to ask.
         ready_file: exists once the process can be used; None means that there is nothing to look for.
+        ahead: whether it does nothing before it has read a line, so that it can be started before it is needed.
     """
 
     name: str
     argv: tuple[str, ...]
     ready_url: str = ""
     ready_file: Path | None = None
+    ahead: bool = False
 
     def is_ready(self) -> bool:
         """Whether everything that shows the process to be usable is there."""
@@ -72,6 +75,7 @@ class Child:
         self.log_path = log_path
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._next: subprocess.Popen[bytes] | None = None
         self._frozen = False
         self._log_start = 0
 
@@ -95,18 +99,27 @@ class Child:
         """Start the process, appending to its log; does nothing when it runs."""
         if self.running:
             return
-        with self.log_path.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                self.spec.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=dict(self._environment),
-                # A Ctrl-C in the terminal must reach the lab only: it stops the children in order.
-                start_new_session=True,
-            )
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        if self.spec.ahead:
+            self.start_ahead()
+        self._process, self._next = self._next or self._spawn(), None
+        if self._process.stdin is not None:
+            # One that has ended already is seen by whoever waits for it.
+            with suppress(BrokenPipeError), self._process.stdin as told:
+                told.write(b"\n")
         self._frozen = False
+
+    def start_ahead(self) -> None:
+        """Start the process that the next `start` only has to tell to begin; does nothing when it waits already.
+
+        Raises:
+            RuntimeError: a process of this kind does not wait to be told.
+        """
+        if not self.spec.ahead:
+            raise RuntimeError(f"{self.spec.name} would begin at once")
+        if self._next is None or self._next.poll() is not None:
+            self._dismiss_next()
+            self._next = self._spawn()
 
     def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until `ProcessSpec.is_ready`.
@@ -144,6 +157,7 @@ class Child:
 
     def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, and SIGKILL when that did not end it within `grace_seconds`."""
+        self._dismiss_next()
         self.ask_to_stop()
         if self._process is None:
             return
@@ -172,6 +186,24 @@ class Child:
         if self._frozen:
             self._signal(signal.SIGCONT)
             self._frozen = False
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                self.spec.argv,
+                stdin=subprocess.PIPE if self.spec.ahead else subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(self._environment),
+                # A Ctrl-C in the terminal must reach the lab only: it stops the children in order.
+                start_new_session=True,
+            )
+
+    def _dismiss_next(self) -> None:
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            with waiting:
+                waiting.kill()
 
     def _signal(self, number: signal.Signals) -> None:
         # Popen.send_signal polls first, so a pid that was reused by a stranger is never signalled.

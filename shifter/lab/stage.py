@@ -55,6 +55,7 @@ class StageSpec:
         grpc: the namespaces whose users speak gRPC.
         own: what the files have of their own.
         service: how Python is told to start the service.
+        ahead: whether what is started so waits to be told to begin.
         relayed: whether the service reaches the emulator through a process that can be frozen.
     """
 
@@ -67,6 +68,7 @@ class StageSpec:
     grpc: frozenset[str] = frozenset()
     own: files.Own = files.NOTHING_OWN
     service: tuple[str, ...] = ("-m", "shifter")
+    ahead: bool = False
     relayed: bool = False
 
 
@@ -170,9 +172,9 @@ class Stage:
         """Return the service's newest explanation of every shift."""
         return _running(self._store).reports()
 
-    def history(self) -> Sequence[Record]:
-        """Return everything that happened so far."""
-        return _running(self._store).history(limit=10_000)
+    def history(self, limit: int = 10_000) -> Sequence[Record]:
+        """Return everything that happened so far, or the newest `limit` records of it."""
+        return _running(self._store).history(limit=limit)
 
     def users(self) -> LoadReport:
         """Return what users saw so far, at most about half a second old."""
@@ -204,7 +206,8 @@ class Stage:
             *("--fleet", str(directory / "fleet.yaml"), "--policies", str(directory / "policies")),
             *("--listen", f"{LOOPBACK}:{self.web_port}"),
         )
-        spec = ProcessSpec(SERVICE, argv, ready_url=f"http://{LOOPBACK}:{self.web_port}/readyz")
+        ready_url = f"http://{LOOPBACK}:{self.web_port}/readyz"
+        spec = ProcessSpec(SERVICE, argv, ready_url=ready_url, ahead=self.spec.ahead)
         child = supervisor.start(spec)
         child.wait_ready()
         return child

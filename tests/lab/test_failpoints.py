@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from shifter.core import journal
+from shifter.core.journal import Move, Step
 from shifter.core.orders import Answer, OrderAnswer
 from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
@@ -116,8 +117,14 @@ def an_intent(direction: Direction, **operations: str) -> Intent:
     )  # fmt: skip
 
 
-def a_state(intent: Intent | None = None) -> ShiftState:
-    return ShiftState(name="shop", policy=POLICY, since=NOON, intent=intent)
+def a_state(intent: Intent | None = None, abandoned: Intent | None = None) -> ShiftState:
+    return ShiftState(name="shop", policy=POLICY, since=NOON, intent=intent, abandoned=abandoned)
+
+
+def turned(intent: Intent, before: int, after: int) -> Intent:
+    """An intent that leads from one weight to another."""
+    weights = {"before": {ROUTE.id: {"a:1": before}}, "weights": {ROUTE.id: {"a:1": after}}}
+    return intent.model_copy(update=weights)
 
 
 def a_record(what: What, direction: str = "") -> NewRecord:
@@ -125,6 +132,7 @@ def a_record(what: What, direction: str = "") -> NewRecord:
 
 
 KEEP, CLIMB, RETREAT = an_intent(Direction.KEEP), an_intent(Direction.CLIMB), an_intent(Direction.RETREAT)
+REPAIRING = [a_record(What.FAILED, "climb"), a_record(What.INTENT, "retreat")]
 ANSWER = OrderAnswer(1, Answer.ACCEPTED, "paused", NOON)
 SAVES: Mapping[str, tuple[Any, ...]] = {
     "store.save.climb": (a_state(CLIMB), 1, [a_record(What.INTENT, "climb")]),
@@ -195,20 +203,33 @@ def test_a_save_of_several_things_goes_by_each_of_them(parts: Wired, armed: Path
     ]
 
 
-@pytest.mark.parametrize(("answers", "reached"), [((), 1), ((ANSWER,), 0)], ids=["by itself", "by an order"])
-def test_a_repair_ends_one_write_and_begins_another_that_nobody_ordered(
-    answers: tuple[OrderAnswer, ...],
-    reached: int,
-    parts: Wired,
-    armed: Path,
-) -> None:
-    records = [a_record(What.FAILED, "climb"), a_record(What.INTENT, "retreat")]
+def test_what_the_journal_begins_after_half_of_a_climb_is_a_repair(parts: Wired, armed: Path) -> None:
+    half_applied = Move(Step.FAILED, "half of it", repair=True)
+    state = journal.failed(a_state(turned(CLIMB, 10, 50)), turned(CLIMB, 10, 50), half_applied, 1, NOON)
     arm(armed, "store.save.repair:before", Act.KILL)
 
-    with pytest.raises(EndedError) if reached else nullcontext():
-        parts.store.save(a_state(RETREAT), 1, records, answers)
+    with pytest.raises(EndedError):
+        parts.store.save(state, 1, REPAIRING)
 
-    assert (fired(armed) is not None) == bool(reached)
+
+@pytest.mark.parametrize(
+    ("state", "records", "answers"),
+    [
+        (a_state(turned(RETREAT, 50, 10), turned(CLIMB, 10, 50)), REPAIRING, [ANSWER]),
+        (a_state(turned(RETREAT, 30, 0), turned(CLIMB, 10, 50)), REPAIRING, []),
+        (a_state(turned(RETREAT, 50, 10), turned(CLIMB, 10, 50)), REPAIRING[1:], []),
+        (a_state(turned(KEEP, 10, 50), turned(KEEP, 10, 50)), REPAIRING[:1], []),
+    ],
+    ids=["by an order", "all the way back", "a share that rose by itself", "nothing is taken back"],
+)
+def test_another_retreat_is_no_repair(
+    state: ShiftState, records: list[NewRecord], answers: list[OrderAnswer], parts: Wired, armed: Path
+) -> None:
+    arm(armed, "store.save.repair:before", Act.KILL)
+
+    parts.store.save(state, 1, records, answers)
+
+    assert fired(armed) is None
 
 
 def test_before_a_call_it_has_had_no_effect_and_after_it_it_has(parts: Wired, store: AStore, armed: Path) -> None:
@@ -403,6 +424,24 @@ def test_the_labs_service_starts_in_the_words_of_the_real_one_and_dies_at_its_fi
     assert ran.returncode == -signal.SIGKILL
     assert fired(armed) is not None
     assert saved == {}
+
+
+def test_the_labs_service_started_ahead_touches_nothing_when_nobody_tells_it_to_begin(
+    tmp_path: Path, armed: Path
+) -> None:
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "shifter.lab.failing_service", "--armed", str(armed), "--ahead"),
+            *("--store", str(tmp_path / "shifter.db"), "run", "--fleet", "nowhere.yaml"),
+            *("--policies", "nowhere", "--listen", "127.0.0.1:0"),
+        ],
+        stdin=subprocess.DEVNULL,
+        timeout=2 * AWAKE_SECONDS,
+        check=False,
+    )
+
+    assert ran.returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_labs_service_needs_the_file_that_arms(capsys: pytest.CaptureFixture[str]) -> None:

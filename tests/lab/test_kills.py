@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,17 +25,23 @@ from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import HoldReport, Report
 from shifter.errors import ConfigError
+from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, TARGET_POD_PORT, open_account
+from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.seen import EVERYBODY, Bounds, Finding, Seen, UserSecond, Violation
+from shifter.lab.emulator import Emulator, RuleKey, TargetKey
 from shifter.lab.failpoints import CALLS, FAILPOINTS, Act
 from shifter.lab.free_ports import LOOPBACK, reserve_ports
 from shifter.lab.kills import verdict
 from shifter.lab.kills.conduct import Outcome, words_of
-from shifter.lab.kills.movers import Ask, ask_for, ask_to_end
+from shifter.lab.kills.members import Members
+from shifter.lab.kills.movers import Ask, Fall, ask_for, ask_to_end
 from shifter.lab.kills.plan import NEEDS, Moment, Need, Part, plan
 from shifter.lab.kills.run import BALANCER_OF, KILL_PACE, KillOptions, run
 from shifter.lab.kills.verdict import Drill, kill_report
 from shifter.lab.kills.watch import OpenWrite, endings, open_writes, told_since
 from shifter.lab.processes import ProcessSpec, Supervisor
+from shifter.lab.stage import Stage
+from shifter.lab.topology import Namespace, lay_out, ports_needed
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ANSWER_SECONDS = 10.0
@@ -113,13 +120,18 @@ def test_the_command_line_refuses_it_in_one_sentence(tmp_path: Path) -> None:
     ("need", "found", "asked"),
     [
         (Need.NOTHING, reports(pay=(UP, 10)), None),
-        (Need.OPENING, reports(pay=(UP, 10)), None),
         (Need.CLIMB, {}, None),
         (Need.CLIMB, reports(pay=(UP, 50), shop=(UP, 10)), Ask("promote", "shop")),
         (Need.CLIMB, reports(pay=(UP, 100), shop=(BACK, 0)), Ask("retry", "shop")),
         (Need.CLIMB, reports(pay=(DONE, 100), shop=(DONE, 100)), Ask("rollback", "shop", ("--yes",))),
         (Need.CLIMB, reports(pay=(UNDER_WAY, 10)), None),
         (Need.FAILURE, reports(pay=(Phase.WAITING, 0)), Ask("promote", "pay")),
+        (Need.OPENING, reports(pay=(UP, 10), shop=(Phase.WAITING, 0)), None),
+        (Need.OPENING, reports(pay=(UP, 50), shop=(UP, 10)), Fall("shop")),
+        (Need.FALL, reports(pay=(UP, 50), shop=(UP, 100), search=(UNDER_WAY, 10)), Fall("pay")),
+        (Need.FALL, reports(pay=(UP, 100), shop=(BACK, 0)), Ask("retry", "shop")),
+        (Need.FALL, reports(pay=(DONE, 100)), Ask("rollback", "pay", ("--yes",))),
+        (Need.FALL, {"pay": a_report("pay", UP, 10, HoldKind.FREEZE)}, Ask("unfreeze", EVERYBODY, ("--yes",))),
         (Need.RETREAT, reports(pay=(UP, 50), shop=(DONE, 100)), Ask("rollback", "shop", ("--yes",))),
         (Need.RETREAT, reports(pay=(UP, 0), shop=(BACK, 0)), Ask("promote", "pay")),
         (Need.RETREAT, reports(pay=(BACK, 0)), Ask("retry", "pay")),
@@ -130,8 +142,79 @@ def test_the_command_line_refuses_it_in_one_sentence(tmp_path: Path) -> None:
         (Need.CLIMB, {"pay": a_report("pay", UP, hold=HoldKind.FREEZE)}, Ask("unfreeze", EVERYBODY, ("--yes",))),
     ],
 )
-def test_what_is_needed_is_ordered_of_whom_it_can_be(need: Need, found: Mapping[str, Report], asked: Ask) -> None:
+def test_what_is_needed_is_done_to_whom_it_can_be(need: Need, found: Mapping[str, Report], asked: Ask | Fall) -> None:
     assert ask_for(need, found) == asked
+
+
+def test_new_weights_for_the_same_share_are_met_at_the_first_write_and_at_a_share_that_fell() -> None:
+    needs = {moment.name.partition(":")[0]: moment.need for moment in plan(["store.save.keep", "provider.submit.keep"])}
+
+    assert needs == {"store.save.keep": Need.OPENING, "provider.submit.keep": Need.FALL}
+
+
+class Cloud(Stage):
+    """A stage of which only the account and its balancers exist; the target has half of the traffic."""
+
+    def __init__(self) -> None:
+        namespaces = (Namespace("shop"),)
+        topology = lay_out(namespaces, range(20_000, 20_000 + ports_needed()))
+        self._account = open_account(namespaces, {"shop": "lb-1"}, topology.gateways)
+        self._emulator = Emulator(
+            balancers=self._account.balancers, region=REGION, secret_id=SECRET_ID, secret_key=SECRET_KEY,
+            clock=time.time, rng=random.Random(1),  # noqa: S311 - the dice of a cloud that nobody asks
+            task_delay_seconds=(0, 0), on_change=lambda _: None,
+        )  # fmt: skip
+        self.plane: Any = SimpleNamespace(topology=topology)
+        keys = self.weights()
+        self._emulator.edit_weights(*self.place, {key: 20 if key.port == TARGET_POD_PORT else 30 for key in keys})
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        place = self.account.places["shop"]
+        return place.balancer, place.listener, place.location
+
+    def weights(self) -> dict[TargetKey, int]:
+        balancer, listener, location = self.place
+        rule = self.emulator.balancer(balancer).rule(RuleKey(listener, location))
+        return {target.key: target.weight for target in rule.targets}
+
+    def share(self) -> float:
+        weights = self.weights()
+        to_target = sum(weight for key, weight in weights.items() if key.port == TARGET_POD_PORT)
+        return 100 * to_target / sum(weights.values())
+
+
+def test_a_member_of_the_target_that_goes_makes_the_share_fall_and_comes_back_as_one_that_knows_nothing() -> None:
+    cloud = Cloud()
+    members = Members(cloud)
+    before = cloud.weights()
+
+    members.move("shop")
+    fell = cloud.share()
+    again = members.bring_all_back(), members.bring_all_back()
+
+    assert fell == pytest.approx(40)
+    assert again == (True, False)
+    assert cloud.weights().keys() == before.keys()
+    assert cloud.share() == pytest.approx(100 * 50 / 110)
+    (gone,) = members.incidents
+    assert (gone.kind, gone.namespaces) == (str(Kind.GONE), frozenset({"shop"}))
+    assert gone.began_at <= gone.ended_at
+    assert [note.alive for note in members.health] == [True]
+
+
+def test_a_share_that_is_to_fall_once_more_has_its_member_back_first() -> None:
+    cloud = Cloud()
+    members = Members(cloud)
+    known = len(cloud.weights())
+
+    left = []
+    for _ in range(3):
+        members.move("shop")
+        left.append(len(cloud.weights()))
+
+    assert left == [known - 1, known, known - 1]
+    assert len(members.incidents) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +241,8 @@ def test_a_write_is_open_from_its_intent_to_its_own_end() -> None:
         a_record(6, "pay", What.PHASE, 1),
     ]
 
-    assert open_writes(history) == (OpenWrite("pay", 1, 10, 50), OpenWrite("shop", 2, 10, 0))
+    at = NOON.timestamp()
+    assert open_writes(history) == (OpenWrite("pay", 1, 10, 50, at), OpenWrite("shop", 2, 10, 0, at))
     assert endings(open_writes(history), history) is None
     assert endings((OpenWrite("shop", 1, 0, 10),), history) == ("shop 0 → 10 %: done",)
     assert endings((), history) == ()
@@ -176,7 +260,7 @@ def test_the_service_has_told_again_once_it_has_told_of_all() -> None:
 BOUNDS = Bounds(1, 8, 6, 2, 4, 15, 5, 10)
 MOMENT = Moment("store.report:before", Act.KILL, Need.NOTHING, again="store.load:after")
 GOOD = Drill(
-    outcomes=(Outcome(MOMENT, hit=True, seconds=1.5, ends=("shop 0 → 10 %: done",)),),
+    outcomes=(Outcome(MOMENT, hit=True, seconds=1.5, ends=("shop 0 → 10 %: done",), took_seconds=2.5),),
     seen=Seen(100, 110, 120, BOUNDS, ("shop",), frozenset({30080}), seconds=(UserSecond(101, "shop", 9, 0, {}),)),
     findings=(Finding("rule", 3),),
     ended=True,
@@ -188,12 +272,14 @@ def test_a_drill_that_was_got_over_is_ok() -> None:
     report = kill_report(GOOD, 7)
 
     assert (report["verdict"], report["seed"], report["seconds"], report["requests"]) == ("ok", 7, 20, 9)
+    assert report["spent"] == {"killing": 2.5, "freezing": 0, "recovering": 1.5, "ending": 10}
     assert report["moments"] == [
         {
             "name": "store.report:before",
             "act": "kill -9",
             "again": "store.load:after",
             "hit": True,
+            "tookSeconds": 2.5,
             "recoveredAfterSeconds": 1.5,
             "ends": ["shop 0 → 10 %: done"],
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,71 @@ def test_starting_a_running_child_changes_nothing(supervisor: Supervisor) -> Non
     child.start()
 
     assert child.pid == pid
+
+
+WAITING = ("/bin/sh", "-c", "echo $$ >> loaded; read line && echo $$ >> begun && touch ready && exec sleep 60")
+
+
+def eventually_written(path: Path, lines: int) -> list[str]:
+    deadline = time.monotonic() + 5
+    while not path.exists() or len(path.read_text().splitlines()) < lines:
+        assert time.monotonic() < deadline, f"{path.name} never had {lines} lines"
+        time.sleep(0.02)
+    return path.read_text().splitlines()
+
+
+def test_a_life_that_was_started_ahead_begins_when_the_last_one_has_ended(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    child = supervisor.start(ProcessSpec("waiting", WAITING, ready_file=tmp_path / "ready", ahead=True))
+    child.wait_ready()
+
+    child.start_ahead()
+    child.start_ahead()
+    loaded = eventually_written(tmp_path / "loaded", 2)
+    begun = (tmp_path / "begun").read_text().splitlines()
+    child.kill()
+    child.start()
+
+    assert begun == loaded[:1]
+    assert eventually_written(tmp_path / "begun", 2) == loaded == [*begun, str(child.pid)]
+
+
+def test_what_waits_to_begin_ends_with_its_child(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    child = supervisor.start(ProcessSpec("waiting", WAITING, ahead=True))
+    child.start_ahead()
+    pids = [int(pid) for pid in eventually_written(tmp_path / "loaded", 2)]
+
+    child.stop()
+
+    assert all(eventually_dead(pid) for pid in pids)
+
+
+def test_what_died_while_it_waited_is_started_anew(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    child = supervisor.start(ProcessSpec("waiting", WAITING, ahead=True))
+    child.start_ahead()
+    (waiting,) = {int(pid) for pid in eventually_written(tmp_path / "loaded", 2)} - {child.pid}
+
+    os.kill(waiting, signal.SIGKILL)
+    assert eventually_dead(waiting)
+    child.kill()
+    child.start()
+
+    assert eventually_written(tmp_path / "begun", 2)[1] == str(child.pid)
+
+
+def test_what_begins_at_once_is_not_started_ahead(supervisor: Supervisor) -> None:
+    child = supervisor.start(ProcessSpec("sleeper", SLEEPER))
+
+    with pytest.raises(RuntimeError, match="sleeper would begin at once"):
+        child.start_ahead()
 
 
 def test_a_name_is_taken_while_its_child_runs(supervisor: Supervisor) -> None:

@@ -1,6 +1,7 @@
 """The chain of the history, reckoned again by its documented format: no record was changed, left out or put in.
 
-A run prunes nothing, so the chain begins with the first record.
+No run that is judged prunes, so the chain begins with the first record: the service of a soak or a kill drill drops
+what is older than the fleet's `retention`, a day at least, and lives for minutes; a simulated one never prunes at all.
 """
 
 from __future__ import annotations

@@ -42,11 +42,12 @@ BLINDING: Final = frozenset({Kind.NO_METRICS, Kind.HUNG_METRICS})
 _SAME_PERCENT: Final = 0.01
 _SETTLED_SECONDS: Final = 3.0
 _FEWEST_BAD: Final = 5
-_SLOWEST_CLOCK: Final = 0.95
-"""A soak is counted by the clock of who counts, which may run so much faster where clocks are wrong."""
+_FASTEST_CLOCK: Final = 1.03
+"""A soak is counted by the clock of who counts, which may run so much faster where clocks are wrong. To set one adds
+nothing."""
 
 _CLOCKS_APART_SECONDS: Final = 1.2
-"""And what one process verified another one may count from, by a clock that is so much ahead."""
+"""And from what one process verified another one may count on, by a clock that is so much ahead."""
 
 _UNSEEN_TICKS: Final = 2.5
 """Counters reach across a gap of so many ticks."""
@@ -58,6 +59,7 @@ class _Place:
 
     share: float = 0.0
     verified_at: float = 0.0
+    verified_in: int = 0
     paused: bool = False
     back: bool = False
     promoted: OrderRow | None = None
@@ -67,11 +69,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Climb:
-    """One climb, and where its shift was at that moment. `promoted` is the order that asked for it, if any did."""
+    """One climb, and where its shift was at that moment. `promoted` is the order that asked for it, if any did.
+
+    `verified_in` is the epoch of who verified the share; 0 if it was not a write.
+    """
 
     entry: Entry
     share: float
     verified_at: float
+    verified_in: int
     paused: bool
     back: bool
     promoted: OrderRow | None
@@ -120,14 +126,16 @@ def climbs_of(seen: Seen, shift: str) -> Iterator[_Climb]:
             if entry.evidence.get("to") == "RolledBack":
                 place.share, place.verified_at = 0.0, entry.at
         elif entry.what == "done":
-            place.share, place.verified_at = entry.share("to"), entry.at
+            # Of the epoch of its intent: whoever saw it through later has another, and so has what it climbs next.
+            place.share, place.verified_at, place.verified_in = entry.share("to"), entry.at, entry.epoch
         elif entry.what == "adopted" and entry.by == SERVICE:
             # Only a write of its own that landed late, at the share that was verified anyway.
-            place.verified_at = entry.at
+            place.verified_at, place.verified_in = entry.at, 0
         elif entry.what == "intent" and _goes_up(entry, place):
             asked = place.promoted if place.promoted_at == entry.at else None
             approved = frozenset(place.approved)
-            yield _Climb(entry, place.share, place.verified_at, place.paused, place.back, asked, approved)
+            verified = place.share, place.verified_at, place.verified_in
+            yield _Climb(entry, *verified, place.paused, place.back, asked, approved)
 
 
 def _goes_up(entry: Entry, place: _Place) -> bool:
@@ -154,7 +162,7 @@ def _obey(seen: Seen, place: _Place, entry: Entry, orders: Mapping[int, OrderRow
     elif row.verb in {"rollback", "retry"}:
         place.back = row.verb == "rollback"
     elif row.verb == "reconcile" and row.adopt:
-        place.share, place.verified_at = seen.share_at(entry.shift, entry.at), entry.at
+        place.share, place.verified_at, place.verified_in = seen.share_at(entry.shift, entry.at), entry.at, 0
     if row.verb == "promote":
         place.promoted, place.promoted_at = row, entry.at
     elif row.verb == "approve":
@@ -207,10 +215,17 @@ def _not_soaked(seen: Seen, climb: _Climb) -> str:
     in_sight = at - climb.verified_at - _lost_seconds(seen, climb)
     soaks = [file.soak_seconds for file in policies_at(seen, climb.entry.shift, at)]
     soak = min(soaks, default=0.0)
-    wrong = any(each.kind == Kind.CLOCK for each in seen.incidents)
-    if in_sight >= (soak * _SLOWEST_CLOCK - _CLOCKS_APART_SECONDS if wrong else soak):
+    if in_sight >= soak - _clocks_seconds(seen, climb, soak):
         return ""
     return f"{in_sight:.1f} s at that share in sight of both meshes since it was verified, {soak:g} s asked"
+
+
+def _clocks_seconds(seen: Seen, climb: _Climb, soak: float) -> float:
+    """How much sooner a soak may be over where clocks are wrong."""
+    if not any(each.kind == Kind.CLOCK for each in seen.incidents):
+        return 0.0
+    handed_over = climb.entry.epoch != climb.verified_in
+    return soak - soak / _FASTEST_CLOCK + (_CLOCKS_APART_SECONDS if handed_over else 0.0)
 
 
 def _lost_seconds(seen: Seen, climb: _Climb) -> float:
@@ -313,7 +328,10 @@ def _users_failed(seen: Seen, climb: _Climb) -> str:
     # What nobody could see while it happened is no evidence afterwards: the soak has begun anew since.
     blind = [each for each in seen.incidents if each.kind in BLINDING | {Kind.ODD_METRICS}]
     seconds = [each for each in seconds if not any(one.covers(each.at, each.at + 1) for one in blind)]
-    bad = sum(each.failed for each in seconds)
+    # Who reads by a clock that is behind sees what was, as long ago as a sample may be.
+    behind = any(each.kind == Kind.CLOCK and each.began_at <= at for each in seen.incidents)
+    known_until = at - seen.bounds.noticed_seconds if behind else until
+    bad = sum(each.failed for each in seconds if each.at + 1 <= known_until)
     answers = sum(each.by_mesh.get(TARGET, 0) for each in seconds)
     if bad < _FEWEST_BAD or 100 * bad <= seen.bounds.plainly_percent * answers:
         return ""

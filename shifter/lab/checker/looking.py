@@ -22,7 +22,7 @@ _SHORT_PERCENT: Final = 0.6
 
 _OVER_PERCENT: Final = 0.1
 _SEEN_SECONDS: Final = 3.0
-"""Weights that somebody set so shortly before are not known yet."""
+"""Weights that somebody set so shortly before are not known yet, but to whom they were shown."""
 
 _MEMBERSHIP: Final = frozenset({"AddTarget", "RemoveTarget", "Resync", "TkeResync"})
 
@@ -77,7 +77,7 @@ def _read_back(seen: Seen) -> Finding:
     for place in dict.fromkeys((call.domain, route) for call in seen.calls for route in call.routes):
         open_since: Call | None = None
         for call in sorted((call for call in seen.calls if _is_about(call, place)), key=lambda call: call.at):
-            if call.what == "observe" and call.answer == "ok" and open_since and call.at > _told_at(open_since):
+            if call.what == "observe" and call.answer == "ok" and open_since and call.at > _lost_at(open_since, call):
                 open_since = None
             if call.what != "submit" or not call.raises:
                 continue
@@ -122,6 +122,11 @@ def _told_at(call: Call) -> float:
     return call.at if call.answered_at is None else call.answered_at
 
 
+def _lost_at(call: Call, look: Call) -> float:
+    """Since when a look may be made because the answer never came: others than the caller do not wait for it."""
+    return _told_at(call) if call.caller == look.caller else call.at
+
+
 def _looked(seen: Seen) -> Finding:
     """Or right before it stood still between its look and its call: that is the one write which may come late."""
     raises = [call for call in seen.calls if call.what == "submit" and call.raises and seen.bounds.read_seconds]
@@ -141,7 +146,10 @@ def _looked(seen: Seen) -> Finding:
 
 
 def _over(seen: Seen) -> Finding:
-    """Going back passes drift, and a person may have it written over; the service keeps its hands off it."""
+    """Going back passes drift, and a person may have it written over; the service keeps its hands off it.
+
+    To bring what is live back down to the share that is verified is no going back.
+    """
     ours = [change for change in seen.changes if change.request_id]
     wrong = []
     for change in ours:
@@ -149,12 +157,31 @@ def _over(seen: Seen) -> Finding:
         if foreign is None:
             continue
         intent = _meant(seen, change)
-        if intent is None or intent.evidence.get("direction") == "retreat" or intent.by != "shifter":
+        if intent is None or _goes_back(intent) or intent.by != "shifter" or _adopted(seen, foreign, intent):
             continue
-        if foreign.at < intent.at - _SEEN_SECONDS:
+        if foreign.at < intent.at - _SEEN_SECONDS or _had_read(seen, change, foreign.at, intent.at):
             said = f"{foreign.action} of {intent.at - foreign.at:.1f} s before, by intent {intent.sequence}"
             wrong.append(Violation(OVER, change.at, change.namespace, said))
     return Finding(OVER, len(ours), tuple(wrong))
+
+
+def _had_read(seen: Seen, change: Change, since: float, until: float) -> bool:
+    """Whether who made a change had been shown its route as it was since then, when it decided."""
+    return any(
+        call.what == "observe" and call.answer == "ok" and call.caller == change.caller and change.route in call.routes
+        for call in seen.calls
+        if call.as_of is not None and call.as_of >= since and _told_at(call) <= until
+    )
+
+
+def _adopted(seen: Seen, foreign: Change, intent: Entry) -> bool:
+    """Whether what somebody set was taken over since: then it is the verified share."""
+    return any(foreign.at <= entry.at <= intent.at for entry in seen.of(foreign.namespace, "adopted"))
+
+
+def _goes_back(intent: Entry) -> bool:
+    to = intent.share("to")
+    return intent.evidence.get("direction") == "retreat" and (to == 0 or to != intent.share("from"))
 
 
 def _before(seen: Seen, change: Change) -> Change | None:

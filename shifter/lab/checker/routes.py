@@ -59,8 +59,8 @@ def _half(seen: Seen) -> Finding:
 
 
 def apart_spans(seen: Seen, shift: str) -> list[tuple[float, float]]:
-    """When the routes of a shift had different shares."""
-    times = [at for at, _ in seen.weights(shift)]
+    """When the routes of a shift had different shares, by weights and health."""
+    times = sorted({at for at, _ in seen.weights(shift)} | {note.at for note in seen.health if note.namespace == shift})
     found: list[tuple[float, float]] = []
     since: float | None = None
     for at in times:

@@ -184,7 +184,8 @@ class Life:
     """One process that may raise shares. `ended_at` is when it was killed or had stopped; None for the last one.
 
     Where several share a lease it is one term: from when `replica` got it until it was not theirs any more, with its
-    `epoch`. Where a file is locked, the n-th process has epoch n.
+    `epoch`. Where a file is locked, the n-th process has epoch n. `loaded_at`: when it had read all that is saved, None
+    if nobody knows.
     """
 
     started_at: float
@@ -192,6 +193,7 @@ class Life:
     killed: bool = False
     replica: str = ""
     epoch: int = 0
+    loaded_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ WAITING: Final = "no raise is sent while an order against it waits"
 HANDS_OFF: Final = "no write while hands are off"
 
 _AGAINST: Final = frozenset({"pause", "rollback", "freeze"})
-_UNREAD: Final = frozenset({Kind.STORE, Kind.STALE})
+_UNREAD: Final = frozenset({Kind.STALE})
+"""After which an old answer may have been read; who gets none sends nothing."""
+
 _WRONG_SECONDS: Final = 2.0
 """How much earlier a moment may come by a clock that is wrong."""
 
@@ -140,7 +142,10 @@ def _sent_within(seen: Seen, change: Change, since: float, until: float) -> bool
 
 
 def hands_off_spans(seen: Seen, shift: str) -> list[tuple[str, float, float]]:
-    """When a shift was in a person's hands only: from the answer to its end, or to the order that ended it."""
+    """When a shift was in a person's hands only: from the answer to the order that ended it, or its end.
+
+    Its time is counted from when it was asked for, as the answer says.
+    """
     orders = {row.id: row for row in seen.orders}
     off_seconds = _WRONG_SECONDS if any(each.kind == Kind.CLOCK for each in seen.incidents) else 0.0
     found: list[tuple[str, float, float]] = []
@@ -148,5 +153,6 @@ def hands_off_spans(seen: Seen, shift: str) -> list[tuple[str, float, float]]:
     for index, (entry, row) in enumerate(said):
         if row.verb == "pause" and row.hands_off_seconds:
             ended = [later.at for later, other in said[index + 1 :] if other.verb in {"resume", "pause", "promote"}]
-            found.append((shift, entry.at, min([entry.at + row.hands_off_seconds - off_seconds, *ended[:1]])))
+            until = min(row.at, entry.at) + row.hands_off_seconds - off_seconds
+            found.append((shift, entry.at, min([until, *ended[:1]])))
     return found

@@ -2,7 +2,8 @@
 
 Only where several processes share a lease and the cloud's log says who called is there anything to judge. The
 exception is written here once: a process that is stopped between its last look and its call, and hears of nothing
-while it stands still, may land one write per lock domain afterwards. The cloud has no fencing token against it.
+while it stands still, may land one write per lock domain afterwards. The cloud has no fencing token against it. It is
+the same where somebody deletes a lease under who holds it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ COMMITS: Final = "no climb is saved in a term that is over"
 GROWS: Final = "the epochs of a shift's intents never fall"
 
 _AT_ONCE_SECONDS: Final = 0.5
-"""A process that goes on after it was stopped makes its call at once."""
+"""A process that goes on after it was stopped makes its call at once; and a lease is renewed so often."""
 
 
 def check(seen: Seen) -> list[Finding]:
@@ -66,7 +67,7 @@ def _leads(seen: Seen) -> Finding:
 def _not_excused(seen: Seen, change: Change, term: Life, at: float) -> str:
     """Return why a raise after the end of a term is not the one that was on its way; empty if it is."""
     ended_at = term.ended_at if term.ended_at is not None else at
-    if not was_stopped(seen, change.caller, ended_at, at):
+    if not was_stopped(seen, change.caller, ended_at, at) and not _was_robbed(seen, change.caller, ended_at, at):
         return f"its term ended {at - ended_at:.1f} s before, and it did not stand still since"
     found = explained(seen, change)
     if found is None or found.intent.at > ended_at:
@@ -74,8 +75,22 @@ def _not_excused(seen: Seen, change: Change, term: Life, at: float) -> str:
     return ""
 
 
+def _was_robbed(seen: Seen, caller: str, ended_at: float, at: float) -> bool:
+    """Whether somebody had just deleted its lease: until it renews it, nothing can tell it so."""
+    return any(
+        each.kind == Kind.LEASE
+        and each.whom == caller
+        and each.began_at <= ended_at
+        and at <= each.began_at + _AT_ONCE_SECONDS
+        for each in seen.incidents
+    )
+
+
 def _commits(seen: Seen) -> Finding:
-    """What is decided in a term is saved in it: whoever came after must have seen it, or it must not be there."""
+    """What is decided in a term is saved in it: whoever came after must have seen it, or it must not be there.
+
+    A save may outlive its process on its way to the store; nobody has missed it who had not loaded yet.
+    """
     terms = {life.epoch: life for life in seen.lives if life.replica}
     climbs = [
         entry for entry in _intents(seen) if entry.epoch in terms and entry.evidence.get("direction") != "retreat"
@@ -83,10 +98,15 @@ def _commits(seen: Seen) -> Finding:
     wrong = []
     for entry in climbs:
         ended_at = terms[entry.epoch].ended_at
-        if ended_at is not None and entry.kept_at > ended_at + _AT_ONCE_SECONDS:
+        later = [_loaded_at(life) for life in terms.values() if life.epoch > entry.epoch]
+        if ended_at is not None and later and entry.kept_at > max(ended_at, min(later)) + _AT_ONCE_SECONDS:
             said = f"saved {entry.kept_at - ended_at:.1f} s after the end of its term"
             wrong.append(_of_entry(COMMITS, entry, said))
     return Finding(COMMITS, len(climbs), tuple(wrong))
+
+
+def _loaded_at(life: Life) -> float:
+    return life.started_at if life.loaded_at is None else life.loaded_at
 
 
 def _grows(seen: Seen) -> Finding:

@@ -17,6 +17,7 @@ from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.people import phase_at
 from shifter.lab.checker.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation
 from shifter.lab.checker.spans import overlap_seconds
+from shifter.lab.checker.stops import hands_off_spans
 
 EXPLAINED: Final = "every failure that users saw has a fault of the schedule"
 WENT_BACK: Final = "a shift goes back from a broken istio when nothing is in its way"
@@ -140,12 +141,14 @@ def _undisturbed_seconds(seen: Seen, incident: Incident, until: float) -> float:
         and (each.kind in _HALTING or (each.namespaces & incident.namespaces and SOURCE in each.hurts))
         and each.covers(incident.began_at, until)
     ]
-    edges = sorted({incident.began_at, until, *(at for each in others for at in (each.began_at, each.ended_at))})
+    # Who has all hands off has taken it in hand, and is told that it would go back.
+    by_hand = [(since, off) for shift in incident.namespaces for _, since, off in hands_off_spans(seen, shift)]
+    taken = [*((each.began_at, each.ended_at) for each in others), *by_hand]
+    edges = sorted({incident.began_at, until, *(at for span in taken for at in span)})
     longest = 0.0
     for start, end in pairwise(edges):
         within = incident.began_at <= start and end <= until
-        taken = overlap_seconds(start, end, ((each.began_at, each.ended_at) for each in others))
-        if within and not any(taken):
+        if within and not any(overlap_seconds(start, end, taken)):
             longest = max(longest, end - start)
     return longest
 

@@ -115,7 +115,11 @@ def _down(seen: Seen) -> Finding:
 def _share_then(seen: Seen, change: Change, at: float) -> float:
     """The share of a change's route when it was sent; where nothing had changed it yet, as it found it."""
     weights = seen.weights_at(change.namespace, at).get(change.route, change.before)
-    return (seen.share(weights, seen.dead(change.namespace, at)) or 0.0) + _ROUNDING_PERCENT
+    found = [each for each in seen.changes_of(change.namespace) if each.route == change.route and each.at <= at]
+    # What is half applied may lie a unit's worth off: above where it came from, or below where it is set back to.
+    halves = {change.outcome, *(each.outcome for each in found[-1:])}
+    off = _HALF_PERCENT if "half" in halves else _ROUNDING_PERCENT
+    return (seen.share(weights, seen.dead(change.namespace, at)) or 0.0) + off
 
 
 def _explained_before(seen: Seen, change: Change, span: Span) -> bool:

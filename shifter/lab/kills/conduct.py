@@ -1,7 +1,8 @@
 """Conducts a drill: arms, gets things going, waits until the service has died of it, starts it again, and times it.
 
 One moment after the other, each ended before the next begins: what a moment did to the service must not be mended or
-hidden by the following one. Every wait has an end; what was waited for in vain is written down and fails the drill.
+hidden by the following one. Waits are for something to come about, so that a fast machine is not held up and a slow one
+gets on as well. Every wait has an end; what was waited for in vain is written down and fails the drill.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.seen import Incident, Life, UserSecond
 from shifter.lab.emulator import Fault, FaultKind
 from shifter.lab.failpoints import Act, arm, disarm, fired
-from shifter.lab.kills.movers import ask_for, ask_to_end
+from shifter.lab.kills.members import Members
+from shifter.lab.kills.movers import Fall, ask_for, ask_to_end
 from shifter.lab.kills.plan import Moment, Need, Part
 from shifter.lab.kills.watch import OpenWrite, endings, open_writes, told_since
 from shifter.lab.processes import ProcessNotReadyError
@@ -28,14 +30,20 @@ from shifter.lab.stage import Stage
 from shifter.lab.topology import MESHES, SOURCE_MESH, TARGET_MESH
 
 PERSON: Final = "ann"
-HIT_SECONDS: Final = 60.0
+HIT_SECONDS: Final = 120.0
 """How long a failpoint may take to be reached; a busy machine is no fault of shifter."""
 
-RECOVERY_SECONDS: Final = 60.0
-END_SECONDS: Final = 120.0
-_AGAIN_SECONDS: Final = 4.0
+RECOVERY_SECONDS: Final = 120.0
+END_SECONDS: Final = 240.0
+_OVER_SECONDS: Final = 0.5
+"""How much longer than a write's deadline something stands still."""
+
 _LOOK_SECONDS: Final = 0.05
-_DEATH_SECONDS: Final = 10.0
+_COLLECT_SECONDS: Final = 5.0
+_DEATH_SECONDS: Final = 30.0
+_NEWEST: Final = 300
+"""Records among which every write under way is: none lasts for more than a few of them."""
+
 _KIND_OF: Final = {
     None: Kind.FROZEN,
     Part.SOURCE_METRICS: Kind.HUNG_METRICS,
@@ -43,6 +51,9 @@ _KIND_OF: Final = {
     Part.CLOUD: Kind.CLOUD,
 }
 _FAULT_OF: Final = {Need.FAILURE: FaultKind.TASK_FAILS, Need.MIXTURE: FaultKind.TASK_HALF}
+_OPENED: Final = frozenset({Need.FALL, *_FAULT_OF})
+"""What is not meant to strike a shift's very first write, which brings tcm to full weight and raises nothing."""
+
 _FAULTS: Final = 10
 """More than are needed: a part may be none of a write's targets, or all."""
 
@@ -60,12 +71,14 @@ class Outcome:
         hit: whether it was reached.
         seconds: from then on until all shifts were told of and no write from before was open; None if never.
         ends: in words, what became of the writes that were open.
+        took_seconds: altogether, from the arming until the next moment may begin.
     """
 
     moment: Moment
     hit: bool
     seconds: float | None
     ends: tuple[str, ...] = ()
+    took_seconds: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -90,29 +103,40 @@ class Conductor:
     Args:
         stage: running, with users on it.
         armed: the file that arms a failpoint.
-        frozen_seconds: how long what is stopped stands still.
+        operation_seconds: how long the service gives a write; what is stopped stands still for longer.
         desk: where people order.
         tell: is told every event, as subject and sentence.
     """
 
-    def __init__(self, stage: Stage, armed: Path, frozen_seconds: float, desk: Desk, tell: Tell) -> None:
+    def __init__(self, stage: Stage, armed: Path, operation_seconds: float, desk: Desk, tell: Tell) -> None:
         self._stage = stage
         self._armed = armed
-        self._frozen_seconds = frozen_seconds
+        self._operation_seconds = operation_seconds
         self._desk = desk
         self._tell = tell
         self.began_at = time.time()
         self.notes = Notes([Life(self.began_at)])
         self._shifts = tuple(stage.spec.balancer_of)
-        self._asked_at = 0.0
+        self._members = Members(stage)
+        self._asked_at: float | None = 0.0
+        self._collected_at = 0.0
         self._pause = threading.Event()
+
+    @property
+    def members(self) -> Members:
+        """Who came and went meanwhile."""
+        return self._members
 
     def play(self, moments: Sequence[Moment]) -> tuple[Outcome, ...]:
         """Go through all moments."""
+        self._stage.service.start_ahead()
         self._until(lambda: told_since(0, self._shifts, self._stage.reports()), RECOVERY_SECONDS)
         outcomes = []
         for number, moment in enumerate(moments, start=1):
-            outcomes.append(self._play(number, moment))
+            began_at = time.monotonic()
+            outcome = self._play(number, moment)
+            self._bring_back(number)
+            outcomes.append(replace(outcome, took_seconds=round(time.monotonic() - began_at, 1)))
             self._tell(f"{number}/{len(moments)}", words_of(outcomes[-1]))
         return tuple(outcomes)
 
@@ -120,29 +144,30 @@ class Conductor:
         """Let every shift come to its end by itself; return whether all did."""
         self._stage.emulator.faults.clear()
         self.notes.calm_at = time.time()
-        asked_at: dict[str, float] = {}
 
         def ended() -> bool:
-            quiet = self._desk.quiet()
-            for name, report in self._stage.reports().items():
-                ask = ask_to_end(report)
-                if quiet and ask is not None and time.time() - asked_at.get(ask.shift, 0.0) > _AGAIN_SECONDS:
-                    asked_at[ask.shift] = time.time()
+            reports = self._stage.reports()
+            asks = {ask: report.reason for report in reports.values() if (ask := ask_to_end(report)) is not None}
+            if asks and self._was_heard():
+                self._asked_at = None
+                for ask, reason in asks.items():
                     self._desk.order(ask.verb, ask.shift, PERSON, ask.words)
-                    self._tell(name, f"{report.reason}: {ask.verb}")
-            reports = self._stage.reports().values()
-            return self._desk.quiet() and all(report.phase is Phase.COMPLETED for report in reports)
+                    self._tell(ask.shift, f"{reason}: {ask.verb}")
+            return self._desk.quiet() and all(report.phase is Phase.COMPLETED for report in reports.values())
 
         return self._until(ended, END_SECONDS)
 
     def collect(self) -> None:
         """Take over what users saw since the last time; the load forgets its oldest seconds."""
+        self._collected_at = time.monotonic()
         for name, load in self._stage.users().namespaces.items():
             for second in load.timeline:
                 seen = UserSecond(second.at, name, second.requests, second.failed, dict(second.by_mesh))
                 self.notes.seconds[name, second.at] = seen
 
     def _play(self, number: int, moment: Moment) -> Outcome:
+        if moment.need in _OPENED or moment.act is Act.STOP:
+            self._until(self._is_opened, HIT_SECONDS)
         if moment.part is not None:
             return self._freeze_part(number, moment)
         began_at = time.time()
@@ -155,14 +180,12 @@ class Conductor:
             self._stage.emulator.faults.clear()
             self._note(number, Kind.CLOUD, began_at, f"tasks of the cloud: {fault}")
         if not hit:
-            disarm(self._armed)
             self._raise_up()
             return Outcome(moment, hit=False, seconds=None)
         return self._stopped(number, moment) if moment.act is Act.STOP else self._killed(number, moment)
 
     def _provoked(self, moment: Moment) -> bool:
         """Order what the moment needs, again if need be, until it was reached; return whether it was."""
-        self._asked_at = 0.0
 
         def reached() -> bool:
             if fired(self._armed) is not None:
@@ -170,25 +193,57 @@ class Conductor:
             self._ask(moment.need)
             return False
 
-        return self._until(reached, HIT_SECONDS)
+        if self._until(reached, HIT_SECONDS):
+            return True
+        disarm(self._armed)
+        # It may have been reached in the very instant.
+        return fired(self._armed) is not None
+
+    def _is_opened(self) -> bool:
+        return all(report.phase is not Phase.WAITING for report in self._stage.reports().values())
 
     def _ask(self, need: Need) -> None:
-        """Order what brings about what is needed, unless something was ordered just now."""
-        if time.time() - self._asked_at <= _AGAIN_SECONDS or not self._desk.quiet():
+        """Order, or do, what brings about what is needed, unless something is still coming of the last time."""
+        if not self._was_heard():
             return
-        self._asked_at = time.time()
-        if (ask := ask_for(need, self._stage.reports())) is not None:
+        ask = ask_for(need, self._stage.reports())
+        if ask is None:
+            return
+        self._asked_at = None
+        if isinstance(ask, Fall):
+            self._members.move(ask.shift)
+        else:
             self._desk.order(ask.verb, ask.shift, PERSON, ask.words)
+
+    def _was_heard(self) -> bool:
+        """Whether the service has looked at everything since what was asked for last, and writes nothing any more."""
+        if not self._desk.quiet():
+            return False
+        if self._asked_at is None:
+            self._asked_at = time.time()
+        return told_since(self._asked_at, self._shifts, self._stage.reports()) and not self._open_writes()
+
+    def _open_writes(self) -> tuple[OpenWrite, ...]:
+        return open_writes(self._stage.history(_NEWEST))
+
+    def _bring_back(self, number: int) -> None:
+        """Bind again whoever was unbound, and wait until shifter has come to terms with it."""
+        if not self._members.bring_all_back():
+            return
+        self._asked_at = None
+        if not self._until(self._was_heard, RECOVERY_SECONDS):
+            self.notes.troubles.append(f"shifter did not come to terms with a member that came back (moment {number})")
 
     def _killed(self, number: int, moment: Moment) -> Outcome:
         hit = fired(self._armed)
         assert hit is not None  # noqa: S101 - the caller looked
         self._bury(hit.at)
-        writes = open_writes(self._stage.history())
+        writes = self._open_writes()
         again = not moment.again or self._died_again(moment.again)
         if not self._stage.service.running:
             self._begin_life()
         self._raise_up()
+        self._stage.service.start_ahead()
         self._note(number, Kind.KILLED, hit.at, str(moment))
         return replace(self._recovered(moment, hit.at, writes), hit=again)
 
@@ -207,7 +262,7 @@ class Conductor:
         hit = fired(self._armed)
         assert hit is not None  # noqa: S101 - the caller looked
         self._stage.service.freeze()
-        writes = open_writes(self._stage.history())
+        writes = self._open_writes()
         self._stand_still(moment, writes)
         self._stage.service.thaw()
         self._note(number, Kind.FROZEN, hit.at, str(moment))
@@ -217,11 +272,10 @@ class Conductor:
         """Freeze a part as soon as a write is under way, and let a person order the contrary."""
         part = moment.part
         assert part is not None  # noqa: S101 - the caller looked
-        self._asked_at = 0.0
         if not self._until(lambda: self._is_writing(moment), HIT_SECONDS):
             return Outcome(moment, hit=False, seconds=None)
         child = self._stage.relay if part is Part.CLOUD else self._stage.plane.process(f"prometheus-{_mesh(part)}")
-        at, writes = time.time(), open_writes(self._stage.history())
+        at, writes = time.time(), self._open_writes()
         child.freeze()
         self._stand_still(moment, writes)
         if part is not Part.CLOUD and not self._until(lambda: self._is_back(writes), RECOVERY_SECONDS):
@@ -232,16 +286,17 @@ class Conductor:
         return self._recovered(moment, time.time(), writes)
 
     def _is_writing(self, moment: Moment) -> bool:
-        if open_writes(self._stage.history()):
+        if self._open_writes():
             return True
         self._ask(moment.need)
         return False
 
     def _stand_still(self, moment: Moment, writes: Sequence[OpenWrite]) -> None:
-        """Let time go by, in which a person may order the contrary of what was under way."""
+        """Let the deadline of what is under way go by, while a person may order the contrary."""
         if moment.ordered and writes:
             self._desk.order(moment.ordered, writes[0].shift, PERSON, ("--yes",))
-        self._pause.wait(self._frozen_seconds)
+        until = max((write.at for write in writes), default=time.time()) + self._operation_seconds + _OVER_SECONDS
+        self._pause.wait(max(0.0, until - time.time()))
         self._until(self._desk.quiet, RECOVERY_SECONDS)
 
     def _is_back(self, writes: Sequence[OpenWrite]) -> bool:
@@ -252,13 +307,14 @@ class Conductor:
         back = bool(moment.ordered and writes)
 
         def over() -> bool:
-            reports = self._stage.reports()
-            if endings(writes, self._stage.history()) is None or not told_since(since, self._shifts, reports):
+            if not told_since(since, self._shifts, self._stage.reports()):
+                return False
+            if endings(writes, self._stage.history(_NEWEST)) is None:
                 return False
             return not back or self._is_back(writes)
 
         good = self._until(over, RECOVERY_SECONDS)
-        ends = endings(writes, self._stage.history()) or ()
+        ends = endings(writes, self._stage.history(_NEWEST)) or ()
         return Outcome(moment, hit=True, seconds=round(time.time() - since, 1) if good else None, ends=ends)
 
     def _bury(self, at: float) -> None:
@@ -292,7 +348,8 @@ class Conductor:
                     return True
             except StoreUnavailableError:
                 pass  # the service may be upgrading or starting; the next look tells
-            self.collect()
+            if time.monotonic() - self._collected_at > _COLLECT_SECONDS:
+                self.collect()
             self._pause.wait(_LOOK_SECONDS)
         return False
 

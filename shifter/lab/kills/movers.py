@@ -1,4 +1,7 @@
-"""What a person orders to get something going that a failpoint needs: pure, from the newest reports alone."""
+"""What is to be done to get something going that a failpoint needs: pure, from the newest reports alone.
+
+Nearly all of it is an order. Nobody can order a share to fall by itself: for that a member is taken out of the target.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from shifter.lab.kills.plan import Need
 
 _NEARLY_ALL_PERCENT = 99.0
 _NEARLY_NONE_PERCENT = 1.0
-_BY_ITSELF = frozenset({Need.OPENING, Need.NOTHING})
+_KEPT = frozenset({Need.OPENING, Need.FALL})
+"""What shifter meets with new weights for the same share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,16 @@ class Ask:
     words: tuple[str, ...] = ()
 
 
-def ask_for(need: Need, reports: Mapping[str, Report]) -> Ask | None:
-    """Return the order that brings about what is needed, or comes nearer to it; None if nothing is to be asked."""
-    if need in _BY_ITSELF or not reports:
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """Let the share of a shift fall by itself: a member of its target is unbound."""
+
+    shift: str
+
+
+def ask_for(need: Need, reports: Mapping[str, Report]) -> Ask | Fall | None:
+    """Return what brings about what is needed, or comes nearer to it; None if nothing is to be done."""
+    if not reports or _comes_by_itself(need, reports):
         return None
     frozen = any(_held(report, HoldKind.FREEZE) for report in reports.values())
     if need is Need.FREEZE or frozen:
@@ -38,7 +49,7 @@ def ask_for(need: Need, reports: Mapping[str, Report]) -> Ask | None:
         return Ask("resume" if _held(report, HoldKind.PAUSE) else "pause", name)
     if need is Need.RETREAT:
         return _back(reports) or _up(reports)
-    return _up(reports) or _back(reports)
+    return (_fall(reports) if need in _KEPT else None) or _up(reports) or _back(reports)
 
 
 def ask_to_end(report: Report) -> Ask | None:
@@ -48,6 +59,11 @@ def ask_to_end(report: Report) -> Ask | None:
     if _held(report, HoldKind.PAUSE):
         return Ask("resume", report.name)
     return Ask("retry", report.name) if report.phase is Phase.ROLLED_BACK else None
+
+
+def _comes_by_itself(need: Need, reports: Mapping[str, Report]) -> bool:
+    opening = need is Need.OPENING and any(report.phase is Phase.WAITING for report in reports.values())
+    return opening or need is Need.NOTHING
 
 
 def _held(report: Report, kind: HoldKind) -> bool:
@@ -69,6 +85,13 @@ def _back(reports: Mapping[str, Report]) -> Ask | None:
     able = [report for report in reports.values() if report.phase in {Phase.SHIFTING, Phase.COMPLETED}]
     able = [report for report in able if (report.written or 0.0) > _NEARLY_NONE_PERCENT]
     return Ask("rollback", max(able, key=_height).name, ("--yes",)) if able else None
+
+
+def _fall(reports: Mapping[str, Report]) -> Fall | None:
+    """Let the lowest shift fall that both meshes have a part of: at 0 and at 100 % no member makes a difference."""
+    able = [report for report in reports.values() if report.phase is Phase.SHIFTING]
+    able = [report for report in able if _NEARLY_NONE_PERCENT < (report.written or 0.0) < _NEARLY_ALL_PERCENT]
+    return Fall(min(able, key=_height).name) if able else None
 
 
 def _height(report: Report) -> tuple[float, str]:

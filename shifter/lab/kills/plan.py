@@ -2,8 +2,9 @@
 
 A moment needs something to be going on, or its call is never made. Those of a shift's very first write come first, as
 there is no second; then those that need nothing; then climbs and retreats by turns, so that each leaves behind what the
-next one needs. Those of a start have no turn of their own: there the service dies a second time, while it takes up what
-the first death left behind. The freezes come last, since each takes longer than a kill.
+next one needs; then the weights for a share that fell by itself, and what the cloud fails at. Those of a start have no
+turn of their own: there the service dies a second time, while it takes up what the first death left behind. The freezes
+come last, since each takes longer than a kill.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ class Need(StrEnum):
     FREEZE = "an order to all shifts"
     CLIMB = "a climb"
     RETREAT = "a retreat"
+    FALL = "a share that fell by itself"
     FAILURE = "a write that fails"
-    MIXTURE = "a write of which a part is applied"
+    MIXTURE = "a climb of which a part is applied"
 
 
 NEEDS: Final[Mapping[str, Need]] = MappingProxyType(
     {
         **dict.fromkeys(CALLS, Need.NOTHING),
         "store.save.keep": Need.OPENING,
-        "provider.submit.keep": Need.OPENING,
+        "provider.submit.keep": Need.FALL,
         "store.load": Need.START,
         "store.load_fleet": Need.START,
         "store.prune": Need.START,
@@ -141,7 +143,7 @@ def plan(only: Iterable[str] = ()) -> tuple[Moment, ...]:
             + by_need[Need.FREEZE]
         ),
         *(each for each in chain.from_iterable(turns) if each is not None),
-        *(by_need[Need.FAILURE] + by_need[Need.MIXTURE]),
+        *(by_need[Need.FALL] + by_need[Need.FAILURE] + by_need[Need.MIXTURE]),
         *_FROZEN,
         *_PARTS,
     )

@@ -33,16 +33,16 @@ KILL_PACE: Final = Pace(
     tick_seconds=1.0,
     scrape_seconds=1.0,
     soak_seconds=2.0,
+    hold_seconds=4.0,
     requests_per_second=40.0,
 )
-_FROZEN_SECONDS: Final = 5.0
 _OPERATION_SECONDS: Final = 4.0
-"""Shorter than a freeze: what stands still over a write's deadline has to give it up, whenever it goes on."""
+"""Short, since what is frozen stands still over a write's deadline, so that the write has to be given up."""
 
 KILL_OWN: Final = Own(
     fleet_spec={"timing": {"operationTimeout": f"{_OPERATION_SECONDS:g}s"}, "learning": {"minTicks": 4}}
 )
-_LOAD_SECONDS: Final = 1800.0
+_LOAD_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def run(options: KillOptions, console: Console) -> int:
             options.seed,
             _LOAD_SECONDS,
             own=KILL_OWN,
-            service=("-m", "shifter.lab.failing_service", "--armed", str(armed)),
+            service=("-m", "shifter.lab.failing_service", "--armed", str(armed), "--ahead"),
+            ahead=True,
             relayed=True,
         )
         try:
@@ -105,7 +106,7 @@ def _drill(stage: Stage, armed: Path, moments: tuple[Moment, ...], console: Cons
         tell(given.by, f"$ {given.verb} {given.shift} → {given.exit_code}")
 
     with Desk(stage, tell_order) as desk:
-        conductor = Conductor(stage, armed, _FROZEN_SECONDS, desk, tell)
+        conductor = Conductor(stage, armed, _OPERATION_SECONDS, desk, tell)
         outcomes = conductor.play(moments)
         ended = conductor.end()
     # Leaving the desk has waited for the commands under way: what they recorded is known to be theirs.
@@ -133,7 +134,8 @@ def _seen(stage: Stage, conductor: Conductor, desk: Desk, ended_at: float) -> Se
         orders=rows.orders,
         given=desk.given,
         changes=tuple(changes_of(stage, stage.emulator.log)),
-        incidents=tuple(notes.incidents),
+        incidents=(*notes.incidents, *conductor.members.incidents),
+        health=conductor.members.health,
         lives=tuple(notes.lives),
         policies=tuple(
             PolicyFile(conductor.began_at, name, steps, pace.soak_seconds) for name in stage.spec.balancer_of

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shifter.lab.checker.seen import Finding, Seen
+from shifter.lab.failpoints import Act
 from shifter.lab.kills.conduct import Outcome
 
 
@@ -45,6 +46,7 @@ def kill_report(drill: Drill, seed: int) -> dict[str, Any]:
         "verdict": "ok" if good else "failed",
         "seed": seed,
         "seconds": round(seen.ended_at - seen.began_at, 1),
+        "spent": _spent(drill),
         "lives": len(seen.lives),
         "moments": [_moment(outcome) for outcome in drill.outcomes],
         "ended": drill.ended,
@@ -59,12 +61,22 @@ def kill_report(drill: Drill, seed: int) -> dict[str, Any]:
     }
 
 
+def _spent(drill: Drill) -> dict[str, float]:
+    """Return where the time went, in seconds; recovering is a part of killing and freezing."""
+    took = {act: sum(each.took_seconds for each in drill.outcomes if each.moment.act is act) for act in Act}
+    recovering = sum(outcome.seconds or 0.0 for outcome in drill.outcomes)
+    ending = 0.0 if drill.seen.calm_at is None else drill.seen.ended_at - drill.seen.calm_at
+    spent = {"killing": took[Act.KILL], "freezing": took[Act.STOP], "recovering": recovering, "ending": ending}
+    return {name: round(seconds, 1) for name, seconds in spent.items()}
+
+
 def _moment(outcome: Outcome) -> dict[str, Any]:
     return {
         "name": outcome.moment.name,
         "act": str(outcome.moment.act),
         "again": outcome.moment.again,
         "hit": outcome.hit,
+        "tookSeconds": outcome.took_seconds,
         "recoveredAfterSeconds": outcome.seconds,
         "ends": list(outcome.ends),
     }
@@ -93,6 +105,11 @@ def closing(console: Console, report: Mapping[str, Any]) -> None:
     reached = sum(row["hit"] for row in report["moments"])
     over = sum(row["recoveredAfterSeconds"] is not None for row in report["moments"])
     shares = ", ".join(f"{name} {share:g} %" for name, share in report["shares"].items())
+    spent = report["spent"]
+    lines.append(
+        f"the kills took {spent['killing']:g} s and the freezes {spent['freezing']:g} s, of which to recover "
+        f"{spent['recovering']:g} s; the end {spent['ending']:g} s"
+    )
     lines.append(
         f"{'✔' if report['verdict'] == 'ok' else '✖'} verdict: {report['verdict']} - {reached} of "
         f"{len(report['moments'])} moments reached, {over} got over, {len(report['violations'])} violations; "

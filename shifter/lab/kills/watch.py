@@ -16,12 +16,13 @@ _ENDS = frozenset({What.DONE, What.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class OpenWrite:
-    """A write that the journal has begun and not ended. Shares are percent."""
+    """A write that the journal has begun, at Unix seconds, and not ended. Shares are percent."""
 
     shift: str
     sequence: int
     from_share: float
     to_share: float
+    at: float = 0.0
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -35,7 +36,7 @@ def open_writes(history: Iterable[Record]) -> tuple[OpenWrite, ...]:
         record = each.record
         if record.what is What.INTENT:
             shares = _share(record.evidence, "from"), _share(record.evidence, "to")
-            found[record.shift] = OpenWrite(record.shift, record.sequence, *shares)
+            found[record.shift] = OpenWrite(record.shift, record.sequence, *shares, record.at.timestamp())
         elif record.what in _ENDS and record.shift in found and found[record.shift].sequence == record.sequence:
             del found[record.shift]
     return tuple(found[shift] for shift in sorted(found))
