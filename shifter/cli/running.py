@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -10,6 +12,8 @@ from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import write_table
 from shifter.cli.params import Listen
 from shifter.cli.session import Session, pass_session, store_option
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -38,6 +42,31 @@ def run(
     serve(ServeOptions(fleet, policies, session.store_path, host, port, mode, log_level))
 
 
+def _takes_a_run(seed: str, report: str, directory: str) -> Callable[[Command], Command]:
+    """Return what adds the options that every run of the lab takes: what its seed is for, and where it writes."""
+    options = (
+        click.option("--seed", type=int, default=1, show_default=True, help=seed),
+        click.option(
+            "--report",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=report,
+            show_default=True,
+            help="JSON to write.",
+        ),
+        click.option(
+            "--directory", type=_DIRECTORY, default=directory, show_default=True, help="Where the run's files go."
+        ),
+    )
+
+    def add(command: Command) -> Command:
+        # As decorators that stand one above the other: the lowest first.
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @click.group()
 def lab() -> None:
     """Rehearse a migration on this machine: real Envoys, real Prometheus, an emulated Tencent Cloud."""
@@ -47,15 +76,7 @@ def lab() -> None:
 @click.option("--scenario", help="What happens; see --list. Default: a whole migration.")
 @click.option("--list", "list_", is_flag=True, help="List the scenarios and exit.")
 @click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
-@click.option("--seed", type=int, default=1, show_default=True, help="For everything the lab draws.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="lab-report.json",
-    show_default=True,
-    help="JSON to write.",
-)
-@click.option("--directory", type=_DIRECTORY, default=".lab", show_default=True, help="Where the run's files go.")
+@_takes_a_run("For everything the lab draws.", "lab-report.json", ".lab")
 def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report: Path, directory: Path) -> int:
     """Run a scenario and judge it; the exit code is 1 if it did not end as it must."""
     from shifter.lab.scenarios import DEFAULT, SCENARIOS  # noqa: PLC0415 - the lab is not part of every installation
@@ -83,17 +104,7 @@ def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report:
     show_default=True,
     help="How long; the last minute is calm.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Which faults come when.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=".lab-reports/soak.json",
-    show_default=True,
-    help="JSON to write.",
-)
-@click.option(
-    "--directory", type=_DIRECTORY, default=".lab-reports/soak", show_default=True, help="Where the run's files go."
-)
+@_takes_a_run("Which faults come when.", ".lab-reports/soak.json", ".lab-reports/soak")
 def lab_soak(*, minutes: float, seed: int, report: Path, directory: Path) -> int:
     """Migrate under many faults at once and check everything that was written; exit code 1 on any violation."""
     from rich.console import Console  # noqa: PLC0415 - for this one command
@@ -106,17 +117,7 @@ def lab_soak(*, minutes: float, seed: int, report: Path, directory: Path) -> int
 
 @lab.command("kill")
 @click.option("--only", multiple=True, metavar="BEGINNING", help="Only what is named like this; may be repeated.")
-@click.option("--seed", type=int, default=1, show_default=True, help="For everything the lab draws.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=".lab-reports/kill.json",
-    show_default=True,
-    help="JSON to write.",
-)
-@click.option(
-    "--directory", type=_DIRECTORY, default=".lab-reports/kill", show_default=True, help="Where the run's files go."
-)
+@_takes_a_run("For everything the lab draws.", ".lab-reports/kill.json", ".lab-reports/kill")
 def lab_kill(*, only: tuple[str, ...], seed: int, report: Path, directory: Path) -> int:
     """Kill or freeze shifter right before and after each of its calls; exit code 1 if it does not get over all."""
     from rich.console import Console  # noqa: PLC0415 - for this one command

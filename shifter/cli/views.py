@@ -303,6 +303,7 @@ def record_document(record: Record) -> dict[str, object]:
         "sequence": new.sequence,
         "epoch": new.epoch,
         "evidence": _named(new.evidence, _RECORDED),
+        "hash": record.hash or None,
     }
 
 

@@ -26,8 +26,8 @@ from shifter.errors import RefusedError
 MAX_ERROR_PERCENT = 0.5
 """The largest shortfall of the achieved share, in percentage points, that still counts as expressed."""
 
-_EVEN_ENOUGH_PERCENT = 0.02
-"""Shortfalls closer than this are equal; the more even deal wins."""
+_NEAR_ENOUGH_PERCENT = 0.02
+"""Shortfalls below this are equal; the larger total of the source wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def _resting(member: Member, dealt: Mapping[str, int], source: Sequence[Member])
 
 
 def _totals(source_count: int, target_count: int, wanted: float) -> tuple[int, int]:
-    """Search the totals (source, target) whose share is nearest below `wanted`, preferring an even deal."""
+    """Search the totals (source, target) whose share is nearest below `wanted`, preferring a large source."""
     ratio = wanted / FULL_PERCENT
-    best: tuple[float, int, float] | None = None
+    best: tuple[float, int] | None = None
     chosen = (0, 0)
     for source_total in range(1, MAX_WEIGHT * source_count + 1):
         # Largest target total whose share does not exceed the wanted one; the epsilon absorbs float noise.
@@ -96,10 +96,9 @@ def _totals(source_count: int, target_count: int, wanted: float) -> tuple[int, i
         if not 1 <= target_total <= MAX_WEIGHT * target_count:
             continue
         shortfall = wanted - FULL_PERCENT * target_total / (source_total + target_total)
-        # The largest source total comes before the evenest deal: from step to step the source's weights then hardly
-        # rise, so that a step of which only a part is in force does not overshoot.
-        uneven = _unevenness(source_total, source_count) + _unevenness(target_total, target_count)
-        rank = (max(shortfall, _EVEN_ENOUGH_PERCENT), -source_total, uneven)
+        # The largest source total: from step to step its weights then hardly rise, so that a step of which only a part
+        # is in force does not overshoot.
+        rank = (max(shortfall, _NEAR_ENOUGH_PERCENT), -source_total)
         if best is None or rank < best:
             best, chosen = rank, (source_total, target_total)
     # A share near 100 needs the target at its maximum: the loop above may find nothing when the source is small.
@@ -118,13 +117,6 @@ def _saturated(source_count: int, target_count: int, wanted: float) -> tuple[int
         f"{wanted:g} % cannot be expressed with {source_count} source and {target_count} target members: "
         f"weights 0..{MAX_WEIGHT} reach from {lowest:.3g} % to {highest:.4g} %"
     )
-
-
-def _unevenness(total: int, count: int) -> float:
-    """How unequal the members of one side are when `total` is dealt to `count` of them: 0 even, 1 some get none."""
-    if total < count:
-        return 1.0
-    return 0.0 if total % count == 0 else 1.0 / (total // count + 1)
 
 
 def _deal(members: Sequence[Member], total: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ from shifter.core.analysis.verdicts import Assessment, Situation, Verdict
 from shifter.core.apportion import MAX_ERROR_PERCENT
 from shifter.core.basis import Evidence
 from shifter.core.capacity import counted, recorded, watched
-from shifter.core.decision import Decision, Kind, climb_to, hold_reason, refuse_wish, refused, write_share
+from shifter.core.decision import Decision, Kind, Write, climb_to, hold_reason, refuse_wish, refused, write_share
 from shifter.core.holds import RULES, HoldKind, Keeping, cold_routes, holds_of
 from shifter.core.journal import next_try
 from shifter.core.orders import REVISING_VERBS, Answer, OrderAnswer, Wish, obey
@@ -57,7 +57,8 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     else:
         decided = _stay_or_climb(decision, evidence, now)
     if decided.write is not None and decided.write.direction is Direction.CLIMB and ordered.share == 0:
-        decided = _with_a_way_back(decision, decided, wish, evidence, now)
+        first = _source_first(decision, decided.write, wish, evidence)
+        decided = first or _with_a_way_back(decision, decided, wish, evidence, now)
     changes: dict[str, object] = {"holds": tuple(sorted({hold.kind for hold in decided.holds}))}
     if decided.state.phase is not ordered.phase:
         changes["since"] = now
@@ -215,23 +216,27 @@ def _climb(decision: Decision, evidence: Evidence) -> Decision:
         done = state.model_copy(update={"phase": after(state.phase, Event.FINISH)})
         said = f"completed: 100 % soaked on istio; {decision.assessment.reason}"
         return replace(decision, kind=Kind.ADVANCE, state=done, reason=said)
-    if first := _source_first(decision, evidence):
-        return first
     why = decision.assessment.reason
     return climb_to(step, decision, evidence.views or {}, f"to {step:g} %: {why}", SERVICE)
 
 
-def _source_first(decision: Decision, evidence: Evidence) -> Decision | None:
+def _source_first(decision: Decision, climb: Write, wish: Wish | None, evidence: Evidence) -> Decision | None:
     """Before the first step, bring the source to full weight in a write of its own, if it is not there.
 
     CLB binds members with weight 10. Were they raised in the same write as the target's first weight, a write of
-    which only the target's part is in force would send it several times the share of the step.
+    which only the target's part is in force would send it several times the share of the step. Whoever asked for the
+    step has to ask again; what it would have passed, this passes.
     """
     views = evidence.views or {}
     members = [member for view in views.values() for member in view.members if member.side is Side.SOURCE]
-    if decision.state.share > 0 or all(member.weight == MAX_WEIGHT for member in members):
+    if all(member.weight == MAX_WEIGHT for member in members):
         return None
-    return write_share(decision, Direction.KEEP, 0.0, views, "the source's weights first, still at 0 %", SERVICE)
+    why = "the source's weights first, still at 0 %"
+    answers = refused(decision.answers, wish, f"{why}; ask again")
+    first = write_share(replace(decision, answers=answers), Direction.KEEP, 0.0, views, why, climb.by)
+    if first.write is None:
+        return first
+    return replace(first, write=replace(first.write, promoted=climb.promoted, override=climb.override))
 
 
 def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decision:

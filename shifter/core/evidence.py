@@ -212,9 +212,12 @@ class Tick:
 
 
 def _together(first: Tick, second: Tick) -> Tick:
+    between_seconds = (second.at - first.at).total_seconds()
+    # What both reach over is there once; a clock that was set back in between says nothing of it.
+    added_seconds = min(second.span_seconds, between_seconds) if between_seconds > 0 else second.span_seconds
     return Tick(
         at=second.at,
-        span_seconds=first.span_seconds + second.span_seconds,
+        span_seconds=first.span_seconds + added_seconds,
         source=first.source + second.source,
         target=first.target + second.target,
         target_unknown=first.target_unknown + second.target_unknown,

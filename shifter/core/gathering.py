@@ -67,7 +67,6 @@ def gather(
         terms: how.
         since: whether it began after the share was verified, whatever was under way.
     """
-    tick = ledger.ticks[-1]
     mine = belonging(standing, state)
     if state.share > 0 or state.intent is not None:
         mine = mine or _begun_late(state, ledger, terms)
@@ -76,8 +75,15 @@ def gather(
     if mine is None:
         return None
     metrics = metrics_for(state, mine.history)
-    row = row_of(tick, metrics, whole=whole, by_request=terms.split_by_request, since=since)
+    row = row_of(_once(ledger), metrics, whole=whole, by_request=terms.split_by_request, since=since)
     return Gathered(advance(mine, metrics, row), mine, row)
+
+
+def _once(ledger: Ledger) -> Tick:
+    """Return the newest tick with the time that it adds: it may reach into the one before, which left out some pod."""
+    *before, tick = ledger.ticks[-2:]
+    longest = max(0.0, (tick.at - before[0].at).total_seconds()) if before else tick.span_seconds
+    return tick if tick.span_seconds <= longest else replace(tick, span_seconds=longest)
 
 
 def still_lacking(standing: Standing | None, state: ShiftState, ledger: Ledger, terms: Terms) -> str:

@@ -341,7 +341,10 @@ def _retry(state: ShiftState, _: Order, now: datetime) -> Obeyed:
         lifted = state.model_copy(update={"ceiling": None, "overridden": False})
         return Obeyed(lifted, Answer.ACCEPTED, f"it may reach {state.ceiling.share:g} % again, from {state.share:g} %")
     if state.phase is Phase.SHIFTING and state.policy.spec.on_failure == "hold":
-        again = state.model_copy(update={"attempt": state.attempt + 1, "overridden": False, "approved": ()})
+        # What was seen before, and soaked, is the attempt's that failed: for the next process, too, that is since when.
+        since = state.verified_at and now
+        anew = {"attempt": state.attempt + 1, "overridden": False, "approved": (), "verified_at": since}
+        again = state.model_copy(update=anew)
         said = f"attempt {again.attempt} begins at {state.share:g} %: evidence anew; it fails at {_limits(state)}"
         return Obeyed(again, Answer.ACCEPTED, said)
     if state.phase is not Phase.ROLLED_BACK:

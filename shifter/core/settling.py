@@ -71,13 +71,18 @@ def _tolerated_percent(observed: ObservedShare, written: float) -> float:
 
 
 def soaked_seconds(ledger: Ledger, settled_at: datetime) -> float:
-    """Return how many seconds of evidence there are since the share was observed.
+    """Return how many seconds of evidence there are since the share was observed, each of them once.
 
-    Of a tick that began before, the rest counts: a long soak's oldest ticks are kept as one.
+    Of a tick that began before, the rest counts: a long soak's oldest ticks are kept as one. A pod that could not be
+    counted in one tick is counted back to its last sample in the next, so that a tick may reach into the one before.
     """
-    return sum(
-        min(tick.span_seconds, (tick.at - settled_at).total_seconds()) for tick in ledger.ticks if tick.at > settled_at
-    )
+    seconds, before = 0.0, settled_at
+    for tick in ledger.ticks:
+        # A clock that was set back since says nothing of what was counted before.
+        since = max(before, settled_at) if before <= tick.at else settled_at
+        seconds += max(0.0, min(tick.span_seconds, (tick.at - since).total_seconds()))
+        before = tick.at
+    return seconds
 
 
 def is_settled(state: ShiftState, ledger: Ledger, views: Mapping[str, RouteView] | None, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -129,15 +129,15 @@ def record_of_order(shift: str, order: Order, answer: OrderAnswer) -> NewRecord:
 
 
 def records_of_change(
-    before: ShiftState, decision: Decision, now: datetime, evidence: Mapping[str, object]
+    before: ShiftState, decision: Decision, now: datetime, evidence: Callable[[], Mapping[str, object]]
 ) -> list[NewRecord]:
-    """Return records of a phase, a ceiling or holds that changed; `evidence` is what the decision rested on."""
+    """Return records of a phase, a ceiling or holds that changed; `evidence` tells what the decision rested on."""
     state, found = decision.state, []
     if before.phase is not state.phase:
         phase = record_of_phase(before.phase, state, decision.reason, now)
-        found.append(replace(phase, evidence={**phase.evidence, **evidence}))
+        found.append(replace(phase, evidence={**phase.evidence, **evidence()}))
     if before.ceiling != state.ceiling:
-        found.append(_record_of_ceiling(before, state, now, evidence))
+        found.append(_record_of_ceiling(before, state, now, evidence()))
     if before.pin != state.pin:
         pin = {} if state.pin is None else state.pin.model_dump(mode="json")
         found.append(NewRecord(now, state.name, What.PIN, SERVICE, words(state.pin), evidence=pin))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shifter.core.analysis.standing import Standing, is_sound
@@ -172,14 +172,21 @@ class Ticker:
             self._part("policies", lambda: self._adoption.reload(self._shifts, now))
             self._freezer.refresh()
         self._part("fleet", lambda: self._freezer.obey(orders, now))
+        began, now = now, now + self._passed()
         named = {order.request.shift for order in orders}
         due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}
         views, counted = self._look(due, now, looking=looking)
+        # A share is in force since it was read back, not since this wake began: the soak is reckoned from then.
+        now = began + self._passed()
         for name in sorted(due, key=lambda each: (not self._goes_back(each), each)):
             # An order that was obeyed stays open until the store takes the answer; it is not obeyed twice.
             obeyed = due[name].place.state.last_order
             mine = [order for order in orders if order.request.shift == name and order.id > obeyed]
             self._turn(due[name], views, counted, mine, now)
+
+    def _passed(self) -> timedelta:
+        """Return how long this wake has taken: the store and the disk may have been slow."""
+        return timedelta(seconds=self._parts.stopwatch() - self._began)
 
     def _part(self, name: str, call: Callable[[], None]) -> None:
         """Do a part of the tick that no shift's turn must depend on: whatever is wrong with it, they are taken."""
@@ -303,9 +310,8 @@ class Ticker:
         Each save and report may take the store's whole patience; many of them in a row, and nothing of what was read at
         first, routes, metrics or policies, need be true any more. It is good enough to go back on.
         """
-        took = self._parts.stopwatch() - self._began
-        most = self._timing.tick + self._timing.read_deadline
-        return f"what was read is {took:.0f} s old: the store is slow" if took > most.total_seconds() else ""
+        took, most = self._passed(), self._timing.tick + self._timing.read_deadline
+        return f"what was read is {took.total_seconds():.0f} s old: the store is slow" if took > most else ""
 
     def _pins_beside(self, name: str) -> list[Pin]:
         """Return the pins that the other shifts need."""
@@ -320,7 +326,9 @@ class Ticker:
             self._parts.telemetry.error(name, error, bug=False)
             return
         if saved is not None:
-            self._shifts[name] = _restored(saved)
+            # What is wrong with its file, or struck one of its turns, is so whoever saved it; an order may come first.
+            before = self._shifts[name]
+            self._shifts[name] = replace(_restored(saved), policy_problem=before.policy_problem, bug=before.bug)
 
     def _tell(self, shift: Shift, report: Report, now: datetime) -> None:
         changed = shift.told is None or _gist(shift.told) != _gist(report)

@@ -6,9 +6,10 @@ anywhere leaves either the place before or the place after, never something else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache, partial
 
 from shifter.core import journal
 from shifter.core.basis import Evidence
@@ -168,12 +169,14 @@ class Turner:
         """Do what was decided; return what came of an open intent, if there is news."""
         place = shift.place
         before = place.state, len(place.records), len(place.answers), replace(shift.seen)
-        evidence = evidence_of(decision, shift.seen.ledger, shift.seen.replayable)
+        # As it is now, but put into words only if a record asks for it, as few turns do.
+        evidence = cache(partial(evidence_of, decision, shift.seen.ledger, shift.seen.replayable))
         place.records += records_of_orders(decision, orders) + records_of_change(place.state, decision, now, evidence)
         place.answers += decision.answers
         place.state = shift.seen.saved_with(decision.state)
         if decision.adopted_by:
             place.records.append(record_of_adoption(decision.state, decision.reason, decision.adopted_by, now))
+        if decision.adopted_by or (place.state.share > 0 and place.state.attempt != before[0].attempt):
             shift.seen.forget_ticks()
         self._withhold(decision, now)
         try:
@@ -204,7 +207,7 @@ class Turner:
         if why:
             self._courier.withhold(decision.state.name, intent, why)
 
-    def _begin(self, shift: Shift, evidence: Mapping[str, object], write: Write, now: datetime) -> None:
+    def _begin(self, shift: Shift, evidence: Callable[[], Mapping[str, object]], write: Write, now: datetime) -> None:
         """Journal a new intent, then send it. An open one that it replaces is closed first.
 
         `evidence` is what the decision rested on: not what there is now, since a new attempt may have begun with it.
@@ -216,12 +219,14 @@ class Turner:
             state = state.model_copy(update={"abandoned": state.intent})
         intent = write.intent(state.sequence + 1, self._leadership.epoch, now, self._timing.operation_timeout)
         place.state = state.model_copy(update={"intent": intent, "sequence": intent.sequence})
-        told = {**evidence, **way_back_of(state, intent)}
+        told = {**evidence(), **way_back_of(state, intent)}
         place.records.append(record_of_intent(state.name, What.INTENT, intent, write.reason, now, told))
-        self._save_and_send(place, intent)
+        # Weights for the verified share that nobody has on record would be a stranger's to the next process.
+        keeps = write.direction is Direction.RETREAT and write.to_share == state.share > 0
+        self._save_and_send(place, intent, may_wait=write.direction is Direction.RETREAT and not keeps)
 
-    def _save_and_send(self, place: Place, intent: Intent) -> None:
-        self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
+    def _save_and_send(self, place: Place, intent: Intent, *, may_wait: bool) -> None:
+        self._writer.save(place, may_wait=may_wait)
         self._telemetry.write(intent.direction, "begun")
         self._courier.forget(place.state.name, intent.sequence)
         self._courier.send(place.state.name, intent, place.state.policy.routes)
@@ -294,7 +299,7 @@ class Turner:
             self._writer.save(place, may_wait=True)
             return
         place.records.append(record_of_intent(name, What.INTENT, repair, repair.reason, now))
-        self._save_and_send(place, repair)
+        self._save_and_send(place, repair, may_wait=True)
 
 
 def _against(decision: Decision, intent: Intent) -> str:

@@ -76,6 +76,11 @@ def test_a_share_that_weights_cannot_express_is_refused_with_what_is_possible(wa
         apportion([*old(1), *new(1)], wanted)
 
 
+def test_what_is_possible_follows_from_how_many_members_there_are() -> None:
+    with pytest.raises(RefusedError, match=r"with 2 source and 3 target .* reach from 0\.498 % to 99\.67 %"):
+        apportion([*old(2), *new(3)], 0.25)
+
+
 @pytest.mark.parametrize("wanted", [-1, -0.001, 100.001, math.nan, math.inf, -math.inf])
 def test_a_share_outside_0_to_100_is_refused(wanted: float) -> None:
     with pytest.raises(RefusedError, match=f"a share of {wanted:g} % does not exist; it must be between 0 and 100"):

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.core import journal
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.basis import Evidence
 from shifter.core.capacity import PODS, REPLICAS, Sighting, cold, could_carry, counted, lines, lowest_share, recorded
 from shifter.core.decide import decide
-from shifter.core.decision import Decision
+from shifter.core.decision import Decision, Kind
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import FULL_PERCENT, Health, RouteView
-from shifter.core.state import Ceiling, Direction, Failure, ShiftState, WayBack
+from shifter.core.stages import limits, retreating
+from shifter.core.state import Ceiling, Direction, Failure, Pause, ShiftState, WayBack
 from tests.core.shifts import (
     BAD,
     DEAD,
@@ -85,6 +87,8 @@ def looked(*looks: int | None, what: str = PODS) -> int | None:
         ((4, 1), 4),
         ((4, 1, 1), 1),
         ((4, 1, 2), 2),
+        ((3, 2, 2), 2),
+        ((2, 3, 3), 3),
         ((4, 2, 1), 2),
         ((4, 1, 4, 1, 4), 4),
         ((1, 4), 1),
@@ -122,6 +126,10 @@ def test_a_route_that_is_the_policys_no_more_is_forgotten_and_unread_routes_are_
 )
 def test_no_pod_at_all_is_believed_only_if_the_balancer_sends_to_none_either(health: Health, shown: int | None) -> None:
     assert counted(live((old(75, health), new(25))), 0).get(PODS) == shown
+
+
+def test_a_single_pod_is_counted() -> None:
+    assert counted(live(25), 1).get(PODS) == 1
 
 
 def test_nobody_knowing_is_no_number() -> None:
@@ -164,6 +172,16 @@ def test_the_scarcest_counts_and_is_named() -> None:
         " gateway up, and raise its autoscaler's floor"
     )
     assert lines(way_back) == ["4 gateway pods", "1 of 6 healthy members on r", "4 ready replicas"]
+
+
+def test_the_scarcest_is_that_of_which_the_smallest_part_is_left_however_many_those_are() -> None:
+    way_back = WayBack(at=EARLIER, had={PODS: 2, REPLICAS: 10}, left={PODS: 1, REPLICAS: 3})
+
+    assert cold(a_shift(way_back=way_back)).startswith("tcm has 3 of the 10 ready replicas")
+
+
+def test_a_record_of_nothing_holds_nothing_against_the_source() -> None:
+    assert could_carry(a_shift(way_back=WayBack(at=EARLIER, had={}, left={}))) == FULL_PERCENT
 
 
 def test_nothing_is_held_against_a_source_that_nobody_recorded() -> None:
@@ -212,6 +230,12 @@ def test_what_nobody_knows_of_is_as_it_was() -> None:
     assert decision.state.way_back == had(4, 1)
 
 
+def test_before_the_first_step_nothing_is_kept_of_what_the_source_had() -> None:
+    waiting = a_shift(Phase.WAITING, 0, way_back=had(4, 1), paused=Pause(by="ann", reason="", at=EARLIER))
+
+    assert decide(waiting, pods(1, 0), NOON).state.way_back is None
+
+
 def test_a_retry_forgets_what_the_source_had() -> None:
     back = a_shift(Phase.ROLLED_BACK, 0, way_back=had(4, 1))
     retried = decide(back, seen(0, GOOD, an_order(Verb.RETRY)), NOON).state
@@ -245,6 +269,17 @@ def test_at_0_percent_there_is_nothing_to_take_back(phase: Phase) -> None:
     decision = decide(short(1, 0, phase), pods(1, 0), NOON)
 
     assert HoldKind.COLD_SOURCE not in kinds(decision)
+
+
+@pytest.mark.parametrize(
+    ("share", "to_share", "is_told"), [(0, None, False), (1, None, True), (0, 0, False), (0, 1, True)]
+)
+def test_a_short_source_is_told_as_soon_as_anything_is_out_or_on_its_way_out(
+    share: int, to_share: int | None, *, is_told: bool
+) -> None:
+    intent = None if to_share is None else an_intent(Direction.RETREAT, 5, to_share)
+
+    assert bool(cold(short(1, share, intent=intent))) is is_told
 
 
 def test_of_a_completed_shift_the_source_is_nobodys_concern() -> None:
@@ -330,6 +365,14 @@ def test_a_stage_under_way_is_waited_for_and_overtaken_only_by_going_all_the_way
     assert written(decide(stage, pods(4), NOON)) == (Direction.RETREAT, 0)
 
 
+@pytest.mark.parametrize(("lowest", "waits"), [(0, False), (1, True)])
+def test_a_stage_under_way_is_waited_for_as_soon_as_the_source_lacks_anything(lowest: float, *, waits: bool) -> None:
+    state = short(1, 95, Phase.ROLLING_BACK, intent=an_intent(Direction.RETREAT, 95, 50))
+    back = Decision(Kind.ROLLBACK, "rolling back", state, Assessment(Verdict.FAIL, "errors"))
+
+    assert (retreating(back, lowest) is not None) is waits
+
+
 def test_a_stage_replaces_a_climb_that_may_still_land_without_asking_for_more() -> None:
     climbing = short(1, 25, intent=an_intent(Direction.CLIMB, 25, 95))
     decision = decide(climbing, replace(failing(25, 1), views=live(25)), NOON)
@@ -384,7 +427,7 @@ def test_a_step_back_goes_as_far_as_the_source_can_carry() -> None:
 
     assert written(decision) == (Direction.RETREAT, 50)
     assert "could take back about 50 %, and so it goes to 50 % for now" in decision.reason
-    assert written(waits) is None
+    assert (written(waits), waits.state.verified_at) == (None, EARLIER)
     assert waits.reason.startswith("stepping back to 25 %: errors; tcm has 1 of the 4 gateway pods")
     assert gone.reason == "stepping back to 25 %: errors"
 
@@ -480,11 +523,49 @@ def test_a_completed_shift_is_not_sent_back_to_a_source_that_was_drained() -> No
     )
 
 
+def test_an_order_that_is_refused_at_once_keeps_no_later_one_from_being_obeyed() -> None:
+    views = live((old(0, DEAD), new(100)))
+    orders = (an_order(Verb.ROLLBACK, 1), an_order(Verb.PAUSE, 2))
+    decision = decide(a_shift(Phase.COMPLETED, 100), replace(seen(100), views=views, orders=orders), NOON)
+
+    assert [answer.answer for answer in decision.answers] == [Answer.REFUSED, Answer.ACCEPTED]
+    assert decision.state.paused is not None
+
+
 def test_a_completed_shift_goes_back_in_stages_to_a_source_that_was_scaled_down() -> None:
     state = short(1, 100, Phase.COMPLETED)
     decision = decide(state, replace(pods(1, 100), orders=[an_order(Verb.ROLLBACK)]), NOON)
 
     assert written(decision) == (Direction.RETREAT, 50)
+
+
+def test_who_overrides_sends_a_completed_shift_back_even_to_a_source_without_any_pod() -> None:
+    state, nobody = short(0, 100, Phase.COMPLETED), pods(0, 100)
+    refused = decide(state, replace(nobody, orders=[an_order(Verb.ROLLBACK)]), NOON)
+    taken = decide(state, replace(nobody, orders=[an_order(Verb.ROLLBACK, override=True)]), NOON)
+
+    assert (written(refused), answered(refused)[0]) == (None, Answer.REFUSED)
+    assert written(taken) == (Direction.RETREAT, 0)
+    assert answered(taken) == (Answer.ACCEPTED, "rolling back to 0 % at once")
+
+
+def test_where_the_targets_members_are_dead_as_well_a_source_without_a_healthy_member_is_no_drained_one() -> None:
+    views = live((old(5, DEAD), new(95, DEAD)))
+    decision = decide(short(4), replace(pods(4, views=views), orders=[an_order(Verb.ROLLBACK)]), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert answered(decision) == (Answer.ACCEPTED, "rolling back to 0 %")
+
+
+@pytest.mark.parametrize(
+    ("verb", "share", "said"),
+    [(Verb.ROLLBACK, 1, "; in stages: tcm has"), (Verb.ROLLBACK, 0, ""), (Verb.PAUSE, 50, "")],
+)
+def test_limits_are_told_to_whoever_takes_anything_back(verb: Verb, share: int, said: str) -> None:
+    state = short(1, share, Phase.ROLLING_BACK)
+
+    assert limits(state, an_order(verb), pods(1, share))[: len(said) or None] == said
+    assert limits(state.model_copy(update={"failure": None}), an_order(verb), pods(1, share)) == ""
 
 
 # ---- whatever happens --------------------------------------------------------------------------------------------

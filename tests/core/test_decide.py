@@ -16,7 +16,7 @@ from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.policy import AUTO_STEPS
-from shifter.core.splits import Member
+from shifter.core.splits import Member, shown
 from shifter.core.state import Ceiling, Direction, Setback
 from tests.core.shifts import (
     BAD,
@@ -154,7 +154,7 @@ def test_a_route_that_is_not_at_0_before_the_first_write_is_not_touched(members:
 
     assert written(decision) is None
     assert kinds(decision) == {HoldKind.PREFLIGHT}
-    assert "though shifter has never written it" in decision.reason
+    assert f"{A.id} is at {shown(live(members)[A.id].share)}, though shifter has never written it" in decision.reason
 
 
 def test_drift_is_told_with_both_splits() -> None:
@@ -196,6 +196,15 @@ def test_a_completed_shift_tells_traffic_that_still_reaches_the_source() -> None
     assert decision.reason == "completed, but tcm still answered 2000 requests in the last tick"
 
 
+def test_of_a_completed_shift_the_newest_tick_counts_and_a_single_request_is_told() -> None:
+    quiet, one = (Counts(), Counts(MANY)), (Counts(1), Counts(MANY))
+    fell_silent = decide(a_shift(Phase.COMPLETED, 100), seen(100, at_times(one, one, quiet)), NOON)
+    came_back = decide(a_shift(Phase.COMPLETED, 100), seen(100, at_times(quiet, quiet, one)), NOON)
+
+    assert fell_silent.reason == "completed: all traffic is on istio"
+    assert came_back.reason == "completed, but tcm still answered 1 requests in the last tick"
+
+
 @pytest.mark.parametrize("ledger", [Ledger(), ticks(Counts(), Counts(MANY))])
 def test_a_completed_shift_without_source_traffic_is_at_rest(ledger: Ledger) -> None:
     decision = decide(a_shift(Phase.COMPLETED, 100), seen(100, ledger), NOON)
@@ -222,6 +231,32 @@ def test_the_source_gets_its_full_weight_in_a_write_of_its_own_before_the_first_
     assert first.write is not None
     assert first.write.weights == weights(0)
     assert written(second) == (Direction.CLIMB, 5)
+
+
+@pytest.mark.parametrize("override", [True, False])
+def test_the_write_before_the_first_step_is_whose_step_it_is(*, override: bool) -> None:
+    evidence = replace(seen(0, GOOD, an_order(Verb.PROMOTE, override=override)), views=live((old(10), new(0))))
+    write = decide(a_shift(Phase.WAITING, 0, weights={}), evidence, NOON).write
+
+    assert write is not None
+    assert (write.reason, write.by) == ("the source's weights first, still at 0 %", "bob")
+    assert (write.promoted, write.override) == (True, override)
+
+
+def test_the_kinds_of_what_holds_are_remembered() -> None:
+    decision = decide(a_shift(paused=PAUSED), replace(seen(), leader=False), NOON)
+
+    assert decision.state.holds == (HoldKind.LEASE, HoldKind.PAUSE)
+
+
+def test_from_the_least_share_on_the_sources_weights_are_the_steps_matter() -> None:
+    decision = decide(a_shift(share=1, policy=a_policy("a", "b", steps=(1, 5, 100))), seen(1), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 5)
+
+
+def test_an_overridden_shift_whose_target_is_well_climbs_by_itself() -> None:
+    assert written(decide(a_shift(overridden=True), seen(), NOON)) == (Direction.CLIMB, 100)
 
 
 def test_what_failed_in_an_earlier_attempt_says_nothing_about_the_next_one() -> None:

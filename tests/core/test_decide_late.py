@@ -142,7 +142,12 @@ def test_a_first_climb_that_landed_after_it_was_given_up_is_ours_and_taken_back(
 
     assert written(decision) == (Direction.RETREAT, 0)
     assert decision.reason == "a write that was given up landed late"
-    assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
+    assert [(hold.kind, hold.reason) for hold in decision.holds] == [
+        (
+            HoldKind.HALF_APPLIED,
+            f"a write that was given up landed late: {ROUTE.id} tcm 95 · istio 5; repairing",
+        )
+    ]
     assert (written(stranger), {hold.kind for hold in stranger.holds}) == (None, {HoldKind.PREFLIGHT})
 
 
@@ -157,3 +162,21 @@ def test_a_late_write_of_the_same_share_is_taken_over_and_never_becomes_drift() 
     assert decision.reason == (
         "a write that was given up landed late: it is tcm 95 · istio 5 all the same, and is taken over"
     )
+
+
+def test_the_sources_full_weight_that_landed_late_at_0_percent_is_taken_over() -> None:
+    late = given_up(0, NOON - timedelta(seconds=30)).model_copy(update={"direction": Direction.KEEP})
+    decision = decided(Phase.SHIFTING, 0, 0, late, weights={ROUTE.id: {"old": 10, "new": 0}})
+
+    assert (written(decision), decision.adopted_by) == (None, SERVICE)
+    assert (decision.state.weights, decision.state.abandoned) == (weights(0), None)
+
+
+@pytest.mark.parametrize(("ago", "is_raised"), [(2 * TICK - timedelta(seconds=1), False), (2 * TICK, True)])
+def test_a_share_that_fell_is_raised_as_soon_as_the_last_write_has_cooled_down(
+    ago: timedelta, *, is_raised: bool
+) -> None:
+    late = given_up(1, NOON - timedelta(seconds=30))
+    decision = decided(Phase.SHIFTING, 5, 1, late, setback=Setback(reason="busy", at=NOON - ago, count=1))
+
+    assert written(decision) == ((Direction.KEEP, 5) if is_raised else None)

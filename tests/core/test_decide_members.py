@@ -10,7 +10,7 @@ from shifter.core.decide import decide
 from shifter.core.decision import Decision
 from shifter.core.holds import HoldKind
 from shifter.core.phases import Phase
-from shifter.core.splits import Member
+from shifter.core.splits import Health, Member
 from shifter.core.state import Direction, Pause
 from tests.core.shifts import (
     BOTH_BAD,
@@ -70,6 +70,34 @@ def test_a_share_within_the_tolerance_is_left_alone() -> None:
 
     assert written(decision) is None
     assert decision.reason.startswith("settling at")
+
+
+def test_the_least_share_is_left_alone_within_the_tolerance_and_held_beyond_it() -> None:
+    near, dead = (old(75), old(75, key="old2"), new(1)), (old(99), new(1, DEAD))
+    close = decide(
+        a_shift(share=1, weights={route: view.weights for route, view in live(near).items()}),
+        replace(seen(1), views=live(near)),
+        NOON,
+    )
+    gone = decide(a_shift(share=1), replace(seen(1), views=live(dead)), NOON)
+
+    assert written(close) != (Direction.KEEP, 1)
+    assert kinds(gone) == {HoldKind.PREFLIGHT}
+
+
+def test_a_share_that_fell_by_exactly_the_tolerance_is_left_alone() -> None:
+    members = (old(75), old(76, key="old2"), new(25), new(24, key="new2"))
+
+    assert live(members)[A.id].share == 24.5
+    assert written(after_change(members)) is None
+
+
+def test_a_strangers_weight_that_shrinks_the_share_is_not_written_against_for_ever() -> None:
+    views = live((old(99), new(33), Member("stranger", None, 50, Health.ALIVE)))
+    state = a_shift(weights={route: view.weights for route, view in views.items()})
+    decision = decide(state, replace(seen(), views=views), NOON)
+
+    assert written(decision) != (Direction.KEEP, 25)
 
 
 @pytest.mark.parametrize("share", [0, 100])

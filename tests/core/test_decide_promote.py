@@ -9,7 +9,7 @@ import pytest
 from shifter.core.decide import decide
 from shifter.core.decision import Decision
 from shifter.core.evidence import Ledger
-from shifter.core.orders import Answer, Verb
+from shifter.core.orders import Answer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.state import Ceiling, Direction, Pause, Setback
 from tests.core.shifts import (
@@ -60,6 +60,23 @@ def test_promote_skips_missing_evidence(ledger: Ledger) -> None:
 
     assert written(decision) == (Direction.CLIMB, 100)
     assert not decision.state.overridden
+
+
+@pytest.mark.parametrize("override", [True, False])
+def test_what_was_promoted_is_written_as_a_persons_word(*, override: bool) -> None:
+    order = replace(an_order(Verb.PROMOTE), request=OrderRequest("shop", Verb.PROMOTE, "bob", "", override=override))
+    decision = decide(a_shift(), seen(25, GOOD, order), NOON)
+
+    assert decision.write is not None
+    assert (decision.write.promoted, decision.write.override) == (True, override)
+    assert decision.write.reason == "to 100 %: promoted by bob"
+
+
+def test_an_override_goes_up_even_while_a_step_back_is_owed() -> None:
+    owed = a_shift(ceiling=Ceiling(share=25, reason="errors", at=EARLIER))
+    decision = decide(owed, seen(25, GOOD, an_order(Verb.PROMOTE, override=True)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
 
 
 def test_promote_skips_the_wait_after_a_failed_write() -> None:
@@ -263,3 +280,23 @@ def test_a_promotion_stands_beside_orders_that_do_not_contradict_it(later: Verb)
 
     assert written(decision) == (Direction.CLIMB, 100)
     assert answered(decision, 1)[0] is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize("paused", [None, PAUSED], ids=["going", "paused"])
+def test_the_first_step_is_promoted_to_once_the_source_has_its_full_weight(paused: Pause | None) -> None:
+    """Half of a write that raises both sides would send the target several times the step."""
+    asked = an_order(Verb.PROMOTE)
+    fresh = a_shift(Phase.WAITING, share=0, paused=paused, weights={})
+    bound_with_10 = replace(seen(0, GOOD, asked), views=live((old(10), new(0))))
+
+    first = decide(fresh, bound_with_10, NOON)
+    again = decide(fresh, seen(0, GOOD, asked), NOON)
+
+    assert written(first) == (Direction.KEEP, 0)
+    assert first.write is not None
+    assert first.write.promoted
+    assert answered(first) == (
+        Answer.REFUSED,
+        "not promoted: the source's weights first, still at 0 %; ask again",
+    )
+    assert written(again) == (Direction.CLIMB, 5)

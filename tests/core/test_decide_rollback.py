@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from shifter.core.analysis.verdicts import Verdict
 from shifter.core.decide import decide
 from shifter.core.decision import Kind
 from shifter.core.evidence import Counts, Ledger
@@ -292,6 +293,21 @@ def test_a_rolled_back_shift_rests_and_says_how_to_start_over() -> None:
 
     assert (decision.kind, decision.state.since) == (Kind.HOLD, EARLIER)
     assert decision.reason == "rolled back: errors; `shifter retry` starts over"
+
+
+def test_nothing_is_judged_well_after_a_rollback_before_a_retry() -> None:
+    assessment = decide(a_shift(Phase.ROLLED_BACK, 0), seen(0), NOON).assessment
+
+    assert (assessment.verdict, assessment.reason) == (Verdict.TOO_LITTLE, "nothing is judged before a retry")
+
+
+def test_a_rollback_waits_for_a_route_that_was_not_shown() -> None:
+    views = live(25)
+    del views[B.id]
+    decision = decide(a_shift(Phase.ROLLING_BACK), replace(seen(), views=views), NOON)
+
+    assert written(decision) is None
+    assert decision.reason == f"rolling back: errors (waiting: the provider did not show {B.id})"
 
 
 def test_a_share_raised_by_hand_after_a_rollback_waits_for_a_persons_order() -> None:

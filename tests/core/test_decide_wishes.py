@@ -75,6 +75,22 @@ def test_adopting_a_share_that_shifter_never_wrote_puts_the_shift_on_its_way() -
     assert (decision.state.phase, decision.state.share) == (Phase.SHIFTING, 5)
 
 
+def test_who_adopts_the_least_share_there_is_has_the_shift_on_its_way() -> None:
+    decision = reconciled(a_shift(Phase.WAITING, 0, weights={}), seen(1), ADOPT)
+
+    assert (decision.state.phase, decision.state.share) == (Phase.SHIFTING, 1)
+    assert (
+        decision.reason == "tcm 99 · istio 1 was adopted by order of bob: it must settle and soak like any other share"
+    )
+
+
+def test_routes_that_differ_by_no_more_than_weights_must_are_adopted_at_the_higher_share() -> None:
+    near = (old(100), old(49, key="old2"), new(51))
+    decision = reconciled(a_shift(), replace(seen(), views=live((old(75), new(25)), near)), ADOPT)
+
+    assert (decision.adopted_by, decision.state.share) == ("bob", 25.5)
+
+
 def test_adopting_0_percent_leaves_a_waiting_shift_waiting() -> None:
     changed = live((old(90), new(0)))
     decision = reconciled(a_shift(Phase.WAITING, 0), replace(seen(0), views=changed), ADOPT)
@@ -126,6 +142,15 @@ def test_nobody_decides_about_drift_while_a_step_back_is_owed(order: Any) -> Non
 
     assert written(decision) == (Direction.RETREAT, 5)
     assert answer_of(decision) == (Answer.REFUSED, "not reconciled: it steps back")
+
+
+@pytest.mark.parametrize(
+    ("live_share", "text"), [(0, "not reconciled: nothing has drifted"), (1, "what is live is adopted")]
+)
+def test_what_was_never_written_has_drifted_as_soon_as_the_target_has_any_of_it(live_share: int, text: str) -> None:
+    decision = reconciled(a_shift(Phase.WAITING, 0, weights={}), seen(live_share), ADOPT)
+
+    assert answer_of(decision)[1] == text
 
 
 def test_restoring_a_share_below_the_one_that_failed_is_granted() -> None:
@@ -200,6 +225,15 @@ def test_restoring_a_share_that_rose_lowers_it_whatever_holds(phase: Phase, trou
     assert written(decision) == (Direction.RETREAT, share)
     assert decision.state.paused == PAUSED
     assert HoldKind.HALF_APPLIED not in kinds(decide(a_shift(intent=ORDERED_BACK), seen(50), NOON))
+
+
+def test_restoring_other_weights_of_the_same_share_raises_nothing_and_needs_no_leave() -> None:
+    halved = live((old(60), new(20)))
+    decision = reconciled(a_shift(), replace(seen(), views=halved, leader=False))
+
+    assert written(decision) == (Direction.RETREAT, 25)
+    assert decision.write is not None
+    assert dict(decision.write.weights) != {route: view.weights for route, view in halved.items()}
 
 
 def test_restoring_a_share_that_shifter_never_wrote_sets_it_to_0() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 
 from shifter.core.analysis.learning import Lessons
 from shifter.core.analysis.standing import evidence_of_harm
-from shifter.core.evidence import Counts
+from shifter.core.evidence import Counts, Tick
 from shifter.core.gathering import RELEARN_TICKS, belonging, gather, no_histogram, still_lacking
-from tests.core.evidences import EDGES_MS, NOON, a_policy, a_story, an_intent, learnt, timed
+from tests.core.evidences import EDGES_MS, NOON, TICK_SECONDS, a_policy, a_story, an_intent, learnt, timed
 
 LATENCY = a_policy({"answers": {"codes": ()}})
 LATENCY_LIMIT = a_policy({"answers": {"codes": ()}, "latency": {"maxMs": 300}})
@@ -64,6 +65,17 @@ def test_a_verified_share_begins_its_own_counts() -> None:
 
     assert (story.known.share, story.known.ticks) == (5, 3)
     assert story.known.totals == ((225, 3, 4275, 42),)
+
+
+def test_the_time_that_a_tick_has_in_common_with_the_one_before_counts_once() -> None:
+    """A pod that was left out of a tick is counted back into it in the next."""
+    story = learnt().at(5).tick(Counts(1425, 14), Counts(75, 1))
+    now = story.now + timedelta(seconds=TICK_SECONDS)
+    ledger = story.ledger.add(Tick(now, 2 * TICK_SECONDS, Counts(1425, 14), Counts(75, 1)))
+    gathered = gather(story.standing, story.state, ledger, whole=True, terms=story.terms)
+
+    assert gathered is not None
+    assert gathered.standing.seconds == gathered.standing.exposed_seconds == 2 * TICK_SECONDS
 
 
 def test_a_share_that_is_not_verified_yet_changes_nothing() -> None:

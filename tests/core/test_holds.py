@@ -13,7 +13,8 @@ from shifter.core.evidence import Ledger
 from shifter.core.holds import Hold, HoldKind, forbids, pages
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.state import Ceiling, Direction, Failure
+from shifter.core.records import SERVICE
+from shifter.core.state import Ceiling, Direction, Failure, Freeze
 from tests.core.shifts import (
     BAD,
     DEAD,
@@ -225,9 +226,79 @@ def test_a_step_back_is_no_half_of_a_climb_and_a_repair_is(to_share: int, by: st
     assert (HoldKind.HALF_APPLIED in kinds(decision)) is is_repair
 
 
+def test_the_same_share_anew_is_no_half_of_a_climb() -> None:
+    anew = an_intent(Direction.RETREAT, 25, 25)
+
+    assert decide(a_shift(intent=anew), seen(), NOON).holds == ()
+
+
+def test_a_repair_is_told_beside_what_else_holds() -> None:
+    repair = an_intent(Direction.RETREAT, 100, 25)
+    decision = decide(a_shift(intent=repair), replace(seen(), leader=False), NOON)
+
+    assert kinds(decision) == {HoldKind.LEASE, HoldKind.HALF_APPLIED}
+
+
+@pytest.mark.parametrize("share", [1, 50])
+def test_a_route_that_must_not_be_written_says_only_that(share: int) -> None:
+    views = {route: replace(view, refusal="not ours") for route, view in live(share).items()}
+    decision = decide(a_shift(share=25), replace(seen(), views=views), NOON)
+
+    assert set(decision.holds) == {Hold(HoldKind.PREFLIGHT, "not ours")}
+
+
+@pytest.mark.parametrize(("share", "is_stray"), [(0, False), (1, True)])
+def test_a_shift_that_never_wrote_begins_where_nothing_is_the_targets(share: int, *, is_stray: bool) -> None:
+    decision = decide(a_shift(Phase.WAITING, 0, weights={}), replace(seen(0), views=live(share)), NOON)
+
+    assert (HoldKind.PREFLIGHT in kinds(decision)) is is_stray
+    assert written(decision) == (None if is_stray else (Direction.CLIMB, 5))
+
+
+def test_while_a_write_is_under_way_its_weights_are_nobody_elses_doing() -> None:
+    decision = decide(
+        a_shift(share=5, intent=an_intent(Direction.CLIMB, 5, 25)), replace(seen(5), views=live(25, 5)), NOON
+    )
+
+    assert decision.holds == ()
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_held"), [(Phase.WAITING, True), (Phase.SHIFTING, True), (Phase.ROLLING_BACK, False)]
+)
+def test_only_a_shift_on_its_way_up_waits_for_an_approval(phase: Phase, *, is_held: bool) -> None:
+    state = a_shift(phase, 0 if phase is Phase.WAITING else 25, policy=a_policy("a", "b", approvals=(5, 100)))
+    decision = decide(state, seen(int(state.share)), NOON)
+
+    assert (HoldKind.APPROVAL in kinds(decision)) is is_held
+
+
+def test_what_a_file_that_was_put_back_says_is_told_apart_from_a_persons_freeze() -> None:
+    freezes = (Freeze(by=SERVICE, reason="an older file", at=NOON), Freeze(by="ann", reason="", at=NOON))
+    decision = decide(a_shift(), replace(seen(), freezes=freezes), NOON)
+
+    assert {hold.kind: hold.reason for hold in decision.holds} == {
+        HoldKind.RESTORED: "an older file",
+        HoldKind.FREEZE: "all shifts are frozen by ann; `shifter unfreeze` ends it",
+    }
+
+
+def test_a_cold_source_is_told_once() -> None:
+    cold = live((old(75, DEAD), new(25)))
+    decision = decide(a_shift(), replace(seen(), views=cold, workload_problem="no answer"), NOON)
+
+    assert [hold.kind for hold in decision.holds] == [HoldKind.COLD_SOURCE]
+    assert "no healthy member" in decision.holds[0].reason
+
+
 def test_the_moment_before_the_first_count_calls_nobody() -> None:
     assert not pages(a_shift(), [Hold(HoldKind.NO_SIGNAL, NOT_YET)], GOOD, 0)
     assert pages(a_shift(), [Hold(HoldKind.NO_SIGNAL, "istio: no answer")], GOOD, 0)
+
+
+def test_a_failing_target_calls_somebody_from_the_least_share_on_and_nobody_at_0() -> None:
+    assert pages(a_shift(share=1), [], FAILING, 0)
+    assert not pages(a_shift(share=0), [], FAILING, 0)
 
 
 def test_a_shift_on_its_way_without_holds_calls_nobody() -> None:

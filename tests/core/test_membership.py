@@ -103,3 +103,9 @@ def test_weights_that_leave_nobody_are_refused(weights: dict[str, int]) -> None:
 
 def test_the_whole_range_of_weights_is_accepted() -> None:
     refuse_bad_weights("r", {"a:1": 0, "b:1": 1, "c:1": 100})
+
+
+def test_a_route_is_split_by_request_and_without_lag_unless_its_provider_says_otherwise() -> None:
+    plain, sticky = view(BY_PORT, [OLD, NEW]), view(BY_PORT, [OLD, NEW], split_by_request=False)
+
+    assert (plain.settle_seconds, plain.split_by_request, sticky.split_by_request) == (0, True, False)

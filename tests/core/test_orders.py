@@ -111,7 +111,8 @@ def test_a_pause_says_that_a_write_under_way_may_still_land(direction: Direction
     under_way = a_climb(25).model_copy(update={"direction": direction})
     _, answer = obeyed(a_shift(intent=under_way), an_order(Verb.PAUSE), LATER)
 
-    assert answer.text.endswith("under way and may still land") is (direction is not Direction.RETREAT)
+    landing = "; a write to 25 % is under way and may still land" * (direction is not Direction.RETREAT)
+    assert answer.text == f"paused: the share will not be raised{landing}"
 
 
 def test_hands_off_is_not_prolonged_by_a_clock_that_is_set_back() -> None:
@@ -120,6 +121,17 @@ def test_hands_off_is_not_prolonged_by_a_clock_that_is_set_back() -> None:
     assert state.paused is not None
     assert state.paused.hands_off(LATER - timedelta(minutes=4))
     assert not state.paused.hands_off(LATER - timedelta(days=3))
+
+
+def test_hands_off_may_be_for_the_longest_time_and_asking_again_for_the_same_changes_nothing() -> None:
+    longest = an_order(Verb.PAUSE, hands_off=LONGEST_HANDS_OFF)
+    state, taken = obeyed(a_shift(), longest, LATER)
+    same, again = obeyed(state, longest, LATER)
+    _, beyond = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=LONGEST_HANDS_OFF + timedelta(seconds=1)), LATER)
+
+    assert [each.answer for each in (taken, again, beyond)] == [Answer.ACCEPTED, Answer.ACCEPTED, Answer.REFUSED]
+    assert again.text.endswith("only resume makes it shorter")
+    assert same.paused == state.paused
 
 
 def test_pausing_twice_keeps_the_first_pause() -> None:
@@ -238,14 +250,28 @@ def test_retry_after_a_step_back_lets_the_share_go_where_it_failed_and_leaves_th
 
 
 def test_retry_begins_a_new_attempt_where_a_failing_target_stays_in_place() -> None:
-    before = a_shift(policy=STAYING, overridden=True)
+    before = a_shift(policy=STAYING, overridden=True, verified_at=NOON)
     state, answer = obeyed(before, an_order(Verb.RETRY), LATER)
 
-    assert state == before.model_copy(update={"attempt": 2, "overridden": False, "last_order": 7})
+    anew = {"attempt": 2, "overridden": False, "last_order": 7, "verified_at": LATER}
+    assert state == before.model_copy(update=anew)
     assert (answer.answer, answer.text) == (
         Answer.ACCEPTED,
         "attempt 2 begins at 5 %: evidence anew; it fails at odds of 200:1 (attempt 1: 100:1)",
     )
+
+
+def test_a_retry_in_place_needs_its_gates_approved_anew() -> None:
+    approval = Approval(before=25, by="ann", reason="", at=NOON)
+    state, _ = obeyed(a_shift(policy=STAYING, approved=(approval,)), an_order(Verb.RETRY), LATER)
+
+    assert state.approved == ()
+
+
+def test_a_retry_in_place_verifies_nothing_that_was_not() -> None:
+    state, _ = obeyed(a_shift(policy=STAYING, verified_at=None), an_order(Verb.RETRY), LATER)
+
+    assert (state.attempt, state.verified_at) == (2, None)
 
 
 def test_a_retry_says_what_it_costs_by_the_policys_own_limit() -> None:

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.analysis.climbing import PATIENCE_IF_DOUBTED
 from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.evidence import Counts, Ledger
 from shifter.core.holds import Hold, HoldKind
 from shifter.core.overdue import GRACE_TICKS, overdue
 from shifter.core.phases import Phase
 from shifter.core.state import Direction
-from tests.core.shifts import GOOD, NOON, POLICY, a_shift, an_intent, seen, ticks
+from tests.core.shifts import GOOD, NOON, POLICY, a_shift, an_intent, live, seen, ticks
 
 UNDECIDED = Assessment(Verdict.TOO_LITTLE, "not enough to go back, too much to go on")
 TICK = timedelta(seconds=5)
@@ -60,3 +61,33 @@ def test_of_what_has_a_reason_or_a_deadline_nothing_is_said() -> None:
 
     assert overdue(a_shift(), evidence, (Hold(HoldKind.FREEZE, "frozen"),), UNDECIDED, NOON) == ""
     assert overdue(writing, evidence, (), UNDECIDED, NOON) == ""
+
+
+@pytest.mark.parametrize(("share", "is_late"), [(0, False), (1, True)])
+def test_a_share_is_late_from_the_least_one_on(share: int, *, is_late: bool) -> None:
+    evidence = replace(seen(), settling_since=NOON - 2 * LONGEST)
+
+    assert bool(overdue(a_shift(share=share), evidence, (), UNDECIDED, NOON)) is is_late
+
+
+def test_the_balancers_own_lag_is_waited_for_as_well() -> None:
+    slow = {route: replace(view, settle_seconds=30) for route, view in live(25).items()}
+    lags = [
+        overdue(a_shift(), replace(seen(), views=views, settling_since=NOON - waited), (), UNDECIDED, NOON)
+        for views, waited in (
+            (slow, LONGEST + timedelta(seconds=30)),
+            (slow, LONGEST + timedelta(seconds=31)),
+            (None, LONGEST),
+            (None, LONGEST + timedelta(seconds=1)),
+        )
+    ]
+
+    assert [bool(said) for said in lags] == [False, True, False, True]
+
+
+def test_odds_are_late_after_the_soak_the_longest_hold_and_ten_ticks() -> None:
+    spec = POLICY.spec
+    longest = (spec.soak + PATIENCE_IF_DOUBTED * spec.analysis.hold + GRACE_TICKS * TICK).total_seconds()
+
+    assert standing(longest) == ""
+    assert standing(longest + 1)

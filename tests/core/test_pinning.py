@@ -11,7 +11,7 @@ from shifter.core.decide import decide
 from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.pinning import Workload, asks_for, words
+from shifter.core.pinning import Workload, asks_for, in_force, words
 from shifter.core.state import Direction, Pin, ShiftState
 from tests.core.shifts import GOOD, NOON, PAUSED, a_shift, an_order, kinds, seen, written
 
@@ -71,6 +71,30 @@ def test_beside_another_shifts_pin_what_there_was_before_the_first_of_them_is_re
     decision = decide(first(), looked(0, Workload(3, 4), a_pin(before=2)), NOON)
 
     assert decision.state.pin == a_pin(before=2, floor=4)
+
+
+def test_beside_another_shifts_pin_the_floor_is_at_least_what_that_one_needs() -> None:
+    decision = decide(first(), looked(0, Workload(3, 4), a_pin(before=2, floor=9)), NOON)
+
+    assert decision.state.pin == a_pin(before=2, floor=9)
+
+
+@pytest.mark.parametrize(
+    ("pin", "workload", "kept"),
+    [
+        (None, None, True),
+        (None, Workload(4, 1), True),
+        (a_pin(), None, True),
+        (a_pin(), Workload(4, None), True),
+        (a_pin(), Workload(4, 3), False),
+        (a_pin(), Workload(4, 4), True),
+        (a_pin(released=True), Workload(4, 3), True),
+    ],
+)
+def test_a_pin_is_in_force_where_there_is_none_to_keep_to_or_the_floor_is_as_high(
+    pin: Pin | None, workload: Workload | None, *, kept: bool
+) -> None:
+    assert in_force(first(pin=pin), workload) is kept
 
 
 def test_a_pin_that_was_not_put_back_yet_is_taken_up_again() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shifter.core.analysis.sickness import Sickness
+from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.basis import Evidence
 from shifter.core.decide import decide
 from shifter.core.decision import Decision, Kind
@@ -17,7 +18,7 @@ from shifter.core.holds import HoldKind
 from shifter.core.orders import Answer, Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
-from shifter.core.retreat import ACQUITTED_TICKS, FOUND_BACK, PROBE_TICKS, acquitted
+from shifter.core.retreat import ACQUITTED_TICKS, FOUND_BACK, PROBE_TICKS, acquitted, trouble_of
 from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Ceiling, Direction, Pause, ShiftState
 from tests.core.evidences import NOON, NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt
@@ -145,6 +146,42 @@ def test_a_gateway_that_is_gone_goes_all_the_way() -> None:
 
     assert written(gone) == (Direction.RETREAT, 0)
     assert "its metrics show no pod and the balancer finds all its members dead" in gone.reason
+
+
+def test_from_a_dead_target_everything_goes_back_at_once_also_once_a_member_recovers() -> None:
+    gone = decided(at(25).tick(Counts(1125, 11), NOTHING), target_unseen=True, views=a_view(25, Health.DEAD))
+    dead = decided(traffic(at(25), 1.0))
+    failing = decided(traffic(at(25, ROLLING_BACK), BAD, 4))
+
+    failures = [each.state.failure for each in (gone, dead, failing)]
+    assert [failure is not None and failure.at_once for failure in failures] == [True, True, False]
+
+
+def test_a_target_that_dies_after_a_step_back_goes_all_the_way() -> None:
+    ceiling = Ceiling(share=50, reason="errors", at=FAILING.now)
+    decision = decided(traffic(at(25, ceiling=ceiling, attempt=2), 1.0))
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert decision.state.phase is Phase.ROLLING_BACK
+
+
+def test_the_least_share_is_a_rung_to_step_back_to() -> None:
+    decision = decided(traffic(at(5, a_policy(onFailure="stepBack", steps=(1, 5, 100))), BAD, 4))
+
+    assert written(decision) == (Direction.RETREAT, 1)
+    assert decision.state.phase is Phase.SHIFTING
+
+
+@pytest.mark.parametrize(("share", "goes_back"), [(0, False), (1, True)])
+def test_from_the_least_share_on_a_failing_target_and_a_young_incident_are_trouble(
+    share: float, *, goes_back: bool
+) -> None:
+    story = at(share)
+    failing = Assessment(Verdict.FAIL, "errors")
+    incident = Assessment(Verdict.PASS, "fine", incident="both fail", incident_after_ticks=0)
+
+    for assessment in (failing, incident):
+        assert (trouble_of(story.state, seen(story), assessment, None) is not None) is goes_back
 
 
 @pytest.mark.parametrize("views", [a_view(25), None], ids=["members alive", "provider silent"])
@@ -525,6 +562,14 @@ def test_nothing_else_is_taken_for_a_retreat(live: float, changes: dict[str, Any
     decision = found_at(live, traffic(at(25), GOOD, 2), **changes)
 
     assert (decision.state.phase, decision.adopted_by) == (Phase.SHIFTING, "")
+
+
+@pytest.mark.parametrize(("share", "goes_back"), [(0, False), (1, True)])
+def test_only_a_share_that_was_verified_can_have_been_taken_back(share: int, *, goes_back: bool) -> None:
+    story = at(share, intent=an_intent(share, 5))
+    decision = found_at(0, story)
+
+    assert (decision.state.phase is Phase.ROLLING_BACK) is goes_back
 
 
 def test_whoever_has_hands_on_the_routes_may_set_them_to_0() -> None:

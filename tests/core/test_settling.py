@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shifter.core.evidence import MAX_TICKS, Counts, Ledger, Tick
 from shifter.core.settling import (
+    ALLOWANCE_PERCENT,
     ObservedShare,
     agrees,
     contradicts,
@@ -104,12 +105,34 @@ def test_of_a_tick_that_straddles_the_instant_only_the_rest_counts_as_soak() -> 
     assert soaked_seconds(Ledger((tick(1, 1, NOON + seconds(2), 5),)), NOON) == 2
 
 
+def test_what_two_ticks_reach_over_counts_as_soak_once() -> None:
+    ticks = [tick(1, 1, NOON + seconds(5), 5), tick(1, 1, NOON + seconds(10), 10), tick(1, 1, NOON + seconds(15), 5)]
+
+    assert soaked_seconds(Ledger(tuple(ticks)), NOON) == 15
+
+
+def test_a_soak_by_a_clock_that_was_set_back_is_counted_by_the_new_one() -> None:
+    ticks = [tick(1, 1, NOON + seconds(3600)), tick(1, 1, NOON + seconds(5)), tick(1, 1, NOON + seconds(10))]
+
+    assert soaked_seconds(Ledger(tuple(ticks[1:])), NOON) == 10
+    assert soaked_seconds(Ledger(tuple(ticks)), NOON) == 15
+
+
 def test_a_soak_may_be_longer_than_a_ledger_keeps_ticks_apart() -> None:
     ledger = Ledger()
     for count in range(1, MAX_TICKS + 50):
         ledger = ledger.add(tick(1, 1, NOON + seconds(5 * count)))
 
     assert soaked_seconds(ledger, NOON + seconds(5)) == 5 * (MAX_TICKS + 48)
+
+
+def test_what_two_ticks_reach_over_counts_once_also_where_they_are_kept_as_one() -> None:
+    ledger = Ledger().add(tick(1, 1, NOON + seconds(5)))
+    after_an_outage = [tick(1, 1, NOON + seconds(3600 + 5 * count), 8) for count in range(MAX_TICKS + 10)]
+    for each in after_an_outage:
+        ledger = ledger.add(each)
+
+    assert soaked_seconds(ledger, NOON) == 5 + 8 + 5 * (MAX_TICKS + 9)
 
 
 def test_a_gap_in_the_evidence_does_not_count_as_soak() -> None:
@@ -223,3 +246,18 @@ def test_a_share_that_cannot_be_seen_or_is_being_changed_is_not_lost() -> None:
     assert not is_lost(at_share(50), Ledger(), {"r": a_view(50)})
     assert not is_lost(at_share(50), other, {"r": a_view(None)})
     assert not is_lost(at_share(50, intent=A_CLIMB), other, {"r": a_view(50)})
+
+
+def test_a_single_request_is_observed() -> None:
+    assert observed_share([tick(1, 0)]) == ObservedShare(0, 1)
+
+
+def test_what_is_more_than_twice_as_far_off_as_still_agrees_contradicts() -> None:
+    assert not contradicts(ObservedShare(2 * ALLOWANCE_PERCENT, 100), 0)
+    assert contradicts(ObservedShare(2.1 * ALLOWANCE_PERCENT, 100), 0)
+
+
+def test_what_was_gathered_before_a_share_was_verified_settles_nothing_at_that_very_moment() -> None:
+    before = Ledger((tick(500, 500, NOON - seconds(5)), tick(500, 500, NOON)))
+
+    assert not is_settled(at_share(50), before, {"r": a_view(50)}, NOON)

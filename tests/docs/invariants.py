@@ -217,7 +217,10 @@ def table() -> str:
 
 
 def planted() -> str:
-    """Return the table of planted bugs, each with the rules one of which must find it, and within how many seeds."""
-    rows = ["| planted bug | must break one of | within seeds |", "|---|---|---|"]
-    rows += [f"| {bug.name} | {'<br>'.join(bug.rules)} | {bug.seeds} |" for bug in BUGS]
+    """Return the table of planted bugs: the rules one of which must find it, on what days, within how many seeds."""
+    rows = ["| planted bug | must break one of | on | within seeds |", "|---|---|---|---|"]
+    rows += [
+        f"| {bug.name} | {'<br>'.join(bug.rules)} | {f'`{bug.stage}`' if bug.stage else 'random days'} | {bug.seeds} |"
+        for bug in BUGS
+    ]
     return "\n".join(rows)

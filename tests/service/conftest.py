@@ -33,6 +33,7 @@ from shifter.service.lanes import CallLanes
 from shifter.service.policy_files import PolicyFolder
 from shifter.service.telemetry import Telemetry, configure_logs
 from shifter.service.tick import Parts, Ticker
+from tests.documents import a_fleet, policy_document
 from tests.service.outside import Gateway, Killed, MortalLanes, SlowLanes, Trap, WatchedProvider, WatchedStore
 
 T = TypeVar("T")
@@ -50,29 +51,15 @@ ANY_STEP = {"requests": 1e6}
 """The blast radius of most tests, which are not about how large a step may be."""
 
 
-def _datasource(app: str) -> dict[str, Any]:
-    return {"url": f"http://{app}.invalid", "matchers": {"app": app}, "podMatchers": {"app": app}}
-
-
-FLEET = Fleet.model_validate_json(
-    json.dumps(
-        {
-            "apiVersion": "shifter.io/v1alpha1",
-            "kind": "Fleet",
-            "metadata": {"name": "lab"},
-            "spec": {
-                "datasources": {"source": _datasource("tcm"), "target": _datasource("istio")},
-                "provider": {"tencent": {"secretIdFile": "none", "secretKeyFile": "none"}},
-                "timing": {
-                    "tick": "10s",
-                    "sampleMaxAge": "20s",
-                    "readDeadline": "2s",
-                    "operationTimeout": "60s",
-                    "reportEvery": "30s",
-                },
-            },
-        }
-    )
+FLEET = a_fleet(
+    "lab",
+    timing={
+        "tick": "10s",
+        "sampleMaxAge": "20s",
+        "readDeadline": "2s",
+        "operationTimeout": "60s",
+        "reportEvery": "30s",
+    },
 )
 
 
@@ -125,6 +112,10 @@ class World:
     def start(self) -> None:
         """Start a shifter on what is there, with a lease of its own."""
         self.lease = MemoryLease(self.saved)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a shifter with this lease and this store."""
         self.telemetry = Telemetry(CollectorRegistry(), timedelta(minutes=5))
         self.parts = Parts(
             fleet=self.fleet,
@@ -285,24 +276,15 @@ def servers() -> tuple[Server, ...]:
 
 
 def policy(name: str, balancer: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """A policy file's content. `changes` replace whole keys of the spec, or of `traffic.clb` if it is one of those."""
-    clb = {
-        "region": REGION,
+    """A policy file's content; `changes` as `policy_document` has them."""
+    usual = {
         "loadBalancer": balancer,
         "routes": [{"listener": LISTENER, "domain": f"{name}.example.com", "url": "/"}],
-        "source": {"port": 30080},
-        "target": {"port": 31080},
-    }
-    spec: dict[str, Any] = {
-        "namespace": name,
-        "traffic": {"clb": clb},
         "steps": [50, 100],
         "soak": "1m",
         "analysis": {},
     }
-    for key, value in changes.items():
-        (clb if key in clb else spec)[key] = value
-    return {"apiVersion": "shifter.io/v1alpha1", "kind": "ShiftPolicy", "metadata": {"name": name}, "spec": spec}
+    return policy_document(name, **{**usual, **changes})
 
 
 def _share(weights: Mapping[str, int]) -> float | None:

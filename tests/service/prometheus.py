@@ -146,6 +146,17 @@ class Soaking:
         world.step(2)
         self.settled_at = world.ticker.shifts["shop"].seen.settled_at
 
+    def becoming(
+        self, *, reply: Reply | None = None, bend: Bend | None = None, address: str = ""
+    ) -> Callable[[], None]:
+        """Return what makes its Prometheus answer so, bend its rows so, or be there."""
+
+        def strike() -> None:
+            bad = self.prometheus
+            bad.reply, bad.bend, bad.address = reply or bad.reply, bend or bad.bend, address or bad.address
+
+        return strike
+
     def endures(self, sentence: str, strike: Callable[[], None], *, slow_ticks: int = 0) -> None:
         """Let the fault last longer than the rest of the soak; nothing climbs, it is named, the soak is finished after.
 

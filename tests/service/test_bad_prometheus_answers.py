@@ -35,12 +35,8 @@ def bad(make_world: Worlds) -> Iterator[Bad]:
 @BOTH
 def test_a_prometheus_that_is_down_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.address = NOBODY
-
-    soaking.endures(r"http://127.0.0.1:1.*: no answer \(connection refused\)", strike)
+    soaking.endures(r"http://127.0.0.1:1.*: no answer \(connection refused\)", soaking.becoming(address=NOBODY))
 
 
 @pytest.mark.fault(
@@ -77,12 +73,8 @@ def test_a_prometheus_that_does_not_answer_in_time_holds(bad: Bad, side: Side) -
 @BOTH
 def test_an_http_error_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(503, b"tsdb is not ready")
-
-    soaking.endures("answered HTTP 503: tsdb is not ready", strike)
+    soaking.endures("answered HTTP 503: tsdb is not ready", soaking.becoming(reply=replying(503, b"tsdb is not ready")))
 
 
 @pytest.mark.fault(
@@ -95,12 +87,11 @@ def test_an_http_error_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_an_error_in_a_200_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(200, b'{"status":"error","error":"too many samples"}')
-
-    soaking.endures("answered the error too many samples", strike)
+    soaking.endures(
+        "answered the error too many samples",
+        soaking.becoming(reply=replying(200, b'{"status":"error","error":"too many samples"}')),
+    )
 
 
 @pytest.mark.fault(
@@ -113,12 +104,11 @@ def test_an_error_in_a_200_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_page_instead_of_an_answer_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(200, b"<html>please log in</html>")
-
-    soaking.endures("answered no JSON; is that a Prometheus.*<html>please log in", strike)
+    soaking.endures(
+        "answered no JSON; is that a Prometheus.*<html>please log in",
+        soaking.becoming(reply=replying(200, b"<html>please log in</html>")),
+    )
 
 
 @pytest.mark.fault(
@@ -131,12 +121,11 @@ def test_a_page_instead_of_an_answer_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_redirect_is_not_followed_and_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(302, b"", Location="https://sso.example.com/?next=1")
-
-    soaking.endures(r"redirects to https://sso.example.com \(HTTP 302\); write the final address in the fleet", strike)
+    soaking.endures(
+        r"redirects to https://sso.example.com \(HTTP 302\); write the final address in the fleet",
+        soaking.becoming(reply=replying(302, b"", Location="https://sso.example.com/?next=1")),
+    )
 
 
 @pytest.mark.fault(
@@ -149,12 +138,11 @@ def test_a_redirect_is_not_followed_and_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_partial_answer_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(200, answer([], warnings=["store-2 did not answer"]))
-
-    soaking.endures("may be partial, it came with warnings: .*store-2 did not answer", strike)
+    soaking.endures(
+        "may be partial, it came with warnings: .*store-2 did not answer",
+        soaking.becoming(reply=replying(200, answer([], warnings=["store-2 did not answer"]))),
+    )
 
 
 @pytest.mark.fault(
@@ -167,12 +155,11 @@ def test_a_partial_answer_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_an_answer_with_infos_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(200, answer([], infos=["some series were left out"]))
-
-    soaking.endures("may be partial, it came with infos: .*left out", strike)
+    soaking.endures(
+        "may be partial, it came with infos: .*left out",
+        soaking.becoming(reply=replying(200, answer([], infos=["some series were left out"]))),
+    )
 
 
 @pytest.mark.fault(
@@ -185,12 +172,10 @@ def test_an_answer_with_infos_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_huge_answer_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.reply = replying(200, b"[" + b"[]," * 1_000_001 + b"[]]")
-
-    soaking.endures("answered more than 2000000 values", strike)
+    soaking.endures(
+        "answered more than 2000000 values", soaking.becoming(reply=replying(200, b"[" + b"[]," * 1_000_001 + b"[]]"))
+    )
 
 
 @pytest.mark.fault(
@@ -203,13 +188,9 @@ def test_a_huge_answer_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_small_answer_that_unpacks_to_a_huge_one_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
     bomb = gzip.compress(b" " * 40_000_000, 1)
 
-    def strike() -> None:
-        prometheus.reply = replying(200, bomb, Content_Encoding="gzip")
-
-    soaking.endures("answered more than 32 MiB", strike)
+    soaking.endures("answered more than 32 MiB", soaking.becoming(reply=replying(200, bomb, Content_Encoding="gzip")))
 
 
 @pytest.mark.fault(

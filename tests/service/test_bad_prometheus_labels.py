@@ -29,13 +29,10 @@ def bad(make_world: Worlds) -> Iterator[Bad]:
 @BOTH
 def test_an_answer_without_any_series_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
-
-    def strike() -> None:
-        prometheus.bend = lambda *_: []
 
     soaking.endures(
-        r"shows no gateway pod, neither envoy_.*\{.*\} nor istio_.*\{.*within the last hour it showed .*-1", strike
+        r"shows no gateway pod, neither envoy_.*\{.*\} nor istio_.*\{.*within the last hour it showed .*-1",
+        soaking.becoming(bend=lambda *_: []),
     )
 
 
@@ -49,12 +46,11 @@ def test_an_answer_without_any_series_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_pods_without_any_request_series_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = lambda kind, rows: [] if kind in {"sampled", "requests"} else rows
-
-    soaking.endures("nothing can be counted of .*: it shows no request series any more although", strike)
+    soaking.endures(
+        "nothing can be counted of .*: it shows no request series any more although",
+        soaking.becoming(bend=lambda kind, rows: [] if kind in {"sampled", "requests"} else rows),
+    )
 
 
 @pytest.mark.fault(
@@ -67,13 +63,10 @@ def test_pods_without_any_request_series_hold(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_pod_that_is_scraped_twice_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
-
-    def strike() -> None:
-        prometheus.bend = only("seen", lambda rows: [*rows, ({**rows[0][0], "job": "envoys"}, rows[0][1])])
 
     soaking.endures(
-        r"pod '.*' is there twice, its requests would count twice \(job is 'pods' and 'envoys'\): add a matcher", strike
+        r"pod '.*' is there twice, its requests would count twice \(job is 'pods' and 'envoys'\): add a matcher",
+        soaking.becoming(bend=only("seen", lambda rows: [*rows, ({**rows[0][0], "job": "envoys"}, rows[0][1])])),
     )
 
 
@@ -87,13 +80,10 @@ def test_a_pod_that_is_scraped_twice_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_sums_over_all_pods_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
-
-    def strike() -> None:
-        prometheus.bend = only("sampled", lambda rows: [({**rows[0][0], "pod": "all"}, rows[0][1])])
 
     soaking.endures(
-        "requests are counted for all, but the pods that are up are .*-1: the label 'pod' must name", strike
+        "requests are counted for all, but the pods that are up are .*-1: the label 'pod' must name",
+        soaking.becoming(bend=only("sampled", lambda rows: [({**rows[0][0], "pod": "all"}, rows[0][1])])),
     )
 
 
@@ -107,12 +97,10 @@ def test_sums_over_all_pods_hold(bad: Bad, side: Side) -> None:
 @BOTH
 def test_series_without_pod_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", without("pod"))
-
-    soaking.endures("has no label 'pod'; say in the fleet's labels", strike)
+    soaking.endures(
+        "has no label 'pod'; say in the fleet's labels", soaking.becoming(bend=only("requests", without("pod")))
+    )
 
 
 @pytest.mark.fault(
@@ -125,12 +113,11 @@ def test_series_without_pod_hold(bad: Bad, side: Side) -> None:
 @BOTH
 def test_series_without_response_code_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", without("response_code"))
-
-    soaking.endures("has no label 'response_code', so errors could not be told", strike)
+    soaking.endures(
+        "has no label 'response_code', so errors could not be told",
+        soaking.becoming(bend=only("requests", without("response_code"))),
+    )
 
 
 @pytest.mark.fault(
@@ -143,12 +130,11 @@ def test_series_without_response_code_hold(bad: Bad, side: Side) -> None:
 @BOTH
 def test_series_without_destination_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", without("destination_service"))
-
-    soaking.endures("no series has the label 'destination_service' or 'destination_service_namespace'", strike)
+    soaking.endures(
+        "no series has the label 'destination_service' or 'destination_service_namespace'",
+        soaking.becoming(bend=only("requests", without("destination_service"))),
+    )
 
 
 @pytest.mark.fault(
@@ -161,14 +147,16 @@ def test_series_without_destination_hold(bad: Bad, side: Side) -> None:
 @BOTH
 def test_codes_that_are_classes_hold(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only(
-            "requests", lambda rows: [({**row, "response_code": f"{row['response_code'][0]}xx"}, v) for row, v in rows]
-        )
-
-    soaking.endures("answered the response code '[25]xx'; errors are told by whole codes", strike)
+    soaking.endures(
+        "answered the response code '[25]xx'; errors are told by whole codes",
+        soaking.becoming(
+            bend=only(
+                "requests",
+                lambda rows: [({**row, "response_code": f"{row['response_code'][0]}xx"}, v) for row, v in rows],
+            )
+        ),
+    )
 
 
 @pytest.mark.fault(

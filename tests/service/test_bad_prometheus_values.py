@@ -35,12 +35,8 @@ def bad(make_world: Worlds) -> Iterator[Bad]:
 @BOTH
 def test_a_counter_that_is_not_a_number_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", with_value("NaN"))
-
-    soaking.endures("answered NaN where a number must be", strike)
+    soaking.endures("answered NaN where a number must be", soaking.becoming(bend=only("requests", with_value("NaN"))))
 
 
 @pytest.mark.fault(
@@ -53,12 +49,10 @@ def test_a_counter_that_is_not_a_number_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_counter_that_is_infinite_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", with_value("+Inf"))
-
-    soaking.endures(r"answered \+Inf where a number must be", strike)
+    soaking.endures(
+        r"answered \+Inf where a number must be", soaking.becoming(bend=only("requests", with_value("+Inf")))
+    )
 
 
 @pytest.mark.fault(
@@ -71,12 +65,8 @@ def test_a_counter_that_is_infinite_holds(bad: Bad, side: Side) -> None:
 @BOTH
 def test_a_counter_that_is_negative_holds(bad: Bad, side: Side) -> None:
     soaking = bad(side)
-    prometheus = soaking.prometheus
 
-    def strike() -> None:
-        prometheus.bend = only("requests", with_value("-4"))
-
-    soaking.endures("answered -4.0 for the counter", strike)
+    soaking.endures("answered -4.0 for the counter", soaking.becoming(bend=only("requests", with_value("-4"))))
 
 
 @pytest.mark.fault(

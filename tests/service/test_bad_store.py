@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import structlog
 from click.testing import CliRunner, Result
-from prometheus_client import CollectorRegistry
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.cli.main import cli
@@ -29,9 +28,6 @@ from shifter.core.phases import Phase
 from shifter.core.splits import Side
 from shifter.core.state import ShiftState
 from shifter.errors import RefusedError, ShifterError, StoreUnavailableError
-from shifter.service.policy_files import PolicyFolder
-from shifter.service.telemetry import Telemetry
-from shifter.service.tick import Parts, Ticker
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World
 
 PAGE = 4096
@@ -47,21 +43,7 @@ class DiskWorld(World):
         lease: Any = self.sqlite_lease
         store: Any = SqliteStore(self.file)
         self.lease, self.store, self.saved = lease, store, store
-        self.telemetry = Telemetry(CollectorRegistry(), timedelta(minutes=5))
-        self.parts = Parts(
-            fleet=self.fleet,
-            mode=self.mode,
-            folder=PolicyFolder(self.path),
-            store=self.store,
-            leadership=self.lease,
-            provider=self.provider,
-            metrics=self.sides,
-            lanes=self.lanes,
-            telemetry=self.telemetry,
-            stopwatch=lambda: 0.0,
-        )
-        self.ticker = Ticker(self.parts)
-        self.ticker.load()
+        self.begin()
 
     def die(self) -> None:
         self.store.close()

@@ -36,32 +36,14 @@ from shifter.service.checkup.store import StoreDoor
 from shifter.service.checkup.versions import Dependency, Versions
 from shifter.service.policy_files import PolicyFolder
 from shifter.wiring import store_absence
+from tests.documents import policy_document
 from tests.service.outside import instants
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 AT = NOW.timestamp()
 QUICK = Bounds(each_seconds=5.0, whole_seconds=8.0)
 LEASE = LeaseFacts(held=True, pid="4711", since=NOW - timedelta(hours=1))
-POLICY = {
-    "apiVersion": "shifter.io/v1alpha1",
-    "kind": "ShiftPolicy",
-    "metadata": {"name": "shop"},
-    "spec": {
-        "namespace": "shop",
-        "traffic": {
-            "clb": {
-                "region": "ap-guangzhou",
-                "loadBalancer": "lb-1",
-                "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
-                "source": {"port": 30080},
-                "target": {"port": 31080},
-            }
-        },
-        "steps": [1, 100],
-        "soak": "5m",
-        "analysis": {"latency": {"maxMs": 500}},
-    },
-}
+POLICY = policy_document(steps=[1, 100], analysis={"latency": {"maxMs": 500}})
 DOMAIN = "clb/ap-guangzhou/lb-1"
 ROUTE = "shop lb-1/lbl-1/shop.example.com/"
 EDGES = ISTIO_EDGES_MS

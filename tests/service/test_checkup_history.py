@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,33 +11,15 @@ import pytest
 
 from shifter.adapters.memory_store import MemoryStore
 from shifter.core.chain import FIRST_ID, Link, Stretch
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import RefusedError
 from shifter.ports import LeaseFacts, Store, StoreFacts
 from shifter.service.checkup.findings import Finding, Level
 from shifter.service.checkup.store import StoreDoor, findings, look
+from tests.documents import a_policy
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-POLICY = {
-    "kind": "ShiftPolicy",
-    "metadata": {"name": "shop"},
-    "spec": {
-        "namespace": "shop",
-        "traffic": {
-            "clb": {
-                "region": "ap-guangzhou",
-                "loadBalancer": "lb-1",
-                "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
-                "source": {"port": 30080},
-                "target": {"port": 31080},
-            }
-        },
-        "steps": [5, 100],
-        "soak": "5m",
-    },
-}
 
 
 class Unchained(MemoryStore):
@@ -49,7 +30,7 @@ class Unchained(MemoryStore):
 
 
 def filled(store: MemoryStore, count: int) -> MemoryStore:
-    state = ShiftState(name="shop", policy=ShiftPolicy.model_validate_json(json.dumps(POLICY)), since=NOON)
+    state = ShiftState(name="shop", policy=a_policy(), since=NOON)
     store.save(state, 0, [NewRecord(NOON, "shop", What.HOLDS, SERVICE, f"number {number}") for number in range(count)])
     return store
 

@@ -20,6 +20,7 @@ from shifter.service.checkup.store import StoreLook
 from shifter.service.checkup.store import findings as told_of_store
 from shifter.service.checkup.versions import Dependency, Versions, fits, installed
 from shifter.service.checkup.versions import findings as told_of_versions
+from tests.reports import a_report
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LOCAL_DISK = "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
@@ -236,23 +237,10 @@ def test_versions_are_compared_by_their_numbers(version: str, limits: str, *, do
 # --- what the service tells
 
 
-def a_report(name: str, age_seconds: float, mode: str = "act") -> Report:
-    return Report(
-        name=name,
-        at=NOW - timedelta(seconds=age_seconds),
-        mode=mode,
-        namespaces=(name,),
-        phase=Phase.WAITING,
-        since=NOW,
-        step=0,
-        steps=(100.0,),
-        wanted=0.0,
-        written=0.0,
-        observed=None,
-        attempt=1,
-        decision="hold",
-        reason="",
-        verdict="pass",
+def reported(name: str, age_seconds: float, mode: str = "act") -> Report:
+    at = NOW - timedelta(seconds=age_seconds)
+    return a_report(
+        at, name, mode=mode, phase=Phase.WAITING, since=NOW, step=0, steps=(100.0,), wanted=0.0, written=0.0
     )
 
 
@@ -264,18 +252,18 @@ def of_store(place: Path, *reports: Report, trouble: str = "") -> dict[str, Find
 
 
 def test_a_service_that_holds_the_lock_and_tells_nothing_hangs(place: Path) -> None:
-    found = of_store(place, a_report("shop", 300), a_report("pay", 200))
+    found = of_store(place, reported("shop", 300), reported("pay", 200))
 
     assert found["service"].level is Level.PROBLEM
     assert found["service"].text == "the service holds the lock and has told nothing for 200 s: it hangs"
 
 
 def test_one_shift_that_is_not_looked_at_any_more_is_a_warning(place: Path) -> None:
-    assert of_store(place, a_report("shop", 300), a_report("pay", 5))["shifts"].text == "not looked at lately: shop"
+    assert of_store(place, reported("shop", 300), reported("pay", 5))["shifts"].text == "not looked at lately: shop"
 
 
 def test_a_service_in_another_mode_than_the_file_says_is_told(place: Path) -> None:
-    found = of_store(place, a_report("shop", 5, mode="observe"))
+    found = of_store(place, reported("shop", 5, mode="observe"))
 
     assert found["mode"].text == "the service runs in mode observe, the fleet file says act"
 

@@ -18,7 +18,6 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 import structlog
@@ -38,6 +37,7 @@ from shifter.service.lanes import IDLE_LOOKS, QUEUE_LIMIT, Lanes, Priority
 from shifter.service.log_stream import MOST_WAITING_BYTES, PatientOutput
 from shifter.service.observe import LONGEST_REFUSAL, MOST_DROPPED, MOST_WARNINGS, MeshCounter
 from shifter.service.telemetry import LONGEST_FIELD, MOST_ERRORS, MOST_ITEMS, Telemetry, configure_logs
+from tests.reports import a_report
 from tests.service.conftest import FLEET, NOON, TICK, World, servers
 from tests.service.waiting import DEADLINE_SECONDS, wait_for
 
@@ -188,15 +188,12 @@ def test_a_log_that_nobody_reads_keeps_only_so_many_bytes() -> None:
 # -- labels ----------------------------------------------------------------------------------------------------------
 
 
-def a_report(name: str = "shop", *metrics: str) -> Report:
+def reported(name: str = "shop", *metrics: str) -> Report:
     findings = tuple(
         FindingReport(metric=metric, verdict="pass", source=0, target=0, limit=1, unit="%", text="", bound=0.1)
         for metric in metrics
     )
-    place: dict[str, Any] = {"step": 0, "steps": (100,), "wanted": 0, "written": 0, "observed": None, "attempt": 1}
-    said: dict[str, Any] = {"decision": "hold", "reason": "", "verdict": "pass", "holds": (), "members": {}}
-    when: dict[str, Any] = {"at": NOON, "since": NOON, "mode": "act", "phase": Phase.SHIFTING}
-    return Report(name=name, namespaces=(name,), findings=findings, **when, **place, **said)
+    return a_report(NOON, name, step=0, steps=(100,), wanted=0, written=0, findings=findings)
 
 
 def series(telemetry: Telemetry) -> int:
@@ -204,11 +201,11 @@ def series(telemetry: Telemetry) -> int:
 
 
 def test_each_shift_has_as_many_series_however_its_policy_is_edited(telemetry: Telemetry) -> None:
-    telemetry.turn(a_report("shop", "errors", "logins"), changed=True)
+    telemetry.turn(reported("shop", "errors", "logins"), changed=True)
     once = series(telemetry)
     for number in range(500):
         phase = list(Phase)[number % len(Phase)]
-        report = a_report("shop", "errors", f"custom-{number}").model_copy(update={"phase": phase})
+        report = reported("shop", "errors", f"custom-{number}").model_copy(update={"phase": phase})
         telemetry.turn(report, changed=True)
 
     assert series(telemetry) == once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import groupby
 
 import pytest
@@ -231,3 +232,21 @@ def test_a_policy_that_holds_on_failure_writes_nothing_and_pages(world: World) -
     assert "onFailure is hold: `shifter rollback shop` goes back" in meanwhile[3]
     assert written == 0
     assert world.share() == 0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_retry_in_place_soaks_anew(world: World, restarts: bool) -> None:  # noqa: FBT001 - a parameter
+    world.write_policy("shop", onFailure="hold", soak="20m")
+    world.until_share(25)
+    fail(world, 50)
+    world.step(8)
+    fail(world, 0)
+    world.step(200)
+    world.order(Verb.RETRY)
+    world.step()
+    retried = world.now
+    if restarts:
+        world.restart()
+    world.until_share(50)
+
+    assert world.now - retried >= timedelta(minutes=20)

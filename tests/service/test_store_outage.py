@@ -18,7 +18,7 @@ from shifter.core.records import NewRecord, What
 from shifter.core.splits import Side
 from shifter.core.state import Direction, Report, ShiftState
 from shifter.errors import StoreUnavailableError
-from shifter.ports import Operation, OperationState, Progress
+from shifter.ports import Operation, OperationState, Progress, SavedFleet
 from shifter.service.act import BACKLOG_LIMIT, Place, StateWriter
 from shifter.service.telemetry import Telemetry
 from shifter.service.tick import Ticker
@@ -273,13 +273,33 @@ def test_weights_that_a_person_sets_to_0_while_the_service_watches_are_drift(wor
     assert world.state().phase is Phase.SHIFTING
 
 
+def test_a_share_that_rose_by_itself_is_not_brought_back_by_what_nobody_has_on_record(world: World) -> None:
+    """The next process would take the weights for a stranger's, and hold for ever."""
+    world.until_share(5)
+    sent = len(world.provider.submits)
+    world.saved.down = True
+    world.member_joins()
+    world.step(3)
+    meanwhile = len(world.provider.submits), world.share()
+    world.saved.down = False
+    world.step(3)
+
+    assert meanwhile[0] == sent
+    assert (meanwhile[1] or 0) > 5
+    assert world.share() == pytest.approx(5, abs=0.2)
+
+
 # -- a store that is only slow -----------------------------------------------------------------------------------------
 
 
 class SlowStore(WatchedStore):
-    """A store whose every report takes `seconds`, by the stopwatch that it is."""
+    """A store whose every report takes `seconds`, by the stopwatch that it is, and every look at a freeze `to_look`."""
 
-    now = seconds = 0.0
+    now = seconds = to_look = 0.0
+
+    def load_fleet(self) -> SavedFleet:
+        self.now += self.to_look
+        return super().load_fleet()
 
     def __call__(self) -> float:
         return self.now
@@ -305,3 +325,16 @@ def test_what_was_read_too_long_ago_is_not_climbed_on_but_gone_back_on(make_worl
     assert slow[0] == 5
     assert "what was read is" in slow[1]
     assert world.share("beta") == 0
+
+
+def test_a_share_is_in_force_since_it_was_read_back_however_long_the_store_took_before(world: World) -> None:
+    store = SlowStore(world.saved, world.trap)
+    world.parts = replace(world.parts, store=store, stopwatch=store)
+    world.ticker = Ticker(world.parts)
+    world.ticker.load()
+    climbing(world)
+    store.to_look = 7.0
+    world.step()
+    done = [record.at for record in world.history() if record.what is What.DONE]
+
+    assert done[-1:] == [world.state().verified_at] == [world.now + timedelta(seconds=7)]

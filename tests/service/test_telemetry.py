@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 from shifter.core.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.splits import Side
-from shifter.core.state import FindingReport, HoldReport, Report
+from shifter.core.state import FindingReport, Report
 from shifter.errors import StoreUnavailableError
 from shifter.service.telemetry import Telemetry, configure_logs
+from tests.reports import a_report, held
 from tests.service.conftest import NOON, World
 
 TALK_EVERY = timedelta(minutes=5)
@@ -43,29 +44,21 @@ def lines(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
-def a_report(*, seconds: float = 0, phase: Phase = Phase.SHIFTING, wanted: float = 25, hold: str = "") -> Report:
-    return Report(
-        name="shop",
-        at=NOON + timedelta(seconds=seconds),
-        mode="act",
-        namespaces=("shop",),
-        phase=phase,
+def reported(*, seconds: float = 0, phase: Phase = Phase.SHIFTING, wanted: float = 25, hold: str = "") -> Report:
+    return a_report(
+        NOON + timedelta(seconds=seconds),
         since=NOON,
+        phase=phase,
         step=2,
         steps=(5, 25, 50, 100),
         wanted=wanted,
-        written=25,
-        observed=None,
-        attempt=1,
-        decision="hold",
         reason="soaking at tcm 75 · istio 25",
-        verdict="pass",
-        holds=(HoldReport(kind=hold, reason="because"),) if hold else (),
+        holds=held(hold) if hold else (),
     )
 
 
 def test_a_change_is_one_wide_line_of_json(telemetry: Telemetry, log: io.StringIO) -> None:
-    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(reported(), changed=True)
     (line,) = lines(log)
 
     assert (line["event"], line["level"], line["shift"], line["phase"]) == ("shift.tick", "info", "shop", "Shifting")
@@ -80,23 +73,23 @@ def test_a_change_is_one_wide_line_of_json(telemetry: Telemetry, log: io.StringI
 
 
 def test_what_did_not_change_is_told_only_every_few_minutes(telemetry: Telemetry, log: io.StringIO) -> None:
-    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(reported(), changed=True)
     for seconds in range(15, 600, 15):
-        telemetry.turn(a_report(seconds=seconds), changed=False)
+        telemetry.turn(reported(seconds=seconds), changed=False)
 
     assert len(lines(log)) == 2
 
 
 @pytest.mark.parametrize(("page", "level"), [(True, "warning"), (False, "info")])
 def test_what_pages_is_a_warning(telemetry: Telemetry, log: io.StringIO, *, page: bool, level: str) -> None:
-    telemetry.turn(a_report().model_copy(update={"page": page}), changed=True)
+    telemetry.turn(reported().model_copy(update={"page": page}), changed=True)
 
     assert lines(log)[0]["level"] == level
 
 
 def test_a_clock_that_was_set_back_silences_nobody(telemetry: Telemetry, log: io.StringIO) -> None:
-    telemetry.turn(a_report(seconds=3600), changed=True)
-    telemetry.turn(a_report(seconds=0), changed=False)
+    telemetry.turn(reported(seconds=3600), changed=True)
+    telemetry.turn(reported(seconds=0), changed=False)
 
     assert len(lines(log)) == 2
 
@@ -115,7 +108,7 @@ def test_a_failed_turn_is_an_error_and_only_a_bug_has_a_traceback(telemetry: Tel
 
 
 def test_the_gauges_show_the_shares_the_phase_and_the_holds(telemetry: Telemetry) -> None:
-    telemetry.turn(a_report(hold="drift"), changed=True)
+    telemetry.turn(reported(hold="drift"), changed=True)
     value = telemetry.registry.get_sample_value
 
     assert value("shifter_share_percent", {"shift": "shop", "kind": "written"}) == 25
@@ -129,8 +122,8 @@ def test_the_gauges_show_the_shares_the_phase_and_the_holds(telemetry: Telemetry
 
 
 def test_a_hold_that_ended_is_0_again(telemetry: Telemetry) -> None:
-    telemetry.turn(a_report(hold="drift"), changed=True)
-    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(reported(hold="drift"), changed=True)
+    telemetry.turn(reported(), changed=True)
 
     assert telemetry.registry.get_sample_value("shifter_hold", {"shift": "shop", "hold": "drift"}) == 0
     assert telemetry.registry.get_sample_value("shifter_page", {"shift": "shop"}) == 0
@@ -149,11 +142,11 @@ def _judged(**bounds: float) -> Report:
         for metric, bound in bounds.items()
     ]
     evidence = {"harm": 240.0, "harm_limit": 100.0, "dropped": {"tcm pod-a": "new", "tcm pod-b": "its counters fell"}}
-    return a_report().model_copy(update={**evidence, "findings": tuple(found)})
+    return reported().model_copy(update={**evidence, "findings": tuple(found)})
 
 
 def test_the_evidence_is_in_the_wide_line_as_numbers(telemetry: Telemetry, log: io.StringIO) -> None:
-    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(reported(), changed=True)
     telemetry.turn(_judged(errors=0.9), changed=True)
     before, after = lines(log)
     names = ("odds", "odds_limit", "proven", "bound_percent", "pods_dropped")
@@ -164,7 +157,7 @@ def test_the_evidence_is_in_the_wide_line_as_numbers(telemetry: Telemetry, log: 
 
 def test_the_gauges_show_the_evidence_and_forget_a_metric_that_is_judged_no_more(telemetry: Telemetry) -> None:
     value = telemetry.registry.get_sample_value
-    telemetry.turn(a_report(), changed=True)
+    telemetry.turn(reported(), changed=True)
     unknown = value("shifter_harm_odds", {"shift": "shop"})
     telemetry.turn(_judged(errors=0.9, slow=2), changed=True)
     telemetry.turn(_judged(errors=0.7), changed=True)

@@ -328,6 +328,22 @@ def test_whoever_saved_first_is_believed(world: World) -> None:
     assert ConflictError.__name__ in {line.get("error") for line in world.lines("shift.error")}
 
 
+def test_what_is_wrong_with_its_file_stands_against_a_shift_that_somebody_else_saved(world: World) -> None:
+    world.until_share(5)
+    (world.path / "shop.yaml").write_text("{")
+    world.step()
+    saved = world.saved.load()["shop"]
+    world.saved.save(saved.state, saved.version)
+    world.order(Verb.PAUSE)
+    world.wake()
+    order = world.order(Verb.PROMOTE, full=True)
+    world.wake()
+
+    assert ConflictError.__name__ in {line.get("error") for line in world.lines("shift.error")}
+    assert world.answer(order)[0] is Answer.REFUSED
+    assert "policy" in world.answer(order)[1]
+
+
 # -- several shifts --------------------------------------------------------------------------------------------------
 
 

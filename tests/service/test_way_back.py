@@ -47,6 +47,21 @@ def with_pods(world: World, count: int = 4) -> Pods:
     return pods
 
 
+def beside_a_short_tcm(make_world: Worlds, had: int = 4) -> tuple[World, Pods]:
+    """Bring a shift to 95 % that was carried by so many pods of tcm, and scale those down to one."""
+    world = make_world(steps=(50, 95, 100))
+    pods = with_pods(world, had)
+    world.until_share(95)
+    pods.count = 1
+    world.step(3)
+    return world, pods
+
+
+def members_of_tcm_are(world: World, health: Health) -> None:
+    for key in (OLD, OLDER):
+        world.memory.set_health(world.route(), key, health)
+
+
 def records(world: World, what: What) -> list[NewRecord]:
     return [record for record in world.history() if record.what is what]
 
@@ -129,11 +144,7 @@ def test_what_was_seen_of_a_short_source_outlives_a_restart_and_an_outage(world:
     safe_within="one tick",
 )
 def test_a_rollback_onto_a_short_tcm_goes_in_stages_as_capacity_returns(make_world: Worlds) -> None:
-    world = make_world(steps=(50, 95, 100))
-    pods = with_pods(world, 8)
-    world.until_share(95)
-    pods.count = 1
-    world.step(3)
+    world, pods = beside_a_short_tcm(make_world, had=8)
     order = world.order(Verb.ROLLBACK)
     world.step(10)
     assert world.share() == pytest.approx(75, abs=0.5)
@@ -150,11 +161,7 @@ def test_a_rollback_onto_a_short_tcm_goes_in_stages_as_capacity_returns(make_wor
 
 
 def test_a_staged_rollback_goes_on_where_it_was_after_a_restart(make_world: Worlds) -> None:
-    world = make_world(steps=(50, 95, 100))
-    pods = with_pods(world)
-    world.until_share(95)
-    pods.count = 1
-    world.step(3)
+    world, pods = beside_a_short_tcm(make_world)
     world.order(Verb.ROLLBACK)
     world.step(3)
     world.restart()
@@ -167,11 +174,7 @@ def test_a_staged_rollback_goes_on_where_it_was_after_a_restart(make_world: Worl
 
 
 def test_a_failing_istio_goes_back_in_stages_too_and_override_ends_them(make_world: Worlds) -> None:
-    world = make_world(steps=(50, 95, 100))
-    pods = with_pods(world)
-    world.until_share(95)
-    pods.count = 1
-    world.step(3)
+    world, _ = beside_a_short_tcm(make_world)
     world.sides[Side.TARGET].error_percent = 10
     world.step(20)
     assert (world.share(), world.state().phase) == (50, Phase.ROLLING_BACK)
@@ -193,11 +196,7 @@ def test_a_failing_istio_goes_back_in_stages_too_and_override_ends_them(make_wor
     safe_within="2 ticks",
 )
 def test_from_a_dead_istio_everything_goes_back_at_once_whatever_tcm_has(make_world: Worlds) -> None:
-    world = make_world(steps=(50, 95, 100))
-    pods = with_pods(world)
-    world.until_share(95)
-    pods.count = 1
-    world.step(3)
+    world, _ = beside_a_short_tcm(make_world)
     world.sides[Side.TARGET].error_percent = 100
     world.until(Phase.ROLLED_BACK, most=6)
 
@@ -213,8 +212,7 @@ def test_from_a_dead_istio_everything_goes_back_at_once_whatever_tcm_has(make_wo
 )
 def test_a_completed_shift_does_not_go_back_to_a_tcm_that_was_drained(world: World) -> None:
     world.until(Phase.COMPLETED)
-    for key in (OLD, OLDER):
-        world.memory.set_health(world.route(), key, Health.DEAD)
+    members_of_tcm_are(world, Health.DEAD)
     world.step(2)
     order = world.order(Verb.ROLLBACK)
     world.step(3)
@@ -226,8 +224,7 @@ def test_a_completed_shift_does_not_go_back_to_a_tcm_that_was_drained(world: Wor
 
 def test_a_rollback_onto_a_drained_tcm_waits_says_so_and_goes_on_by_itself(world: World) -> None:
     world.until_share(25)
-    for key in (OLD, OLDER):
-        world.memory.set_health(world.route(), key, Health.DEAD)
+    members_of_tcm_are(world, Health.DEAD)
     world.step(2)
     order = world.order(Verb.ROLLBACK)
     submits = len(world.provider.submits)
@@ -235,8 +232,7 @@ def test_a_rollback_onto_a_drained_tcm_waits_says_so_and_goes_on_by_itself(world
 
     assert (world.state().phase, len(world.provider.submits)) == (Phase.ROLLING_BACK, submits)
     assert world.answer(order)[1].endswith("nothing is written before its gateway is back")
-    for key in (OLD, OLDER):
-        world.memory.set_health(world.route(), key, Health.ALIVE)
+    members_of_tcm_are(world, Health.ALIVE)
     world.until(Phase.ROLLED_BACK)
     assert world.view().weights == {OLD: 100, OLDER: 100, NEW: 0, NEWER: 0}
 

@@ -138,7 +138,7 @@ class Starts:
     most: int | None = None
 
 
-EARLY: Final = 0.75
+EARLY: Final = 0.5
 """This part of the stakes of later starts is for the first few of them; the rest is spread over all there can be."""
 
 
@@ -376,8 +376,10 @@ def harm(wealth: Wealth, tests: Sequence[Test], starts: Starts = STARTS) -> floa
 
 def _means(logs: Sequence[float]) -> tuple[float, float]:
     """Return the mean wealth of the comparisons over their alternatives, and of the products with history."""
-    pairs = sum(weight * _exp(log) for weight, log in zip(HARM_PRIOR, logs[: len(HARM_PRIOR)], strict=True))
-    return pairs, sum(_exp(log) for log in logs[len(HARM_PRIOR) :]) / len(HISTORY_WORSE)
+    wealth = [math.exp(min(log, _LARGEST_EXPONENT)) for log in logs]
+    first, second, third, fourth = HARM_PRIOR
+    pairs = first * wealth[0] + second * wealth[1] + third * wealth[2] + fourth * wealth[3]
+    return pairs, sum(wealth[len(HARM_PRIOR) :]) / len(HISTORY_WORSE)
 
 
 def bound(metric: MetricWealth, margin: float = 1.0) -> float:
@@ -387,14 +389,12 @@ def bound(metric: MetricWealth, margin: float = 1.0) -> float:
     correction for the many excesses: the larger one is, the easier it is ruled out, so that U can be below the truth
     only if the product of the truth itself has grown as well, and that happens with probability `BETA` at most.
     """
+    if max(metric.safety) < math.log(1 / BETA):
+        return 1.0  # a mean is no larger than the largest; asked several times in each tick
     proven = next((excess for index, excess in enumerate(GRID) if _is_proven(metric, index)), 1.0)
     return margin if margin < proven and _is_proven(metric, len(GRID)) else proven
 
 
 def _is_proven(metric: MetricWealth, index: int) -> bool:
-    first, second = metric.safety[2 * index], metric.safety[2 * index + 1]
-    return (_exp(first) + _exp(second)) / len(SAFE) >= 1 / BETA
-
-
-def _exp(log: float) -> float:
-    return math.exp(min(log, _LARGEST_EXPONENT))
+    both = [math.exp(min(log, _LARGEST_EXPONENT)) for log in metric.safety[2 * index : 2 * index + 2]]
+    return sum(both) / len(SAFE) >= 1 / BETA
