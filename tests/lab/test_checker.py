@@ -688,6 +688,15 @@ def keeping_over_an_edit(seen: Seen) -> Seen:
     return with_incident(with_change(seen, *edit), incident(2, Kind.EDIT, 28.9, 29.1))
 
 
+def written_over_at_once(seen: Seen, shown_at: float) -> Seen:
+    """An edit upwards after the last verified share, brought back down a second later by who was shown it or not."""
+    edit = change(13, split(50), split(80)), replace(change(14.2, split(80), split(50), "r8"), caller="a")
+    told = with_history(seen, move(0, 14, 5, (50, 50), "retreat"), done(0, 15, 5, 50))
+    shown = replace(look(shown_at), at=BEGAN + shown_at, routes=("",), as_of=BEGAN + shown_at)
+    told = with_incident(with_change(told, *edit), incident(2, Kind.EDIT, 12.9, 13.1))
+    return replace(told, calls=(*told.calls, shown))
+
+
 def lowering_for_nobody(seen: Seen) -> Seen:
     gone = change(40, split(100), split(90), "rz")
     return with_incident(with_change(seen, gone, change(41, split(90), split(100))), incident(2, Kind.EDIT, 41, 41.1))
@@ -732,7 +741,7 @@ def dropping_a_record(seen: Seen) -> Seen:
 
 LIES: list[tuple[Lie, list[str]]] = [
     (saving_after_it_was_sent, [writes.RAISES]),
-    (retreating_upwards, [writes.DOWN]),
+    (retreating_upwards, [writes.DOWN, looking.OVER]),
     (saving_a_call_later, [writes.RAISES]),
     (raising_without_a_lease, [terms.LEADS]),
     (raising_as_a_stranger, [terms.LEADS]),
@@ -876,6 +885,36 @@ def test_a_shift_that_steps_back_has_left_a_broken_mesh_one_step_lower(good: See
     assert broken(seen) == []
 
 
+def test_what_somebody_holds_all_hands_off_does_not_go_back_by_itself(good: Seen) -> None:
+    broken_mesh = staying_on_a_broken_mesh(good)
+    hands_off = replace(order(3, 12.5, "pause"), hands_off_seconds=12.0)
+
+    assert users.WENT_BACK in broken(with_order(broken_mesh, order(3, 12.5, "pause"), 13.0))
+    assert users.WENT_BACK not in broken(with_order(broken_mesh, hands_off, 13.0))
+
+
+def test_hands_off_are_counted_from_when_they_were_asked_for(good: Seen) -> None:
+    """The climb to 50 % begins at +10.5; both orders are answered at +7."""
+    over, in_force = (replace(order(3, asked, "pause"), hands_off_seconds=5.0) for asked in (5, 6))
+
+    assert stops.HANDS_OFF not in broken(with_order(good, over, 7))
+    assert stops.HANDS_OFF in broken(with_order(good, in_force, 7))
+
+
+def test_what_was_half_applied_may_be_set_back_by_a_unit_to_the_verified_share(good: Seen) -> None:
+    """The source's weight alone had moved: 9.91 %, where 10 % was verified."""
+    verified, moved = {TCM: 99, ISTIO: 11}, {TCM: 100, ISTIO: 11}
+    there = replace(change(29, split(100), moved, "r7"), outcome="half")
+    seen = simulated(with_history(good, move(0, 33.1, 5, (10, 10), "retreat"), done(0, 34, 5, 10)))
+    back = replace(change(33.5, moved, verified, "r8"), submitted_at=BEGAN + 33.2)
+
+    assert writes.DOWN not in broken(with_change(seen, there, back))
+    assert writes.DOWN in broken(with_change(seen, replace(there, outcome="applied"), back))
+    assert writes.DOWN not in broken(
+        with_change(seen, replace(there, outcome="applied"), replace(back, outcome="half"))
+    )
+
+
 def test_what_was_counted_while_no_process_lived_counts(good: Seen) -> None:
     lives = (Life(BEGAN, BEGAN + 6, killed=True), Life(BEGAN + 9))
     later = tuple(replace(e, epoch=2) if e.what == "intent" and e.id >= 6 else e for e in good.entries)
@@ -901,6 +940,32 @@ def test_what_users_suffered_while_nobody_could_see_it_stops_no_climb_that_soake
 
     assert climbs.USERS in broken(suffered)
     assert climbs.USERS not in broken(unseen)
+
+
+def test_who_reads_by_a_wrong_clock_may_see_what_users_suffer_a_little_later(good: Seen) -> None:
+    recent = climbing_while_users_fail(good)
+    bad = tuple(replace(s, failed=30) if 16 <= s.at - BEGAN < 24 else s for s in good.seconds)
+    lasting = replace(recent, seconds=bad, bounds=replace(BOUNDS, plainly_seconds=10.0))
+    wrong = incident(3, Kind.CLOCK, 2, 45)
+
+    assert climbs.USERS in broken(recent)
+    assert climbs.USERS not in broken(with_incident(recent, wrong))
+    assert climbs.USERS in broken(with_incident(lasting, wrong))
+
+
+def test_where_clocks_are_wrong_a_soak_may_be_as_much_shorter_as_they_run_fast_and_are_apart(good: Seen) -> None:
+    wrong = incident(3, Kind.CLOCK, 2, 45)
+    taken_over = altered(good, 6, epoch=2)
+
+    def asked(seen: Seen, soak_seconds: float) -> Seen:
+        return replace(seen, policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), soak_seconds),))
+
+    # It is at that share for 5.5 s.
+    assert climbs.SOAKED in broken(asked(taken_over, 5.6))
+    assert climbs.SOAKED not in broken(with_incident(asked(good, 5.6), wrong))
+    assert climbs.SOAKED in broken(with_incident(asked(good, 6.5), wrong))
+    assert climbs.SOAKED not in broken(with_incident(asked(taken_over, 6.5), wrong))
+    assert climbs.SOAKED in broken(with_incident(asked(taken_over, 7.0), wrong))
 
 
 def test_an_edit_that_is_set_back_and_soaked_again_stops_nothing(good: Seen) -> None:
@@ -937,6 +1002,25 @@ def test_one_write_of_a_process_that_stood_still_may_land_after_its_term(good: S
     assert broken(standing_still_from(handing_over(good), 25.4, 26.2)) == []
 
 
+def test_one_write_of_who_cannot_know_yet_that_its_lease_was_deleted_may_land_after_its_term(good: Seen) -> None:
+    seen = handing_over(good, 26.1)
+    deleted, cut_off = (replace(incident(7, Kind.LEASE, at, 27), whom="a") for at in (26, 20))
+
+    assert terms.LEADS in broken(with_incident(seen, cut_off))
+    assert terms.LEADS not in broken(with_incident(seen, deleted))
+
+
+def test_a_save_that_outlives_its_process_is_in_its_term_until_the_next_one_has_loaded(good: Seen) -> None:
+    late = committing_too_late(good)
+    first, second = late.lives
+    began_later = replace(second, started_at=late.entries[number_of(late, 4) - 1].kept_at - 0.1)
+    took_its_time = replace(second, loaded_at=began_later.started_at)
+
+    assert terms.COMMITS in broken(late)
+    assert terms.COMMITS not in broken(replace(late, lives=(first, began_later)))
+    assert terms.COMMITS not in broken(replace(late, lives=(first, took_its_time)))
+
+
 def test_a_retreat_needs_no_lease_and_may_be_saved_later(good: Seen) -> None:
     seen = with_order(good, order(3, 33.5, "rollback"), 34)
     home = phase(0, 34.05, "Completed", "RollingBack"), phase(0, 35, "RollingBack", "RolledBack")
@@ -952,6 +1036,39 @@ def test_where_faults_go_on_to_the_end_nobody_has_to_rest(good: Seen) -> None:
     seen = replace(silent_in_the_end(never_answering(good)), calm_at=None)
 
     assert broken(seen) == []
+
+
+def test_an_edit_is_written_over_only_by_who_has_not_been_shown_it(good: Seen) -> None:
+    assert looking.OVER in broken(written_over_at_once(good, shown_at=13.5))
+    assert looking.OVER not in broken(written_over_at_once(good, shown_at=12.5))
+
+
+def test_an_edit_that_was_adopted_may_be_climbed_from(good: Seen) -> None:
+    assert looking.OVER in broken(keeping_over_an_edit(good))
+    assert looking.OVER not in broken(with_history(keeping_over_an_edit(good), entry(0, 32, "adopted")))
+
+
+def test_an_order_that_waits_stands_against_a_raise_also_while_the_store_is_away(good: Seen) -> None:
+    away = incident(3, Kind.STORE, 0, 45)
+    stale = incident(3, Kind.STALE, 0, 45)
+
+    assert stops.WAITING in broken(with_incident(sending_past_an_order(good), away))
+    assert stops.WAITING not in broken(with_incident(sending_past_an_order(good), stale))
+
+
+def test_routes_that_differ_by_a_dead_member_are_even_again_when_it_lives(good: Seen) -> None:
+    seen = two_routes(good)
+    apart = [
+        replace(each, after={f"other-{key}": weight for key, weight in each.after.items()})
+        if each.route == "second"
+        else each
+        for each in seen.changes
+    ]
+    dies, lives = (HealthNote(BEGAN + at, "shop", f"other-{ISTIO}", alive) for at, alive in ((12, False), (20, True)))
+    seen = with_incident(replace(seen, changes=tuple(apart)), incident(2, Kind.DEAD, 12, 20))
+
+    assert routes.HALF in broken(replace(seen, health=(dies,)))
+    assert routes.HALF not in broken(replace(seen, health=(dies, lives)))
 
 
 def test_routes_that_differ_while_they_are_written_are_no_violation(good: Seen) -> None:
@@ -970,6 +1087,17 @@ def test_what_was_read_after_a_lost_answer_may_be_raised_again(good: Seen) -> No
     seen = raising_again_unread(good)
 
     assert broken(replace(seen, calls=(*seen.calls, look(BEGAN + 11.15)))) == []
+
+
+def test_who_did_not_make_a_lost_call_need_not_wait_for_its_answer_to_read_it_back(good: Seen) -> None:
+    again = raising_again_unread(good)
+    mine = [replace(each, answered_at=BEGAN + 30) if each.request_id == "r3x" else each for each in again.calls]
+    others = [replace(each, caller="z") if each.request_id == "r3x" else each for each in mine]
+    read = look(BEGAN + 11.15)
+
+    assert looking.READ_BACK in broken(replace(again, calls=(*mine, read)))
+    assert looking.READ_BACK in broken(replace(again, calls=tuple(others)))
+    assert looking.READ_BACK not in broken(replace(again, calls=(*others, read)))
 
 
 def test_what_users_felt_is_told_by_incident(good: Seen) -> None:

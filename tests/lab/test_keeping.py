@@ -7,28 +7,13 @@ import pytest
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.lab.keeping import moving_again
+from tests.reports import a_report
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def report(phase: Phase) -> Report:
-    return Report(
-        name="shop",
-        at=NOON,
-        mode="act",
-        namespaces=("shop",),
-        phase=phase,
-        since=NOON,
-        step=2,
-        steps=(25, 100),
-        wanted=100,
-        written=100,
-        observed=100,
-        attempt=1,
-        decision="hold",
-        reason="",
-        verdict="pass",
-    )
+    return a_report(NOON, phase=phase, step=2, wanted=100, written=100, observed=100)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from shifter.core.phases import Phase
-from shifter.core.state import HoldReport, Report
+from shifter.core.state import Report
 from shifter.lab.load_report import Latency, LoadReport, NamespaceLoad
 from shifter.lab.narrator import Narrator, closing
+from tests.reports import a_report, held
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 USERS = LoadReport(
@@ -38,24 +39,7 @@ def printed(told: Console) -> str:
 
 
 def report(written: float | None, reason: str, *holds: str) -> Report:
-    return Report(
-        name="shop",
-        at=NOON,
-        mode="act",
-        namespaces=("shop",),
-        phase=Phase.SHIFTING,
-        since=NOON,
-        step=1,
-        steps=(25, 100),
-        wanted=25,
-        written=written,
-        observed=None,
-        attempt=1,
-        decision="hold",
-        reason=reason,
-        verdict="pass",
-        holds=tuple(HoldReport(kind=kind, reason="because") for kind in holds),
-    )
+    return a_report(NOON, written=written, reason=reason, holds=held(*holds))
 
 
 def outcome(**changes: object) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from shifter.core.phases import Phase
-from shifter.core.state import HoldReport, Report
+from shifter.core.state import Report
 from shifter.lab.plot import Beat, OrderFailedError, Plot, Progress, Scene, order
 from shifter.lab.scenarios import SCENARIOS
 from shifter.lab.stage import Stage
+from tests.reports import a_report, held
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -37,27 +38,8 @@ class Hanging(Stage):
 
 
 def report(written: float | None, *holds: str, soaked_seconds: float = 0.0, page: bool = False) -> Report:
-    return Report(
-        name="shop",
-        at=NOON,
-        mode="act",
-        namespaces=("shop",),
-        phase=Phase.SHIFTING,
-        since=NOON,
-        step=1,
-        steps=(25, 100),
-        wanted=25,
-        written=written,
-        observed=None,
-        attempt=1,
-        decision="hold",
-        reason="",
-        verdict="pass",
-        holds=tuple(HoldReport(kind=kind, reason="because") for kind in holds),
-        soaked_seconds=soaked_seconds,
-        soak_seconds=5.0,
-        page=page,
-    )
+    soak: dict[str, float] = {"soaked_seconds": soaked_seconds, "soak_seconds": 5.0}
+    return a_report(NOON, "shop", written=written, holds=held(*holds), page=page, **soak)
 
 
 def scene(*reports: Report) -> Scene:

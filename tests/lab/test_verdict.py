@@ -16,6 +16,7 @@ from shifter.lab.plot import Beat, Plot
 from shifter.lab.scenarios import SCENARIOS
 from shifter.lab.story import Ending, Lull, Scenario
 from shifter.lab.verdict import Material, lab_report
+from tests.reports import a_report
 
 BEGAN = 1_000_000
 """Unix time. The story: 25 % is written at +10, 100 % at +25, the load ends at +40; 100 requests a second."""
@@ -74,23 +75,7 @@ def going_back(number: int, second: float) -> Record:
 
 def report(phase: Phase = Phase.COMPLETED, written: float | None = 100.0) -> Report:
     at = datetime.fromtimestamp(BEGAN + 40, UTC)
-    return Report(
-        name="shop",
-        at=at,
-        mode="act",
-        namespaces=("shop",),
-        phase=phase,
-        since=at,
-        step=2,
-        steps=(25, 100),
-        wanted=100,
-        written=written,
-        observed=100,
-        attempt=1,
-        decision="hold",
-        reason="",
-        verdict="pass",
-    )
+    return a_report(at, phase=phase, step=2, wanted=100, written=written, observed=100)
 
 
 def write(*weights: int, second: float = 10, by_hand: bool = False) -> WriteRecord:

@@ -19,15 +19,20 @@ from functools import cache
 from pathlib import Path
 
 from shifter.lab.checker.judge import judge
-from tests.sim import every
+from tests.sim import every, stages
 from tests.sim.calls import PORTS, Fate, Fates
 from tests.sim.drawing import plan_of
 from tests.sim.plan import Plan
 from tests.sim.world import World
 
 _MODES = ("safety", "liveness")
+_ALTERNATE = "alternate"
+"""Even seeds in the first mode, odd ones in the second: for many seeds, each of which is another day anyway."""
+
 _AHEAD = 4
-_MODE_HELP = "faults for ever (safety), that stop (liveness), both, or one fault at every single call (every)"
+_MODE_HELP = (
+    "faults for ever (safety), that stop (liveness), both or in turn (alternate); one at every call (every); or a stage"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,11 @@ class Outcome:
 
 
 def run(seed: int, mode: str, show: Callable[[str], None] | None = None) -> Outcome:
-    """Run one seed in one mode and judge it; in the mode `every` a seed is the number of a pair of call and fate."""
+    """Run one seed in one mode and judge it; in the mode `every` a seed is the number of a pair, from 1."""
     if mode == every.MODE:
         return _run(seed, mode, *every.struck(*_pair(seed)), show)
+    if mode in stages.STAGES:
+        return _run(seed, mode, stages.plan_of(mode, seed), None, show)
     return _run(seed, mode, plan_of(seed, liveness=mode == "liveness"), None, show)
 
 
@@ -61,7 +68,7 @@ def _pairs() -> tuple[tuple[int, Fate], ...]:
 
 
 def _pair(number: int) -> tuple[int, Fate]:
-    return _pairs()[number % len(_pairs())]
+    return _pairs()[(number - 1) % len(_pairs())]
 
 
 def _run(seed: int, mode: str, plan: Plan, fates: Fates | None, show: Callable[[str], None] | None) -> Outcome:
@@ -81,10 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return 0 if no rule was broken, 1 if one was."""
     asked = _parsed(arguments)
     if asked.seed is not None:
-        outcomes: Iterator[Outcome] = (run(asked.seed, mode, _show(asked.verbose)) for mode in _modes(asked.mode))
+        outcomes: Iterator[Outcome] = (
+            run(asked.seed, mode, _show(asked.verbose)) for mode in _modes(asked.mode, asked.seed)
+        )
     else:
-        first, last = asked.seeds if asked.mode != every.MODE else (0, min(asked.seeds[1], len(_pairs()) - 1))
-        jobs = ((seed, mode) for seed in range(first, last + 1) for mode in _modes(asked.mode))
+        first, last = asked.seeds
+        last = min(last, len(_pairs())) if asked.mode == every.MODE else last
+        jobs = ((seed, mode) for seed in range(first, last + 1) for mode in _modes(asked.mode, seed))
         outcomes = _many(jobs, asked.jobs, time.monotonic() + 60 * asked.minutes if asked.minutes else None)
     return _tell(outcomes, first_only=asked.first, rules=asked.rules)
 
@@ -98,7 +108,9 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _modes(mode: str) -> tuple[str, ...]:
+def _modes(mode: str, seed: int) -> tuple[str, ...]:
+    if mode == _ALTERNATE:
+        return (_MODES[seed % len(_MODES)],)
     return _MODES if mode == "both" else (mode,)
 
 
@@ -167,7 +179,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description="Hunt for a way to lose a place.")
     parser.add_argument("--seed", type=int, help="run this one again")
     parser.add_argument("--seeds", type=_span, default=(1, 100), help="run these: 1..500")
-    parser.add_argument("--mode", choices=[*_MODES, "both", every.MODE], default="both", help=_MODE_HELP)
+    parser.add_argument(
+        "--mode", choices=[*_MODES, "both", _ALTERNATE, every.MODE, *stages.STAGES], default="both", help=_MODE_HELP
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--minutes", type=float, default=0, help="begin no seed after so many minutes")
     parser.add_argument("--first", action="store_true", help="stop at the first violation")

@@ -45,6 +45,7 @@ class DoorProvider:
 
         def observe() -> Mapping[str, RouteView]:
             nonlocal as_of
+            self._reached(call)
             views, as_of = self._cloud.observe(routes)
             return views
 
@@ -60,6 +61,7 @@ class DoorProvider:
         asked = "; ".join(f"{change.route.host} {sorted(change.weights.items())}" for change in changes)
 
         def submit() -> Operation:
+            self._reached(call)
             operation = self._cloud.submit(changes, Asker(self._caller, self._door.made_at, self._door.number))
             call.request_id = operation.id
             return operation
@@ -90,8 +92,11 @@ class DoorProvider:
         else:
             call.answer = "ok"
         finally:
-            call.at = max(call.at, self._door.made_at)
             call.answered_at = self._cloud.now
+
+    def _reached(self, call: Logged) -> None:
+        """Note that a call takes effect: others of this process may pass the door before its answer comes."""
+        call.at = max(call.at, self._door.made_at)
 
 
 class DoorMetrics:

@@ -5,6 +5,7 @@ Nothing of shifter's own state is read: the rows of the store are what it wrote 
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,7 @@ def _lives(world: World) -> tuple[seen.Life, ...]:
                 killed and until == ended,
                 replica=name,
                 epoch=epoch,
+                loaded_at=world.zero + world.chronicle.loaded.get(name, math.inf),
             )
         )
     return tuple(found)
@@ -164,6 +166,8 @@ def _incidents(world: World) -> tuple[seen.Incident, ...]:
 
     for (name, since), until in world.chronicle.pauses.items():
         add(Kind.FROZEN, since, until, f"{name} is stopped", name)
+    for at, name in world.chronicle.robbed:
+        add(Kind.LEASE, at, at + 2.0, f"the lease of {name} is taken away", name)
     for name, (at, killed) in world.chronicle.ends.items():
         add(Kind.KILLED if killed else Kind.RESTARTED, at, at + 6.0, f"{name} ends", name)
     for port, since, until in (*world.tally.troubles, *world.cloud.troubles):

@@ -216,8 +216,8 @@ class Hands:
         self._note(Kind.CLOCK, mishap, seconds=1e9, whom=machine.process.name)
 
     def _stolen(self, mishap: Mishap) -> None:
-        self._world.lease.holder = ""
-        self._note(Kind.LEASE, mishap, seconds=2.0)
+        holder, self._world.lease.holder = self._world.lease.holder, ""
+        self._note(Kind.LEASE, mishap, seconds=2.0, whom=holder)
 
     def interrupt(self) -> None:
         """Let somebody give an order in the middle of a call: mostly one against a climb."""

@@ -10,19 +10,19 @@ from collections.abc import Callable
 
 
 class Journal:
-    """A log that is hashed as it is written. `show` is handed every line; `strip` is what no log may depend on."""
+    """A log that is hashed as it is written. `show` is handed every line; no log depends on the folder's name."""
 
-    def __init__(self, show: Callable[[str], None] | None = None, strip: str = "") -> None:
+    def __init__(self, show: Callable[[str], None] | None = None, folder: str = "") -> None:
         self._hash = hashlib.sha256()
         self._show = show
-        self._strip = strip
+        self._folder = folder
         self.lines = 0
 
     def add(self, at: float, text: str) -> None:
         """Write one line."""
         line = f"{at:10.3f} {text}"
-        if self._strip:
-            line = line.replace(self._strip, "")
+        if self._folder:
+            line = line.replace(f"{self._folder}/", "").replace(self._folder, "policies")
         self._hash.update(line.encode())
         self._hash.update(b"\n")
         self.lines += 1

@@ -82,10 +82,12 @@ class Surroundings:
 
 
 class Chronicle:
-    """Who led when, who died, who was stopped, and every bug that struck: for the checker."""
+    """Who led, loaded, lost the lease, died or was stopped when, and every bug that struck: for the checker."""
 
     def __init__(self) -> None:
         self.leaders: list[tuple[float, str]] = []
+        self.loaded: dict[str, float] = {}
+        self.robbed: list[tuple[float, str]] = []
         self.ends: dict[str, tuple[float, bool]] = {}
         self.pauses: dict[tuple[str, float], float] = {}
         self.bugs: list[str] = []
@@ -201,6 +203,7 @@ class Process:
     def lose_lease(self) -> None:
         """Have the lease taken away."""
         self._around.journal.add(self._around.kernel.now, f"the lease of {self.name} is taken away")
+        self._around.chronicle.robbed.append((self._around.kernel.now, self.name))
         self.lease.revoke()
 
     def interrupt(self) -> None:
@@ -301,6 +304,7 @@ class Process:
         except ShifterError as error:
             self.end(f"cannot start: {error}")
             return
+        around.chronicle.loaded[self.name] = around.kernel.now
         self._waker = Waker(
             ticker,
             parts.telemetry,

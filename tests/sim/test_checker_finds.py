@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from shifter.lab.checker import writes
+from tests.sim.__main__ import run
 from tests.sim.planted.bug import Bug, Edit
 from tests.sim.planted.bugs import BUGS
 from tests.sim.planted.plant import hunt, imported_from, plant, problems
+from tests.sim.stages import STAGES
 
 CHEAP = ("the sequence does not grow", "no epoch is stamped on an intent", "the soak is counted from the beginning")
 
@@ -30,6 +33,18 @@ def test_a_bug_without_its_place_is_not_planted(tmp_path: Path) -> None:
 
 def test_bugs_have_names_of_their_own() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS)
+
+
+def test_every_stage_is_set_up_for_a_bug() -> None:
+    assert {bug.stage for bug in BUGS} - {""} == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_sound_code_breaks_no_rule_on_a_stage(stage: str) -> None:
+    outcome = run(1, stage)
+
+    assert outcome.violations == ()
+    assert outcome.looked_at[writes.RAISES] > 0
 
 
 def test_what_is_run_is_the_copy_with_the_bug(tmp_path: Path) -> None:

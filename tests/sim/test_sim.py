@@ -25,7 +25,7 @@ from tests.sim.drawing import plan_of
 from tests.sim.plan import Mishap, Plan, What
 from tests.sim.world import World
 
-SEEDS = range(1, 11)
+SEEDS = range(1, 21)
 ROOT = Path(__file__).resolve().parents[2]
 QUIET_SECONDS = 40.0
 
@@ -74,8 +74,9 @@ def test_a_quiet_day_takes_every_shift_all_the_way() -> None:
     assert {world.cloud.share(route) for routes in world.routes.values() for route in routes} == {100.0}
 
 
-def test_a_run_is_the_same_in_every_process() -> None:
-    command = "from tests.sim.__main__ import run; print(run(3, 'safety').digest)"
+@pytest.mark.parametrize(("seed", "mode"), [(3, "safety"), (100, "liveness")])
+def test_a_run_is_the_same_in_every_process(seed: int, mode: str) -> None:
+    command = f"from tests.sim.__main__ import run; print(run({seed}, '{mode}').digest)"
     digests = {
         subprocess.run(
             [sys.executable, "-c", command],
@@ -90,7 +91,7 @@ def test_a_run_is_the_same_in_every_process() -> None:
     }
 
     assert len(digests) == 1
-    assert digests == {f"{run(3, 'safety').digest}\n"}
+    assert digests == {f"{run(seed, mode).digest}\n"}
 
 
 def test_another_seed_is_another_run() -> None:

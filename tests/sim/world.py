@@ -50,7 +50,7 @@ class World:
         self.plan = plan
         self.zero = ZERO
         self.kernel = Kernel()
-        self.journal = Journal(show, strip=f"{folder}/")
+        self.journal = Journal(show, str(folder))
         self.chance = Chance(Dice(plan.seed, "fates"), plan.odds, plan.stoppable, plan.ambushes)
         self.fates = fates or self.chance
         self.tally = Tally()

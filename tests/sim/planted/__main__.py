@@ -26,7 +26,7 @@ def main() -> int:
     chosen = [bug for bug in BUGS if given.only in bug.name]
     if given.seeds:
         chosen = [replace(bug, seeds=min(bug.seeds, given.seeds)) for bug in chosen]
-    print(f"{'bug':58} {'seed':>5} {'mode':9} {'seconds':>7}  rule")  # noqa: T201 - the table is the product
+    print(f"{'bug':58} {'seed':>5} {'mode':19} {'seconds':>7}  rule")  # noqa: T201 - the table is the product
     with ThreadPoolExecutor(given.jobs) as pool:
         found = list(pool.map(_told, chosen))
     missed = [each for each in found if not each.as_expected]
@@ -38,15 +38,15 @@ def main() -> int:
 def _told(bug: Bug) -> Found:
     with tempfile.TemporaryDirectory(prefix="shifter-planted-") as scratch:
         directory = Path(scratch).resolve()
-        plant(bug, directory)
         try:
+            plant(bug, directory)
             found = hunt(bug, directory)
-        except RuntimeError as error:  # a run that broke off found nothing, and the other bugs are still to be tried
+        except (ValueError, RuntimeError) as error:  # this one found nothing, and the others are still to be tried
             print(f"{bug.name}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - as above
             found = Found(bug, None, "", (), 0.0)
     seed = "-" if found.seed is None else str(found.seed)
     told = "; ".join(rule for rule in found.rules if rule in bug.rules) or f"NOT FOUND ({'; '.join(found.rules)})"
-    print(f"{bug.name:58} {seed:>5} {found.mode:9} {found.seconds:7.1f}  {told}", flush=True)  # noqa: T201 - as above
+    print(f"{bug.name:58} {seed:>5} {found.mode:19} {found.seconds:7.1f}  {told}", flush=True)  # noqa: T201 - as above
     return found
 
 

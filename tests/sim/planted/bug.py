@@ -16,13 +16,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One bug, the rules one of which it must break, and within how many seeds of each mode.
+    """One bug, the rules one of which it must break, and within how many seeds.
 
-    `struck`: ports and fates (`provider.submit`, `crash after`) that are tried first, one by one, on a quiet day.
+    `stage`: the one of `tests.sim.stages` on which it has to show; empty for random days, with and without an end of
+    their faults.
     """
 
     name: str
     edits: tuple[Edit, ...]
     rules: tuple[str, ...]
-    seeds: int = 100
-    struck: tuple[tuple[str, str], ...] = ()
+    seeds: int = 20
+    stage: str = ""

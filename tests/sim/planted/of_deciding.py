@@ -24,6 +24,18 @@ OF_DECIDING: Final = (
         (climbs.SOAKED,),
     ),
     Bug(
+        "seconds that two ticks reach over are soaked twice",
+        (
+            Edit(
+                "shifter/core/settling.py",
+                "        since = max(before, settled_at) if before <= tick.at else settled_at\n",
+                "        since = settled_at\n",
+            ),
+        ),
+        (climbs.SOAKED,),
+        stage="pods-unseen",
+    ),
+    Bug(
         "a pause stands in the way of a rollback",
         (
             Edit(
@@ -33,6 +45,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (people.STUCK, users.WENT_BACK),
+        stage="paused",
     ),
     Bug(
         "a promotion passes a freeze",
@@ -44,6 +57,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.FROZEN,),
+        stage="frozen",
     ),
     Bug(
         "drift is written over",
@@ -55,6 +69,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (looking.OVER,),
+        stage="edited",
     ),
     Bug(
         "new members get the next step at once",
@@ -65,7 +80,8 @@ OF_DECIDING: Final = (
                 "    kept = write_share(decision, direction, state.next_step or state.share, rose or fell",
             ),
         ),
-        (climbs.SOAKED, climbs.STEP, climbs.VERDICT, climbs.PAUSED),
+        (climbs.SOAKED, climbs.STEP, climbs.VERDICT, climbs.PAUSED, writes.DOWN),
+        stage="churn",
     ),
     Bug(
         "weights are rounded up",
@@ -77,7 +93,6 @@ OF_DECIDING: Final = (
             ),
         ),
         (writes.RAISES, looking.VERIFIED),
-        20,
     ),
     Bug(
         "a promotion passes a failing verdict",
@@ -94,24 +109,20 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.VERDICT,),
-        200,
+        stage="promoted-failing",
     ),
     Bug(
-        "counters that fell count as silence",
+        "what a fresh pod fails is put down to its start",
         (
             Edit(
                 "shifter/core/counters.py",
-                "        return differences if fell is None else _Step(before, why=fell)\n",
-                "        return differences if fell is None else _Step(now, {}, before.read_at)\n",
-            ),
-            Edit(
-                "shifter/core/counters.py",
-                "    if pod.started_at is not None and _began_since(",
-                "    if pod.started_at is None and _began_since(",
+                "        return _Step(now, pod.counters, max(pod.started_at, before.read_at))\n",
+                '        good = {each: n for each, n in pod.counters.items() if "503" not in str(each.answer)}\n'
+                "        return _Step(now, good, max(pod.started_at, before.read_at))\n",
             ),
         ),
         (climbs.USERS, users.WENT_BACK),
-        200,
+        stage="fails-on-fresh-pods",
     ),
     Bug(
         "failing answers are not counted",
@@ -124,6 +135,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.USERS, users.WENT_BACK),
+        stage="fails",
     ),
     Bug(
         "an edited policy raises the share",
@@ -138,6 +150,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.FROM, climbs.SOAKED, climbs.STEP, climbs.VERDICT, people.STUCK, writes.RAISES),
+        stage="edited-policy",
     ),
     Bug(
         "an edited soak is not asked for",
@@ -149,7 +162,23 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.SOAKED,),
-        20,
+    ),
+    Bug(
+        "a file that is broken or gone holds nothing",
+        (
+            Edit(
+                "shifter/service/adoption.py",
+                "            shifts[name].policy_problem = _stale_reason(found, name)\n",
+                '            shifts[name].policy_problem = ""\n',
+            ),
+            Edit(
+                "shifter/service/adoption.py",
+                '.policy_problem = "its policy file is gone; restore it, or roll the shift back"\n',
+                '.policy_problem = ""\n',
+            ),
+        ),
+        (climbs.FILE,),
+        stage="without-a-file",
     ),
     Bug(
         "a gate needs no approval",
@@ -162,6 +191,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.APPROVED,),
+        stage="gated",
     ),
     Bug(
         "hands off are not kept off",
@@ -173,6 +203,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (stops.HANDS_OFF,),
+        stage="hands-off",
     ),
     Bug(
         "a step is left out",
@@ -185,7 +216,6 @@ OF_DECIDING: Final = (
             ),
         ),
         (climbs.STEP,),
-        20,
     ),
     Bug(
         "a share that failed is forgotten",
@@ -197,7 +227,19 @@ OF_DECIDING: Final = (
             ),
         ),
         (back.CEILING,),
-        200,
+        stage="fails-for-a-moment",
+    ),
+    Bug(
+        "a step back goes below the first rung that it comes to",
+        (
+            Edit(
+                _STATE,
+                "        return max((step for step in self.policy.spec.ladder if step < share), default=0.0)\n",
+                "        return min((step for step in self.policy.spec.ladder if step < share), default=0.0)\n",
+            ),
+        ),
+        (back.RUNG,),
+        stage="fails-for-a-moment",
     ),
     Bug(
         "a failing target stays",
@@ -209,6 +251,7 @@ OF_DECIDING: Final = (
             ),
         ),
         (users.WENT_BACK, climbs.USERS),
+        stage="fails",
     ),
     Bug(
         "a rolled back shift starts over by itself",
@@ -223,5 +266,6 @@ OF_DECIDING: Final = (
             ),
         ),
         (people.ASKED, climbs.BACK),
+        stage="fails",
     ),
 )

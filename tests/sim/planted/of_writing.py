@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.lab.checker import climbs, journal, looking, people, routes, stops, terms, users, writes
+from shifter.lab.checker import chain, climbs, journal, looking, people, routes, stops, terms, users, writes
 from tests.sim.planted.bug import Bug, Edit
 
 _TURN: Final = "shifter/service/turn.py"
 _ACT: Final = "shifter/service/act.py"
 _TICK: Final = "shifter/service/tick.py"
+_OBSERVE: Final = "shifter/service/observe.py"
 _JOURNAL: Final = "shifter/core/journal.py"
 
 OF_WRITING: Final = (
@@ -18,14 +19,14 @@ OF_WRITING: Final = (
         (
             Edit(
                 _TURN,
-                """        self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
+                """        self._writer.save(place, may_wait=may_wait)
         self._telemetry.write(intent.direction, "begun")
         self._courier.forget(place.state.name, intent.sequence)
         self._courier.send(place.state.name, intent, place.state.policy.routes)
 """,
                 """        self._courier.forget(place.state.name, intent.sequence)
         self._courier.send(place.state.name, intent, place.state.policy.routes)
-        self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)
+        self._writer.save(place, may_wait=may_wait)
         self._telemetry.write(intent.direction, "begun")
 """,
             ),
@@ -37,11 +38,12 @@ OF_WRITING: Final = (
         (
             Edit(
                 _TURN,
-                "self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)",
+                "self._writer.save(place, may_wait=may_wait)",
                 "self._writer.save(place, may_wait=True)",
             ),
         ),
         (writes.RAISES,),
+        stage="unsaved",
     ),
     Bug(
         "done is believed from the task's answer",
@@ -65,7 +67,7 @@ OF_WRITING: Final = (
             ),
         ),
         (looking.VERIFIED, people.STUCK),
-        struck=(("provider.submit", "lost on the way"),),
+        stage="lost",
     ),
     Bug(
         "a write whose answer never came is sent again",
@@ -79,10 +81,7 @@ OF_WRITING: Final = (
             ),
         ),
         (looking.AGAIN,),
-        struck=(
-            ("provider.submit", "hang after"),
-            ("provider.submit", "arrives after its timeout"),
-        ),
+        stage="unanswered",
     ),
     Bug(
         "a restart sends again what may be on its way",
@@ -93,8 +92,8 @@ OF_WRITING: Final = (
                 "            return _Errand()\n",
             ),
         ),
-        (looking.AGAIN,),
-        struck=(("provider.submit", "crash after"),),
+        (looking.AGAIN, people.STUCK),
+        stage="killed-sending",
     ),
     Bug(
         "the lease is not looked at before a call",
@@ -106,6 +105,7 @@ OF_WRITING: Final = (
             ),
         ),
         (terms.LEADS,),
+        stage="lease-lost",
     ),
     Bug(
         "the lease is looked at nowhere",
@@ -118,27 +118,36 @@ OF_WRITING: Final = (
             Edit(_TURN, "            leader=self._leadership.valid(),\n", "            leader=True,\n"),
         ),
         (terms.LEADS, terms.COMMITS, terms.GROWS, journal.EPOCHS),
-        struck=(
-            ("provider.observe", "pause after"),
-            ("metrics.read", "pause after"),
-        ),
+        stage="lease-lost",
     ),
     Bug(
         "what was half applied is left as it is",
         (
             Edit(
                 _JOURNAL,
-                "repair=intent.direction is Direction.CLIMB and _is_mixture(intent, views))",
-                "repair=False)",
+                "    repair = intent.direction is Direction.CLIMB and _is_mixture(intent, views)\n",
+                "    repair = False\n",
+            ),
+            Edit(
+                _JOURNAL,
+                "    return matches(abandoned.weights, views) or _is_mixture(abandoned, views)\n",
+                "    return matches(abandoned.weights, views)\n",
             ),
         ),
         (people.STUCK, routes.MENDED),
+        stage="half",
     ),
     Bug(
         "a write that was given up is not watched",
-        (Edit(_JOURNAL, '"setback": setback, "abandoned": intent}', '"setback": setback, "abandoned": None}'),),
+        (
+            Edit(
+                _JOURNAL,
+                "    if not move.never_sent:\n",
+                "    if move.never_sent:\n",
+            ),
+        ),
         (people.STUCK,),
-        200,
+        stage="slow",
     ),
     Bug(
         "an outage of the metrics is no problem",
@@ -155,6 +164,7 @@ OF_WRITING: Final = (
             ),
         ),
         (climbs.BLIND, climbs.SOAKED),
+        stage="without-metrics",
     ),
     Bug(
         "an order is lost when somebody else saved",
@@ -173,6 +183,7 @@ OF_WRITING: Final = (
             ),
         ),
         (people.ANSWERED, people.STUCK),
+        stage="order-unsaved",
     ),
     Bug(
         "an order that the store has not closed is obeyed again",
@@ -182,9 +193,14 @@ OF_WRITING: Final = (
                 " if order.request.shift == name and order.id > obeyed]\n",
                 " if order.request.shift == name and order.id > 0 * obeyed]\n",
             ),
+            Edit(
+                "shifter/adapters/saved_form.py",
+                '        raise ConflictError(f"order {order_id} was {order.answer} already: {order.answer_text}")\n',
+                "        return order\n",
+            ),
         ),
         (people.ANSWERED, people.STUCK, people.MOVES, journal.ENDS),
-        200,
+        stage="order-unsaved",
     ),
     Bug(
         "no epoch is stamped on an intent",
@@ -208,6 +224,7 @@ OF_WRITING: Final = (
             ),
         ),
         (journal.EPOCHS,),
+        stage="killed",
     ),
     Bug(
         "the sequence does not grow",
@@ -231,18 +248,19 @@ OF_WRITING: Final = (
             ),
         ),
         (journal.SEQUENCES, journal.ENDS, climbs.FROM, terms.GROWS, people.MOVES, people.STUCK, terms.COMMITS),
+        stage="stopped-saving",
     ),
     Bug(
         "a retreat waits for the store",
         (
             Edit(
                 _TURN,
-                "self._writer.save(place, may_wait=intent.direction is Direction.RETREAT)",
+                "self._writer.save(place, may_wait=may_wait)",
                 "self._writer.save(place, may_wait=False)",
             ),
         ),
         (users.WENT_BACK,),
-        200,
+        stage="fails-unsaved",
     ),
     Bug(
         "orders are not read again before a call",
@@ -254,13 +272,13 @@ OF_WRITING: Final = (
             ),
         ),
         (stops.WAITING, stops.FLYING),
-        200,
+        stage="order-sending",
     ),
     Bug(
         "a climb that waits in its lane is not withheld",
         (Edit(_TURN, "        self._withhold(decision, now)\n        try:\n", "        try:\n"),),
         (stops.FLYING, writes.LATE, writes.RAISES),
-        200,
+        stage="order-waiting",
     ),
     Bug(
         "an intent that is replaced is not ended",
@@ -277,11 +295,60 @@ OF_WRITING: Final = (
         "what the store does not take is forgotten",
         (Edit(_ACT, "            _bound(place.records)\n", "            place.records.clear()\n"),),
         (journal.ENDS, journal.SEQUENCES, people.MOVES, people.ANSWERED, writes.WRITTEN, climbs.FROM),
+        stage="order-unsaved",
+    ),
+    Bug(
+        "what cannot be read is taken to be as it was",
+        (
+            Edit(
+                _OBSERVE,
+                "        self._late: frozenset[str] = frozenset()\n",
+                "        self._late: frozenset[str] = frozenset()\n        self._before: dict[str, Views] = {}\n",
+            ),
+            Edit(
+                _OBSERVE,
+                "            return Views(None, plain(str(error)))\n",
+                "            return self._before.get(domain, Views(None, plain(str(error))))\n",
+            ),
+            Edit(
+                _OBSERVE,
+                "        told = {route: _readable(views[route]) for route in wanted}\n",
+                "        told = {route: _readable(views[route]) for route in wanted}\n"
+                "        self._before[domain] = Views(told, calls=calls)\n",
+            ),
+        ),
+        (looking.LOOKED,),
+        stage="unread",
+    ),
+    Bug(
+        "a member that went is looked up",
+        (
+            Edit(
+                _JOURNAL,
+                "        all(live[key] == weight for key, weight in wanted.items() if key in live)\n",
+                "        all(live[key] == weight for key, weight in wanted.items())\n",
+            ),
+        ),
+        (people.CALM,),
+        stage="churn",
+    ),
+    Bug(
+        "a record is not chained to the last one",
+        (
+            Edit(
+                "shifter/adapters/memory_store.py",
+                "            self._head = Seal(link.id, link.hash)\n",
+                "            self._head = Seal(link.id, self._head.hash)\n",
+            ),
+        ),
+        (chain.CHAINED,),
+        5,
     ),
     Bug(
         "an intent has no deadline",
         (Edit(_JOURNAL, "    late = now >= intent.deadline\n", "    late = False\n"),),
         (people.STUCK,),
+        stage="lost",
     ),
     Bug(
         "a retreat is sent once only",
@@ -293,5 +360,6 @@ OF_WRITING: Final = (
             ),
         ),
         (people.STUCK, users.WENT_BACK),
+        stage="lost-going-back",
     ),
 )

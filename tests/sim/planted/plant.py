@@ -17,14 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.sim import every
 from tests.sim.planted.bug import Bug
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 MODES: Final = ("safety", "liveness")
 
 _BATCH_SEEDS: Final = 16
-_STRUCK_MOST: Final = 60
 _BATCH_TIMEOUT_SECONDS: Final = 300.0
 _TOLD: Final = re.compile(r"^seed (\d+)[^:]*: (.+?): ")
 
@@ -78,7 +76,7 @@ def imported_from(directory: Path) -> Path:
 
 
 def hunt(bug: Bug, directory: Path) -> Found:
-    """Run seeds of both modes on a planted copy until one breaks a rule that the bug must break, or all have run.
+    """Run seeds of a bug's modes on a planted copy until one breaks a rule that the bug must break, or all have run.
 
     Raises:
         RuntimeError: the simulation did not run on the copy, or broke off.
@@ -98,14 +96,9 @@ def hunt(bug: Bug, directory: Path) -> Found:
 
 
 def _days(bug: Bug) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield modes with spans of seeds: first what the bug wants to be struck, then ever more seeds of both modes."""
-    if bug.struck:
-        ports = every.calls()
-        wanted = [
-            index for index, (number, fate) in enumerate(every.pairs()) if (ports[number - 1], str(fate)) in bug.struck
-        ]
-        yield from ((every.MODE, (index, index)) for index in wanted[:_STRUCK_MOST])
-    yield from ((mode, seeds) for seeds in _batches(bug.seeds) for mode in MODES)
+    """Yield modes with spans of seeds: ever more seeds of the bug's stage, or of both kinds of random days."""
+    modes = (bug.stage,) if bug.stage else MODES
+    yield from ((mode, seeds) for seeds in _batches(bug.seeds) for mode in modes)
 
 
 def _batches(most: int) -> Iterator[tuple[int, int]]:
