@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab kill soak sim sim-planted coverage bench bench-analysis bench-analysis-quick lock clean
+.PHONY: help setup check format test demo lab kill soak sim sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -53,7 +53,7 @@ lab: $(READY) ## The lab's other scenarios, one after another
 	for scenario in $$scenarios; do \
 	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
 
-kill: $(READY) ## The service killed or frozen at every failpoint of the lab, and judged; about five minutes
+kill: $(READY) ## The service killed with -9 or frozen at 48 moments, Prometheus and cloud frozen, and judged; five minutes
 	@$(BIN)/shifter lab kill
 
 SEED ?= 1
@@ -63,7 +63,7 @@ soak: $(READY) ## Minutes of many faults at once, then a check of everything wri
 
 SEEDS ?= 1..1000000
 MODE ?= both
-sim: $(READY) ## Seeds of a simulated world of faults, for MINUTES (10), or one again: SEED=7 MODE=safety; SEEDS=1..500
+sim: $(READY) ## Seeds of a simulated world of faults for MINUTES (10): SEEDS=1..500 MODE=alternate; or one: SEED=7 MODE=safety
 ifeq ($(origin SEED),file)
 	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --mode $(MODE) --jobs 2 --minutes $(MINUTES)
 else
@@ -82,13 +82,18 @@ bench-analysis: $(READY) ## The decision against Flagger, Argo and Kayenta on si
 bench-analysis-quick: $(READY) ## The same with few trials, for CI: fails if a goal points the wrong way; 3 minutes
 	@$(BIN)/python -m tests.bench.analysis --quick
 
+MODULE ?=
+mutation: $(READY) ## What no test notices when one thing is changed in core/ and service/act.py; hours; MODULE=shifter/core/journal.py
+	@$(BIN)/python -m tests.mutation $(MODULE)
+
 lock: ## Renew requirements/*.lock from pyproject.toml
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch"; "$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 	set -- --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml; \
 	"$$scratch/bin/uv" pip compile "$$@" --output-file requirements/runtime.lock; \
-	"$$scratch/bin/uv" pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock
+	"$$scratch/bin/uv" pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock; \
+	"$$scratch/bin/uv" pip compile "$$@" --group mutation --constraint requirements/dev.lock --output-file requirements/mutation.lock
 
 clean: ## Remove what the targets made
 	@rm -rf $(VENV) build .lab .lab-reports lab-report.json .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

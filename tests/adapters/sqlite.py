@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,36 +10,15 @@ from pathlib import Path
 
 from shifter.adapters.sqlite import SqliteStore
 from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
+from tests.documents import a_policy
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-POLICY = {
-    "kind": "ShiftPolicy",
-    "metadata": {"name": "shop"},
-    "spec": {
-        "namespace": "shop",
-        "traffic": {
-            "clb": {
-                "region": "ap-guangzhou",
-                "loadBalancer": "lb-1",
-                "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
-                "source": {"port": 30080},
-                "target": {"port": 31080},
-            }
-        },
-        "steps": [5, 100],
-        "soak": "5m",
-    },
-}
-
-
 def a_state(sequence: int = 0) -> ShiftState:
-    policy = ShiftPolicy.model_validate_json(json.dumps(POLICY))
-    return ShiftState(name="shop", policy=policy, since=NOW, sequence=sequence)
+    return ShiftState(name="shop", policy=a_policy(), since=NOW, sequence=sequence)
 
 
 def a_record(reason: str = "because") -> NewRecord:

@@ -12,15 +12,14 @@ from typing import TypeAlias
 
 import pytest
 
-from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.fleet import Tencent
 from shifter.core.splits import Route, Selector
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.lab import emulator as lab
 from shifter.lab.emulator import FaultKind
 from shifter.lab.emulator.faults import READ_KINDS, TASK_KINDS, WRITE_KINDS
 from shifter.ports import Change, Operation, Progress
+from tests.clouds import running_cloud
 
 REGION, BALANCER = "ap-guangzhou", "lb-front0001"
 TIMEOUT_SECONDS = 0.5
@@ -84,25 +83,9 @@ class Cloud:
         )
         rule = lab.Rule(location_id="loc-1", domain="shop.example.com", url="/", targets=targets)
         listener = lab.Listener(listener_id="lbl-1", protocol="HTTPS", port=443, rules=(rule,))
-        self.emulator = lab.Emulator(
-            balancers=[lab.LoadBalancer(load_balancer_id=BALANCER, listeners=(listener,))],
-            region=REGION,
-            secret_id="AKIDtest",
-            secret_key="key",
-            clock=time.time,
-            rng=random.Random(5),  # noqa: S311 - dice of a test
-            task_delay_seconds=(0.0, 0.0),
-        )
-        (keys / "id").write_text("AKIDtest")
-        (keys / "key").write_text("key")
-        settings = {
-            "secretIdFile": str(keys / "id"),
-            "secretKeyFile": str(keys / "key"),
-            "scheme": "http",
-            "endpoint": f"127.0.0.1:{self.emulator.start()}",
-            "timeout": f"{TIMEOUT_SECONDS * 1000:.0f}ms",
-        }
-        self.provider = ClbProvider(ClbApi(Tencent.model_validate(settings)))
+        balancer = lab.LoadBalancer(load_balancer_id=BALANCER, listeners=(listener,))
+        self.emulator, api = running_cloud(keys, [balancer], timeout=f"{TIMEOUT_SECONDS * 1000:.0f}ms")
+        self.provider = ClbProvider(api)
 
     def fails(self, kind: FaultKind, action: str = WRITE, *, times: int = 1, seconds: float = 1.0) -> None:
         self.emulator.inject(lab.Fault(action=action, kind=kind, times=times, seconds=seconds))

@@ -11,21 +11,19 @@ import pytest
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.look import LookingStore
 from shifter.adapters.sqlite.schema import FILE_VERSION
-from shifter.core.chain import FIRST_ID, GENESIS, START, Examined, Seal, Walk, digest
+from shifter.core.chain import FIRST_ID, GENESIS, START, Examined, Seal, digest
 from shifter.core.orders import FLEET
 from shifter.errors import RefusedError, StoreUnavailableError
 from shifter.ports import Store
 from tests.adapters.sqlite import NOW, a_record, a_state, filled, shell
+from tests.contract import stores
 
 RULES = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 FILE_OF_VERSION_2 = Path(__file__).with_name("version_2.sql").read_text(encoding="utf-8")
 
 
 def examined(store: Store) -> Examined:
-    walk = Walk()
-    while walk.take(store.chain(walk.next_id, 2)):
-        pass
-    return walk.result()
+    return stores.examined(store, page=2)
 
 
 def told(store: Store) -> list[str]:

@@ -34,7 +34,7 @@ from shifter.core.basis import Evidence
 from shifter.core.counters import Baselines, advance
 from shifter.core.decide import decide
 from shifter.core.evidence import INFINITY_MS, Answer, Counts, Ledger, PodReading, Reading, Series, Tick
-from shifter.core.fleet import Fleet, Learning
+from shifter.core.fleet import Learning
 from shifter.core.gathering import Terms, gather
 from shifter.core.membership import Server
 from shifter.core.phases import Phase
@@ -47,6 +47,7 @@ from shifter.service.policy_files import PolicyFolder
 from shifter.service.telemetry import Telemetry, configure_logs
 from shifter.service.tick import Parts, Ticker
 from tests.bench.service_cost import cost_of
+from tests.documents import a_fleet, policy_document
 
 FEW, MANY = 50, 500
 PODS = 5
@@ -104,34 +105,15 @@ def names(count: int) -> list[str]:
 
 def policy(index: int, name: str) -> dict[str, Any]:
     """A policy at 5 % for a long time: the state in which a migration spends nearly all of its weeks."""
-    clb = {
-        "region": "ap-guangzhou",
-        "loadBalancer": f"lb-{index // SHIFTS_PER_BALANCER:08d}",
-        "routes": [{"listener": "lbl-https443", "domain": f"{name}.example.com", "url": "/"}],
-        "source": {"port": 30080},
-        "target": {"port": 31080},
-    }
-    spec = {
-        "namespace": name,
-        "traffic": {"clb": clb},
-        "steps": [5, 25, 100],
-        "soak": "6h",
-        "analysis": {"latency": {"maxMs": 250}},
-        "blastRadius": {"requests": 1e6},
-    }
-    return {"apiVersion": "shifter.io/v1alpha1", "kind": "ShiftPolicy", "metadata": {"name": name}, "spec": spec}
-
-
-def fleet() -> Fleet:
-    def datasource(app: str) -> dict[str, Any]:
-        return {"url": f"http://{app}.invalid", "matchers": {"app": app}, "podMatchers": {"app": app}}
-
-    spec = {
-        "datasources": {"source": datasource("tcm"), "target": datasource("istio")},
-        "provider": {"tencent": {"secretIdFile": "none", "secretKeyFile": "none"}},
-    }
-    document = {"apiVersion": "shifter.io/v1alpha1", "kind": "Fleet", "metadata": {"name": "bench"}, "spec": spec}
-    return Fleet.model_validate_json(json.dumps(document))
+    return policy_document(
+        name,
+        loadBalancer=f"lb-{index // SHIFTS_PER_BALANCER:08d}",
+        routes=[{"listener": "lbl-https443", "domain": f"{name}.example.com", "url": "/"}],
+        steps=[5, 25, 100],
+        soak="6h",
+        analysis={"latency": {"maxMs": 250}},
+        blastRadius={"requests": 1e6},
+    )
 
 
 def servers() -> tuple[Server, ...]:
@@ -185,7 +167,7 @@ class Service:
         self.store, self._lease = store, lease
         self.ticker = Ticker(
             Parts(
-                fleet=fleet(),
+                fleet=a_fleet("bench"),
                 mode="act",
                 folder=PolicyFolder(folder),
                 store=store,

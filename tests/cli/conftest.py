@@ -21,31 +21,14 @@ from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord
 from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
 from shifter.ports import Store
+from tests.documents import a_policy
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def _policy(name: str, gates: Sequence[float] = ()) -> ShiftPolicy:
-    document = {
-        "kind": "ShiftPolicy",
-        "metadata": {"name": name},
-        "spec": {
-            "namespace": name,
-            "traffic": {
-                "clb": {
-                    "region": "ap-guangzhou",
-                    "loadBalancer": "lb-1",
-                    "routes": [{"listener": f"lbl-{name}", "domain": f"{name}.example.com", "url": "/"}],
-                    "source": {"port": 30080},
-                    "target": {"port": 31080},
-                }
-            },
-            "steps": [1, 25, 100],
-            "soak": "5m",
-            "approvals": [{"before": gate} for gate in gates],
-        },
-    }
-    return ShiftPolicy.model_validate_json(json.dumps(document))
+    routes = [{"listener": f"lbl-{name}", "domain": f"{name}.example.com", "url": "/"}]
+    return a_policy(name, routes=routes, steps=[1, 25, 100], approvals=[{"before": gate} for gate in gates])
 
 
 class World:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.shell_completion import ShellComplete
+from click.testing import Result
 
 from shifter.adapters.sqlite import SqliteStore
 from shifter.cli.main import cli
@@ -289,6 +290,15 @@ def _change(evidence: dict[str, Any], *path: Any, to: Any) -> None:  # noqa: ANN
     at[path[-1]] = to
 
 
+def _explained_with(watched: Watched, *path: Any, to: Any) -> Result:  # noqa: ANN401 - JSON
+    """Change one thing in the record of a decision, and explain it."""
+    watched.see(SOURCE, ILL)
+    evidence = watched.found()
+    _change(evidence, *path, to=to)
+    watched.keep(evidence)
+    return watched.world.run("explain", "shop")
+
+
 @pytest.mark.parametrize(
     ("path", "to", "said"),
     [
@@ -319,11 +329,7 @@ def test_a_record_that_was_changed_is_told_loudly_with_exit_code_6(
     to: Any,  # noqa: ANN401 - JSON
     said: str,
 ) -> None:
-    watched.see(SOURCE, ILL)
-    evidence = watched.found()
-    _change(evidence, *path, to=to)
-    watched.keep(evidence)
-    ran = watched.world.run("explain", "shop")
+    ran = _explained_with(watched, *path, to=to)
 
     assert ran.exit_code == 6
     assert "DIFFERENT: the record does not follow from the counts that it carries" in ran.stdout
@@ -358,11 +364,7 @@ def test_a_damaged_record_is_one_sentence_and_exit_code_6(
     to: Any,  # noqa: ANN401 - JSON
     why: str,
 ) -> None:
-    watched.see(SOURCE, ILL)
-    evidence = watched.found()
-    _change(evidence, *path, to=to)
-    watched.keep(evidence)
-    ran = watched.world.run("explain", "shop")
+    ran = _explained_with(watched, *path, to=to)
 
     assert (ran.exit_code, ran.stdout) == (6, "")
     assert ran.stderr.startswith(f"error: record 1 is damaged, it cannot be computed again: {why}")

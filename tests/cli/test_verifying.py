@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -141,6 +142,24 @@ def test_the_document_says_the_same(world: World) -> None:
     text = "record 3 is missing; so record 4 cannot be checked"
     missing = {"fault": "missing", "first": 3, "last": 3, "text": text}
     assert broken == {**versions, "sound": False, "records": 2, **ends, "findings": [missing], "more": 0}
+
+
+def test_each_record_of_history_shows_the_hash_that_binds_it(world: World) -> None:
+    remember(world, 3)
+    shown = [(each["id"], each["hash"]) for each in world.json("history")["items"]]
+
+    assert shown == [(link.id, link.hash) for link in links_of(world)]
+    assert world.json("history", "--verify")["head"] == dict(zip(("id", "hash"), shown[-1], strict=True))
+
+
+def test_a_record_that_nothing_binds_shows_no_hash(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(OLD_FILE.read_text(encoding="utf-8"))
+    session = Session(opener=SqliteStore, now=lambda: world.now, store_path=path)
+    shown = CliRunner().invoke(cli, ["history", "-o", "json"], obj=session).stdout
+
+    assert {each["hash"] for each in json.loads(shown)["items"]} == {None}
 
 
 def test_the_document_of_no_history_has_no_ends(world: World) -> None:

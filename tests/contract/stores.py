@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -18,9 +17,7 @@ from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.core.chain import Examined, Link, Walk
 from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
-from shifter.core.schema import API_VERSION
 from shifter.core.state import (
     FindingReport,
     FleetState,
@@ -30,6 +27,7 @@ from shifter.core.state import (
     ShiftState,
 )
 from shifter.ports import Leadership, Store
+from tests.documents import a_policy
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
 
@@ -96,19 +94,6 @@ def examined(store: Store, page: int = 100) -> Examined:
     while walk.take(store.chain(walk.next_id, page)):
         pass
     return walk.result()
-
-
-def a_policy(name: str = "shop", **spec: object) -> ShiftPolicy:
-    clb = {
-        "region": "ap-guangzhou",
-        "loadBalancer": "lb-1",
-        "routes": [{"listener": "lbl-1", "domain": "shop.example.com", "url": "/"}],
-        "source": {"port": 30080},
-        "target": {"port": 31080},
-    }
-    whole = {"namespace": name, "traffic": {"clb": clb}, "steps": [5, 100], "soak": "5m"} | spec
-    document = {"apiVersion": API_VERSION, "kind": "ShiftPolicy", "metadata": {"name": name}, "spec": whole}
-    return ShiftPolicy.model_validate_json(json.dumps(document))
 
 
 def a_state(name: str = "shop", share: float = 0.0) -> ShiftState:

@@ -6,7 +6,6 @@ the console, the health check, the autoscaler, another controller, the network.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,14 +15,13 @@ import pytest
 
 from shifter.adapters import memory
 from shifter.adapters.memory import MemoryProvider
-from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.fleet import Tencent
 from shifter.core.membership import Server
 from shifter.core.splits import Health, Route, RouteView, Selector, Side
 from shifter.errors import AmbiguousWriteError, InvariantError, ProviderRefusedError, ProviderUnavailableError
 from shifter.lab import emulator as lab
 from shifter.ports import Change, Operation, OperationState, Progress, TrafficProvider
+from tests.clouds import running_cloud
 
 REGION, BALANCER, LISTENER = "ap-guangzhou", "lb-front0001", "lbl-https443"
 OLD, OLDER, NEW = "ins-old00001:30080", "ins-old00002:30080", "10.0.1.1:31080"
@@ -139,28 +137,8 @@ class ClbBench:
             for route in (SHOP, PAY)
         )
         listener = lab.Listener(listener_id=LISTENER, protocol="HTTPS", port=443, rules=rules)
-        self.emulator = lab.Emulator(
-            balancers=[lab.LoadBalancer(load_balancer_id=BALANCER, listeners=(listener,))],
-            region=REGION,
-            secret_id="AKIDcontract",
-            secret_key="contract",
-            clock=time.time,
-            rng=random.Random(7),  # noqa: S311 - dice of a test
-            task_delay_seconds=(0.05, 0.1),
-        )
-        (keys / "id").write_text("AKIDcontract\n")
-        (keys / "key").write_text("contract\n")
-        self.api = ClbApi(
-            Tencent.model_validate(
-                {
-                    "secretIdFile": str(keys / "id"),
-                    "secretKeyFile": str(keys / "key"),
-                    "endpoint": f"127.0.0.1:{self.emulator.start()}",
-                    "scheme": "http",
-                    "timeout": "1s",
-                }
-            )
-        )
+        balancer = lab.LoadBalancer(load_balancer_id=BALANCER, listeners=(listener,))
+        self.emulator, self.api = running_cloud(keys, [balancer], task_delay_seconds=(0.05, 0.1), timeout="1s")
         self.provider: TrafficProvider = ClbProvider(self.api)
 
     def close(self) -> None:

@@ -42,7 +42,6 @@ from shifter.ports import Store
 from tests.contract.stores import (
     NOW,
     Subject,
-    a_policy,
     a_record,
     a_report,
     a_request,
@@ -52,6 +51,7 @@ from tests.contract.stores import (
     moments,
     same_store,
 )
+from tests.documents import a_policy
 
 # Version 1 as it is on people's disks; the readers of every later version must take it.
 STATE_OF_VERSION_1 = """{"schema_version":1,"name":"shop","policy":{"apiVersion":"shifter.io/v1alpha1",
