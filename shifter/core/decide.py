@@ -224,18 +224,17 @@ def _source_first(decision: Decision, climb: Write, wish: Wish | None, evidence:
     """Before the first step, bring the source to full weight in a write of its own, if it is not there.
 
     CLB binds members with weight 10. Were they raised in the same write as the target's first weight, a write of
-    which only the target's part is in force would send it several times the share of the step. Whoever asked for the
-    step has to ask again; what it would have passed, this passes.
+    which only the target's part is in force would send it several times the share of the step; of all traffic there is
+    no more than all. Whoever asked for the step has to ask again; what it would have passed, this passes.
     """
     views = evidence.views or {}
     members = [member for view in views.values() for member in view.members if member.side is Side.SOURCE]
-    if all(member.weight == MAX_WEIGHT for member in members):
+    if climb.to_share >= FULL_PERCENT or all(member.weight == MAX_WEIGHT for member in members):
         return None
     why = "the source's weights first, still at 0 %"
     answers = refused(decision.answers, wish, f"{why}; ask again")
     first = write_share(replace(decision, answers=answers), Direction.KEEP, 0.0, views, why, climb.by)
-    if first.write is None:
-        return first
+    assert first.write is not None  # noqa: S101 - where a share between 0 and 100 can be written, 0 can
     return replace(first, write=replace(first.write, promoted=climb.promoted, override=climb.override))
 
 

@@ -21,6 +21,7 @@ from tests.core.shifts import (
     LITTLE,
     NOON,
     PAUSED,
+    A,
     a_policy,
     a_shift,
     an_intent,
@@ -300,3 +301,12 @@ def test_the_first_step_is_promoted_to_once_the_source_has_its_full_weight(pause
         "not promoted: the source's weights first, still at 0 %; ask again",
     )
     assert written(again) == (Direction.CLIMB, 5)
+
+
+def test_all_traffic_is_sent_at_once_from_a_source_that_died_with_any_weight() -> None:
+    full = an_order(Verb.PROMOTE, full=True, override=True)
+    dead = replace(seen(0, GOOD, full), views=live((old(10, DEAD), new(0))))
+
+    decision = decide(a_shift(Phase.WAITING, share=0, weights={A.id: {"old": 10, "new": 0}}), dead, NOON)
+
+    assert written(decision) == (Direction.CLIMB, 100)
