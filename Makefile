@@ -53,7 +53,7 @@ lab: $(READY) ## The lab's other scenarios, one after another
 	for scenario in $$scenarios; do \
 	  $(BIN)/shifter lab run --scenario $$scenario --report .lab-reports/$$scenario.json || exit 1; done
 
-kill: $(READY) ## The service killed with -9 or frozen at 48 moments, Prometheus and cloud frozen, and judged; five minutes
+kill: $(READY) ## The service killed with -9 or frozen at 48 moments, Prometheus and cloud frozen, and judged; three minutes
 	@$(BIN)/shifter lab kill
 
 SEED ?= 1
