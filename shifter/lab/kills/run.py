@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,7 +12,6 @@ from typing import Final
 from rich.console import Console
 
 from shifter.errors import ConfigError
-from shifter.lab.account import SOURCE_NODE_PORT
 from shifter.lab.checker.judge import judge
 from shifter.lab.checker.seen import Given, PolicyFile, Seen
 from shifter.lab.claim import claimed
@@ -21,10 +20,10 @@ from shifter.lab.json_files import write_json
 from shifter.lab.kills.conduct import Conductor
 from shifter.lab.kills.plan import Moment, plan
 from shifter.lab.kills.verdict import Drill, closing, kill_report
-from shifter.lab.soak.gather import changes_of, links_of, rows_of, tracebacks_of
+from shifter.lab.soak.gather import on_stage
 from shifter.lab.soak.people import Desk
 from shifter.lab.soak.run import bounds_of
-from shifter.lab.stage import SERVICE, Stage, StageSpec
+from shifter.lab.stage import Stage, StageSpec
 from shifter.lab.tools import LabToolError
 
 BALANCER_OF: Final = MappingProxyType({"shop": "lb-front0002", "pay": "lb-front0001", "search": "lb-front0001"})
@@ -119,33 +118,18 @@ def _drill(stage: Stage, armed: Path, moments: tuple[Moment, ...], console: Cons
 
 
 def _seen(stage: Stage, conductor: Conductor, desk: Desk, ended_at: float) -> Seen:
-    """Return everything, once the load has stopped and nobody orders any more."""
-    rows, notes = rows_of(stage.store_path), conductor.notes
-    pace = stage.spec.pace
+    """Return everything that a drill has seen."""
+    notes, pace, began_at = conductor.notes, stage.spec.pace, conductor.began_at
     steps = tuple(float(step) for step in pace.steps)
-    return Seen(
-        began_at=conductor.began_at,
+    return replace(
+        on_stage(stage, desk, bounds_of(pace), began_at, ended_at),
         calm_at=notes.calm_at,
-        ended_at=ended_at,
-        bounds=bounds_of(pace),
-        namespaces=tuple(stage.spec.balancer_of),
-        source_ports=frozenset({SOURCE_NODE_PORT}),
-        entries=rows.entries,
-        orders=rows.orders,
-        given=desk.given,
-        changes=tuple(changes_of(stage, stage.emulator.log)),
-        incidents=(*notes.incidents, *conductor.members.incidents),
         health=conductor.members.health,
+        incidents=(*notes.incidents, *conductor.members.incidents),
         lives=tuple(notes.lives),
-        policies=tuple(
-            PolicyFile(conductor.began_at, name, steps, pace.soak_seconds) for name in stage.spec.balancer_of
-        ),
+        policies=tuple(PolicyFile(began_at, name, steps, pace.soak_seconds) for name in stage.spec.balancer_of),
         seconds=tuple(notes.seconds[key] for key in sorted(notes.seconds)),
-        last_words=rows.words,
-        not_sent=sum(load.not_sent for load in stage.users().namespaces.values()),
-        tracebacks=tracebacks_of(stage.spec.directory / "logs" / f"{SERVICE}.log"),
         troubles=tuple(notes.troubles),
-        chain=links_of(stage.store_path),
     )
 
 

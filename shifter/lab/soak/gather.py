@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -136,13 +136,15 @@ def tracebacks_of(log: Path) -> list[str]:
     return found[:_TRACEBACKS_MOST]
 
 
-def seen_by(stage: Stage, conductor: Conductor, desk: Desk, bounds: Bounds, ended_at: float) -> Seen:
-    """Return everything, once the load has stopped and nobody orders any more."""
+def on_stage(stage: Stage, desk: Desk, bounds: Bounds, began_at: float, ended_at: float) -> Seen:
+    """Return what the stage itself has to show, once the load has stopped and nobody orders any more.
+
+    What was done to it, and what that did to users, is its conductor's to add.
+    """
     rows = rows_of(stage.store_path)
-    users = stage.users()
     return Seen(
-        began_at=conductor.began_at,
-        calm_at=conductor.kept.calm_at,
+        began_at=began_at,
+        calm_at=None,
         ended_at=ended_at,
         bounds=bounds,
         namespaces=tuple(stage.spec.balancer_of),
@@ -151,14 +153,22 @@ def seen_by(stage: Stage, conductor: Conductor, desk: Desk, bounds: Bounds, ende
         orders=rows.orders,
         given=desk.given,
         changes=tuple(changes_of(stage, stage.emulator.log)),
+        last_words=rows.words,
+        not_sent=sum(load.not_sent for load in stage.users().namespaces.values()),
+        tracebacks=tracebacks_of(stage.spec.directory / "logs" / f"{SERVICE}.log"),
+        chain=links_of(stage.store_path),
+    )
+
+
+def seen_by(stage: Stage, conductor: Conductor, desk: Desk, bounds: Bounds, ended_at: float) -> Seen:
+    """Return everything that a soak has seen."""
+    return replace(
+        on_stage(stage, desk, bounds, conductor.began_at, ended_at),
+        calm_at=conductor.kept.calm_at,
         health=tuple(conductor.notes.health),
         incidents=tuple(sorted(conductor.kept.incidents, key=lambda each: each.number)),
         lives=tuple(conductor.machines.lives),
         policies=tuple(conductor.notes.policies),
         seconds=tuple(conductor.kept.seconds[key] for key in sorted(conductor.kept.seconds)),
-        last_words=rows.words,
-        not_sent=sum(load.not_sent for load in users.namespaces.values()),
-        tracebacks=tracebacks_of(stage.spec.directory / "logs" / f"{SERVICE}.log"),
         troubles=tuple(conductor.machines.troubles),
-        chain=links_of(stage.store_path),
     )
