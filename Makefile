@@ -83,7 +83,7 @@ bench-analysis-quick: $(READY) ## The same with few trials, for CI: fails if a g
 	@$(BIN)/python -m tests.bench.analysis --quick
 
 MODULE ?=
-mutation: $(READY) ## What no test notices when one thing is changed in core/ and service/act.py; hours; MODULE=shifter/core/journal.py
+mutation: $(READY) ## What no test notices when one thing is changed in core/ and service/act.py; hours; MODULE=shifter/core/deciding/journal.py
 	@$(BIN)/python -m tests.mutation $(MODULE)
 
 lock: ## Renew requirements/*.lock from pyproject.toml

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from shifter.core.balancing.splits import Route, RouteView
 from shifter.core.chain import Stretch
-from shifter.core.evidence import Reading
-from shifter.core.orders import Order, OrderAnswer, OrderRequest
-from shifter.core.pinning import Workload
+from shifter.core.counts.evidence import Reading
+from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.deciding.pinning import Workload
 from shifter.core.records import NewRecord, Record
-from shifter.core.splits import Route, RouteView
 from shifter.core.state import FleetState, Report, ShiftState
 
 

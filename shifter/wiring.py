@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shifter.core.fleet import Fleet
-    from shifter.core.splits import Side
+    from shifter.core.balancing.splits import Side
+    from shifter.core.documents.fleet import Fleet
     from shifter.ports import MeshMetrics, Store
     from shifter.service.checkup.examination import Outside, Surroundings
     from shifter.service.tick import Parts
@@ -105,7 +105,7 @@ def _outside(fleet: Fleet) -> Outside:
     from shifter.adapters.tencent.api import WRITE_ACTION, ClbApi, permission_for  # noqa: PLC0415 - as in `serve`
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415 - as in `serve`
     from shifter.adapters.tencent.server_clock import TencentClock  # noqa: PLC0415 - as in `serve`
-    from shifter.core.splits import Side  # noqa: PLC0415 - as in `serve`
+    from shifter.core.balancing.splits import Side  # noqa: PLC0415 - as in `serve`
     from shifter.service.checkup.datasources import STALENESS_SECONDS, MeshSource  # noqa: PLC0415 - as in `serve`
     from shifter.service.checkup.examination import Outside  # noqa: PLC0415 - as in `serve`
     from shifter.service.observe import MESH  # noqa: PLC0415 - as in `serve`
@@ -129,7 +129,7 @@ def _outside(fleet: Fleet) -> Outside:
 def recorded_metrics(fleet: Fleet) -> Mapping[Side, MeshMetrics]:
     """Return both datasources of a fleet, for what they recorded; nobody is asked before they are read."""
     from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415 - as in `serve`
-    from shifter.core.splits import Side  # noqa: PLC0415 - as in `serve`
+    from shifter.core.balancing.splits import Side  # noqa: PLC0415 - as in `serve`
     from shifter.service.observe import MESH  # noqa: PLC0415 - as in `serve`
 
     max_age = fleet.spec.timing.sample_max_age.total_seconds()
@@ -172,7 +172,7 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     from shifter.adapters.sqlite.store import SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
-    from shifter.core.splits import Side  # noqa: PLC0415
+    from shifter.core.balancing.splits import Side  # noqa: PLC0415
     from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shifter.adapters.tencent.api import ClbApi
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 from shifter.lab import emulator as lab
 
 REGION = "ap-guangzhou"

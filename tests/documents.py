@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import API_VERSION
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import API_VERSION
 
 
 def policy_document(name: str = "shop", **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shifter.core.membership import Server, refuse_bad_weights, view
-from shifter.core.splits import Health, Route, RouteView
+from shifter.core.balancing.membership import Server, refuse_bad_weights, view
+from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.errors import (
     AmbiguousWriteError,
     InvariantError,

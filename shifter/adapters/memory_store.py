@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from shifter.adapters import saved_form
 from shifter.core.chain import START, Link, Seal, Stretch, chained
-from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError

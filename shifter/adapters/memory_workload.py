@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from shifter.core.pinning import Workload
+from shifter.core.deciding.pinning import Workload
 from shifter.errors import CapacityUnavailableError, InvariantError
 
 

@@ -20,10 +20,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.chain import Link
-from shifter.core.orders import STOPPING_VERBS, Order, OrderRequest
+from shifter.core.deciding.orders import STOPPING_VERBS, Order, OrderRequest
 from shifter.core.records import NewRecord
-from shifter.core.splits import FULL_PERCENT
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
 
 _HIGHEST_RATE = 10_000_000
 

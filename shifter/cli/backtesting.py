@@ -24,8 +24,8 @@ from shifter.cli.session import Session, pass_session
 from shifter.cli.supposing import MOST_TICKS, policy_in
 from shifter.core.analysis.verdicts import odds
 from shifter.core.analysis.verdicts import percent as part
-from shifter.core.schema import show_duration
-from shifter.core.splits import shown
+from shifter.core.balancing.splits import shown
+from shifter.core.documents.schema import show_duration
 from shifter.errors import NotFoundError
 from shifter.files.documents import load_fleet
 from shifter.service.backtest.answering import Backtest

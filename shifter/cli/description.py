@@ -12,10 +12,10 @@ from shifter.cli.views import View, step, waits_for
 from shifter.core.analysis.assess import excess_said
 from shifter.core.analysis.learning import MetricHistory
 from shifter.core.analysis.verdicts import odds, percent
-from shifter.core.capacity import lines
-from shifter.core.orders import Order, words_of
+from shifter.core.balancing.splits import FULL_PERCENT, shown
+from shifter.core.deciding.capacity import lines
+from shifter.core.deciding.orders import Order, words_of
 from shifter.core.records import Record
-from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import FindingReport, Report
 
 _LABEL_WIDTH: Final = 12

@@ -25,8 +25,8 @@ from shifter.core.analysis.assess import SUSPECTED, excess_said, most_blamed
 from shifter.core.analysis.measures import Metric
 from shifter.core.analysis.standing import Counted, Standing, evidence_of_harm
 from shifter.core.analysis.verdicts import odds
+from shifter.core.balancing.splits import FULL_PERCENT, shown
 from shifter.core.records import Record
-from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.text import some
 from shifter.ports import Store
 

@@ -12,7 +12,7 @@ import click
 from pydantic_core import PydanticCustomError
 
 from shifter.cli.session import Session
-from shifter.core.schema import parse_duration
+from shifter.core.documents.schema import parse_duration
 
 
 class Moment(click.ParamType[datetime]):

@@ -18,9 +18,9 @@ from shifter.cli.params import SHIFT, Span
 from shifter.cli.placing import Wish, asking, confirmed, many, order_options, place, place_for_all
 from shifter.cli.session import Session
 from shifter.cli.views import View, split, views
-from shifter.core.orders import FLEET, LONGEST_HANDS_OFF, OrderRequest, Verb
-from shifter.core.schema import show_duration
-from shifter.core.splits import FULL_PERCENT, shown
+from shifter.core.balancing.splits import FULL_PERCENT, shown
+from shifter.core.deciding.orders import FLEET, LONGEST_HANDS_OFF, OrderRequest, Verb
+from shifter.core.documents.schema import show_duration
 from shifter.core.state import ShiftState
 from shifter.ports import Store
 

@@ -46,7 +46,7 @@ class Span(click.ParamType[Any]):
         """Return the span as a `timedelta`."""
         from pydantic_core import PydanticCustomError  # noqa: PLC0415 - not for `--help`
 
-        from shifter.core.schema import parse_duration  # noqa: PLC0415 - not for `--help`
+        from shifter.core.documents.schema import parse_duration  # noqa: PLC0415 - not for `--help`
 
         try:
             return parse_duration(value)

@@ -21,7 +21,7 @@ from shifter.cli.output import clean
 from shifter.cli.params import SHIFT, Span
 from shifter.cli.session import Session, pass_session, store_option
 from shifter.cli.views import View, silence, views
-from shifter.core.orders import FLEET, Answer, Order, OrderRequest
+from shifter.core.deciding.orders import FLEET, Answer, Order, OrderRequest
 from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
 

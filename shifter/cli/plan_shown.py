@@ -16,6 +16,9 @@ import click
 
 from shifter.cli.output import clean, number, span, stamp, write_table
 from shifter.core.analysis.steps import PATIENCE_TICKS
+from shifter.core.balancing.splits import shown
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import show_duration
 from shifter.core.forecasts.forecast import (
     RATE_UNKNOWN,
     Clockwork,
@@ -25,9 +28,6 @@ from shifter.core.forecasts.forecast import (
     StepForecast,
     assumptions,
 )
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import show_duration
-from shifter.core.splits import shown
 
 _UNKNOWN: Final = "?"
 _HEADERS: Final = ("SPLIT", "BEGINS", "STAYS", "AT MOST", "ISTIO", "AT WORST")

@@ -24,9 +24,10 @@ from shifter.cli.plan_shown import Plan, plan_document, write_plan
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.supposing import policy_in
 from shifter.cli.views import View, views, warn_of_silence
-from shifter.core.apportion import MAX_ERROR_PERCENT
-from shifter.core.fleet import Fleet, Learning
-from shifter.core.fleet import Timing as FleetTiming
+from shifter.core.balancing.apportion import MAX_ERROR_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT, shown
+from shifter.core.documents.fleet import Fleet, Learning
+from shifter.core.documents.fleet import Timing as FleetTiming
 from shifter.core.forecasts.forecast import (
     Clockwork,
     Estimate,
@@ -39,7 +40,6 @@ from shifter.core.forecasts.forecast import (
 )
 from shifter.core.forecasts.worst_case import Premise
 from shifter.core.phases import Phase
-from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import ShiftState
 from shifter.files.documents import load_fleet
 

@@ -24,7 +24,7 @@ from shifter.cli.views import (
     waits_for,
     warn_of_silence,
 )
-from shifter.core.orders import Order, words_of
+from shifter.core.deciding.orders import Order, words_of
 from shifter.core.records import NewRecord, Record, What
 
 _LISTS = click.Choice([str(form) for form in Format])

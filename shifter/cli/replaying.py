@@ -22,9 +22,9 @@ from shifter.core.analysis.replay import Trail, of_json
 from shifter.core.analysis.sequential import MetricWealth, bound, open_wealth
 from shifter.core.analysis.standing import Row, Standing, advance, evidence_of_harm, is_sound, tests_of
 from shifter.core.analysis.verdicts import Verdict, odds, percent
-from shifter.core.criteria import Analysis
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.criteria import Analysis
 from shifter.core.records import Record
-from shifter.core.splits import FULL_PERCENT
 
 _SAME: Final = 1e-5
 """Numbers are recorded in six digits that count; the last one may differ between machines."""

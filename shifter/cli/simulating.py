@@ -25,12 +25,12 @@ from shifter.cli.params import Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.streams import carries
 from shifter.cli.supposing import MOST_TICKS, policy_in
-from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing, common_edges_ms
+from shifter.core.balancing.splits import FULL_PERCENT, shown
+from shifter.core.deciding.gathering import Terms
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Learning, Timing, common_edges_ms
+from shifter.core.documents.schema import show_duration
 from shifter.core.forecasts.simulation import PAIR_BAD, SCENARIOS, Load
-from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
-from shifter.core.schema import show_duration
-from shifter.core.splits import FULL_PERCENT, shown
 from shifter.files.documents import load_fleet
 from shifter.service.rehearsal import Cast, Moment, Rehearsal
 

@@ -19,7 +19,7 @@ from shifter.cli.output import Format, ago, clean, odds_shown, span, stamp, writ
 from shifter.cli.session import Session, pass_session, store_option, typed
 from shifter.cli.views import View, order_document, silence, views
 from shifter.core.analysis.verdicts import odds
-from shifter.core.orders import Order, words_of
+from shifter.core.deciding.orders import Order, words_of
 from shifter.core.phases import Phase
 from shifter.core.state import Freeze
 from shifter.errors import ShifterError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import ConfigError
 from shifter.files.documents import misfit_problems, read_document, value_of
 

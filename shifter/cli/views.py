@@ -17,12 +17,12 @@ from shifter.cli.output import clean, span, stamp
 from shifter.cli.session import typed
 from shifter.core.analysis.standing import Standing
 from shifter.core.analysis.verdicts import Verdict
-from shifter.core.decision import Kind
-from shifter.core.holds import RULES, HoldKind
-from shifter.core.orders import Order
+from shifter.core.balancing.splits import FULL_PERCENT, shown
+from shifter.core.deciding.decision import Kind
+from shifter.core.deciding.holds import RULES, HoldKind
+from shifter.core.deciding.orders import Order
 from shifter.core.phases import Phase
 from shifter.core.records import Record
-from shifter.core.splits import FULL_PERCENT, shown
 from shifter.core.state import Ceiling, FindingReport, HoldReport, Pause, Report, ShiftState
 from shifter.core.text import did_you_mean
 from shifter.ports import Store

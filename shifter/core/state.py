@@ -15,8 +15,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shifter.core.analysis.standing import Standing
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 
 SCHEMA_VERSION: Final = 4
 """Grows when the saved form changes; a newer one than this is read but never written over."""

@@ -14,13 +14,13 @@ from typing import Final
 
 from shifter.core.analysis.measures import slo_edge
 from shifter.core.analysis.steps import PLATEAU, candidates
-from shifter.core.answers import LEFT_FLAGS
-from shifter.core.criteria import CustomRules, ErrorRules
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.answers import LEFT_FLAGS
+from shifter.core.documents.criteria import CustomRules, ErrorRules
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
+from shifter.core.documents.policy import PolicySpec, ShiftPolicy
+from shifter.core.documents.schema import show_duration
 from shifter.core.forecasts.worst_case import Premise, Pulse, first_cost
-from shifter.core.policy import PolicySpec, ShiftPolicy
-from shifter.core.schema import show_duration
-from shifter.core.splits import FULL_PERCENT
 from shifter.core.text import did_you_mean
 from shifter.files.located_yaml import At
 

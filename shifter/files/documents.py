@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shifter.core.fleet import Fleet, misfits
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.fleet import Fleet, misfits
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
 from shifter.files.located_yaml import MAX_BYTES, MAX_PROBLEMS, At, Document, document_of

@@ -21,9 +21,9 @@ from shifter.core.analysis.hypotheses import Margin
 from shifter.core.analysis.measures import rules_of, slo_edge
 from shifter.core.analysis.steps import LARGEST_FACTOR, LARGEST_FIRST, PLATEAU
 from shifter.core.analysis.verdicts import odds
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import show_duration
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import show_duration
 from shifter.files.located_yaml import At
 from shifter.files.words import key_of
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from shifter.core.schema import API_VERSION, show_duration
+from shifter.core.documents.schema import API_VERSION, show_duration
 from shifter.files.documents import KINDS
 from shifter.files.words import LISTED_ONCE, WORDS, key_of
 

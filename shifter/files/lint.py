@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from shifter.core.fleet import Fleet
-from shifter.core.overlaps import Claimed, suspicions
-from shifter.core.policy import ShiftPolicy, conflicts
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.overlaps import Claimed, suspicions
+from shifter.core.documents.policy import ShiftPolicy, conflicts
 from shifter.core.text import did_you_mean, why
 from shifter.errors import ConfigError, Problem
 from shifter.files.advice import fleet_advice, policy_advice

@@ -17,7 +17,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from shifter.core.schema import parse_duration
+from shifter.core.documents.schema import parse_duration
 from shifter.core.text import closest, did_you_mean
 from shifter.files.located_yaml import At, hidden, is_secret
 from shifter.files.rules import Complaint, Rule

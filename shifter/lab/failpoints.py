@@ -22,9 +22,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from shifter.core.orders import OrderAnswer
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import OrderAnswer
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Side
 from shifter.core.state import Direction, ShiftState
 from shifter.lab.json_files import write_json
 from shifter.lab.topology import SOURCE_MESH, TARGET_MESH

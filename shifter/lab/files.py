@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from shifter.core.schema import API_VERSION
+from shifter.core.documents.schema import API_VERSION
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, SOURCE_NODE_PORT, TARGET_POD_PORT, Account, RulePlace
 from shifter.lab.topology import GATEWAY_NAMESPACE, GATEWAY_WORKLOAD, SOURCE_MESH, TARGET_MESH
 

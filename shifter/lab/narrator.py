@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from shifter.core.balancing.splits import shown
 from shifter.core.phases import Phase
-from shifter.core.splits import shown
 from shifter.core.state import Report
 from shifter.lab.load_report import LoadReport
 from shifter.lab.topology import SOURCE_MESH, TARGET_MESH

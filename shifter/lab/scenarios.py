@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from shifter.core.holds import HoldKind
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.lab.emulator import Fault, FaultKind
 from shifter.lab.plot import Beat, Plot, order

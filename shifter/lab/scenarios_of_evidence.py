@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from shifter.core.holds import HoldKind
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.lab.bursts import Rhythm
 from shifter.lab.plot import Beat, Plot

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from shifter.core.journal import Call, Delivery
-from shifter.core.orders import FLEET, STOPPING_VERBS, OrderAnswer
+from shifter.core.balancing.splits import Route
+from shifter.core.deciding.journal import Call, Delivery
+from shifter.core.deciding.orders import FLEET, STOPPING_VERBS, OrderAnswer
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Route
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.core.text import plain
 from shifter.errors import (

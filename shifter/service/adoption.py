@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from shifter.core.overlaps import common_members
+from shifter.core.documents.overlaps import common_members
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import ConfigError, Problem

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from shifter.core.orders import FLEET, OBSERVING, Answer, Order, OrderAnswer, obey_all
+from shifter.core.deciding.orders import FLEET, OBSERVING, Answer, Order, OrderAnswer, obey_all
 from shifter.core.records import NewRecord
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConflictError, ShifterError

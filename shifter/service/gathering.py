@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shifter.core import journal
 from shifter.core.analysis.measures import rules_of
 from shifter.core.analysis.replay import Trail, is_due, with_row
 from shifter.core.analysis.standing import Standing
-from shifter.core.answers import counts_of
-from shifter.core.apportion import MAX_ERROR_PERCENT
-from shifter.core.evidence import MAX_TICKS, Counts, Ledger, Tick
-from shifter.core.fleet import Fleet, common_edges_ms
-from shifter.core.gathering import Gathered, Terms, belonging, gather, metrics_for
-from shifter.core.policy import ShiftPolicy
-from shifter.core.settling import is_lost, is_settled
-from shifter.core.splits import RouteView
+from shifter.core.balancing.apportion import MAX_ERROR_PERCENT
+from shifter.core.balancing.splits import RouteView
+from shifter.core.counts.answers import counts_of
+from shifter.core.counts.evidence import MAX_TICKS, Counts, Ledger, Tick
+from shifter.core.deciding import journal
+from shifter.core.deciding.gathering import Gathered, Terms, belonging, gather, metrics_for
+from shifter.core.deciding.settling import is_lost, is_settled
+from shifter.core.documents.fleet import Fleet, common_edges_ms
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.state import ShiftState
 from shifter.service.observe import Counted
 

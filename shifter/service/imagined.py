@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from shifter.core.balancing.splits import FULL_PERCENT, MAX_WEIGHT, Health, Member, RouteView, Side
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import FULL_PERCENT, MAX_WEIGHT, Health, Member, RouteView, Side
 from shifter.core.state import Approval, ShiftState
 
 _MEMBERS: Final = 4

@@ -15,11 +15,11 @@ from datetime import datetime
 from functools import partial
 from typing import cast
 
-from shifter.core.counters import Absence, Baselines, Doubt, PodBaseline, advance, doubts
-from shifter.core.evidence import PodReading, Reading, SideCounts, shared_pods
-from shifter.core.fleet import Fleet
-from shifter.core.journal import Call
-from shifter.core.splits import Route, RouteView, Side
+from shifter.core.balancing.splits import Route, RouteView, Side
+from shifter.core.counts.counters import Absence, Baselines, Doubt, PodBaseline, advance, doubts
+from shifter.core.counts.evidence import PodReading, Reading, SideCounts, shared_pods
+from shifter.core.deciding.journal import Call
+from shifter.core.documents.fleet import Fleet
 from shifter.core.text import LONGEST, plain, some
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.ports import MeshMetrics, TrafficProvider

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy, conflicts
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy, conflicts
 from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import FLEET, misfit_problems, raw_bytes, value_of, yaml_files_in

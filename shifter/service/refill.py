@@ -17,10 +17,10 @@ from functools import partial
 from typing import Final
 
 from shifter.core.analysis.replay import CHECKPOINT_SECONDS
-from shifter.core.evidence import Reading, Tick
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.evidence import Reading, Tick
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.text import plain
 from shifter.errors import ShifterError
 from shifter.ports import MeshMetrics, Unread

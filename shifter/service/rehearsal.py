@@ -1,8 +1,8 @@
 """A migration that never was: the service's own decisions, tick by tick, over traffic from a generator.
 
-What decides is `core/decide.py`, and what gathers evidence is the service's `Gathering`: nothing of the judgement is
-written twice. What is left out is the world: every write is in force after `WRITE_SECONDS`, every scrape is there and
-on time, and gates are approved at once. So this shows what a policy is like at its best.
+What decides is `core/deciding/decide.py`, and what gathers evidence is the service's `Gathering`: nothing of the
+judgement is written twice. What is left out is the world: every write is in force after `WRITE_SECONDS`, every scrape
+is there and on time, and gates are approved at once. So this shows what a policy is like at its best.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shifter.core import journal
 from shifter.core.analysis.measures import rules_of
-from shifter.core.answers import counts_of
-from shifter.core.basis import Evidence
-from shifter.core.decide import decide
-from shifter.core.decision import Write
-from shifter.core.evidence import Answers, SideCounts
-from shifter.core.fleet import Timing
+from shifter.core.balancing.splits import RouteView
+from shifter.core.counts.answers import counts_of
+from shifter.core.counts.evidence import Answers, SideCounts
+from shifter.core.deciding import journal
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.decision import Write
+from shifter.core.deciding.gathering import Terms, still_lacking
+from shifter.core.documents.fleet import Timing
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.forecasts.simulation import FAILED, WELL, Load, Scenario, error_rates, one_tick
 from shifter.core.forecasts.simulation import Counted as Drawn
-from shifter.core.gathering import Terms, still_lacking
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import RouteView
 from shifter.service.gathering import Gathering
 from shifter.service.imagined import place_at, routes_at
 from shifter.service.observe import Counted

@@ -8,18 +8,18 @@ from dataclasses import replace
 from datetime import datetime
 
 from shifter.core.analysis.replay import Trail, as_json
-from shifter.core.basis import Evidence
-from shifter.core.decision import Decision
-from shifter.core.evidence import Ledger
-from shifter.core.fleet import Timing
-from shifter.core.holds import pages
-from shifter.core.orders import Order, OrderAnswer, words_of
-from shifter.core.overdue import overdue
+from shifter.core.balancing.splits import Health, RouteView, Side
+from shifter.core.counts.evidence import Ledger
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decision import Decision
+from shifter.core.deciding.holds import pages
+from shifter.core.deciding.orders import Order, OrderAnswer, words_of
+from shifter.core.deciding.overdue import overdue
+from shifter.core.deciding.pinning import words
+from shifter.core.deciding.settling import observed_share, soaked_seconds
+from shifter.core.documents.fleet import Timing
 from shifter.core.phases import Phase
-from shifter.core.pinning import words
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.settling import observed_share, soaked_seconds
-from shifter.core.splits import Health, RouteView, Side
 from shifter.core.state import Direction, FindingReport, HoldReport, Intent, Report, ShiftState
 
 _DIGITS = 4

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shifter import __version__
 from shifter.core.analysis.measures import ERRORS
-from shifter.core.holds import HoldKind
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.service.observe import MESH

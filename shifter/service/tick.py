@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shifter.core.analysis.standing import Standing, is_sound
-from shifter.core.capacity import Sighting
-from shifter.core.fleet import Fleet
-from shifter.core.orders import FLEET, Order
+from shifter.core.balancing.splits import Route, RouteView, Side
+from shifter.core.deciding.capacity import Sighting
+from shifter.core.deciding.orders import FLEET, Order
+from shifter.core.deciding.pinning import asks_for
+from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
-from shifter.core.pinning import asks_for
-from shifter.core.splits import Route, RouteView, Side
 from shifter.core.state import Pin, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Saved, SourceWorkload, Store, TrafficProvider

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
 
-from shifter.core import journal
-from shifter.core.basis import Evidence
-from shifter.core.capacity import Sighting, counted
-from shifter.core.decide import decide
-from shifter.core.decision import Decision, Write
-from shifter.core.fleet import Fleet
-from shifter.core.gathering import no_histogram, still_lacking
-from shifter.core.holds import forbids
-from shifter.core.journal import Move, Step
-from shifter.core.orders import OBSERVING, Answer, Order, OrderAnswer
+from shifter.core.balancing.splits import RouteView, shown
+from shifter.core.deciding import journal
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.capacity import Sighting, counted
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.decision import Decision, Write
+from shifter.core.deciding.gathering import no_histogram, still_lacking
+from shifter.core.deciding.holds import forbids
+from shifter.core.deciding.journal import Move, Step
+from shifter.core.deciding.orders import OBSERVING, Answer, Order, OrderAnswer
+from shifter.core.deciding.pinning import Workload
+from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
-from shifter.core.pinning import Workload
 from shifter.core.records import What
-from shifter.core.splits import RouteView, shown
 from shifter.core.state import Direction, Freeze, Intent, Pin, Report
 from shifter.ports import Leadership
 from shifter.service.act import Courier, Place, StateWriter

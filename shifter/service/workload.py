@@ -1,7 +1,7 @@
 """Looks at the source's workload, and asks its autoscaler for the floor that the shifts' saved pins need.
 
 It is not in a cluster of ours, so both go through a lane and are never waited for beyond a look's deadline. What is
-asked for follows from what is saved and what was seen (`core/pinning.py`); a call that is lost is made again.
+asked for follows from what is saved and what was seen (`core/deciding/pinning.py`); a call that is lost is made again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Final, cast
 
-from shifter.core.pinning import Workload
+from shifter.core.deciding.pinning import Workload
 from shifter.core.text import plain
 from shifter.errors import ShifterError
 from shifter.ports import SourceWorkload

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics
-from shifter.core.evidence import Reading
-from shifter.core.fleet import CustomMetric, Datasource
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import CustomMetric, Datasource
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics
 from tests.http import Reply, send, serving

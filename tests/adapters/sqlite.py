@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shifter.adapters.sqlite import SqliteStore
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
 from tests.documents import a_policy

@@ -16,7 +16,7 @@ import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.store import MOST_PRUNED
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.records import NewRecord, What
 from shifter.errors import RefusedError, StoreUnavailableError
 from tests.adapters.sqlite import NOW, a_record, a_state

@@ -16,8 +16,8 @@ import pytest
 
 from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.fleet import Tencent
-from shifter.core.splits import Health, Route, RouteView, Selector
+from shifter.core.balancing.splits import Health, Route, RouteView, Selector
+from shifter.core.documents.fleet import Tencent
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError
 from shifter.lab import emulator as lab
 from shifter.ports import Change, Operation

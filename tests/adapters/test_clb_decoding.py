@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shifter.adapters.tencent import clb_decoding as decoding
-from shifter.core.splits import Health
+from shifter.core.balancing.splits import Health
 
 BACKEND = {
     "Type": "CVM",

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.splits import Route, Selector
+from shifter.core.balancing.splits import Route, Selector
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 from shifter.lab import emulator as lab
 from shifter.lab.emulator import FaultKind

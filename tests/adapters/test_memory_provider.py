@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shifter.adapters.memory import Author, Fault, MemoryProvider, Rule
-from shifter.core.membership import Server
-from shifter.core.splits import Health, Route, Selector
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, Selector
 from shifter.errors import AmbiguousWriteError, NotFoundError, ProviderRefusedError, ProviderUnavailableError
 from shifter.ports import Change, Operation, Progress
 

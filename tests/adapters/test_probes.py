@@ -16,7 +16,7 @@ import pytest
 
 from shifter.adapters.prometheus import PrometheusProbe
 from shifter.adapters.tencent.server_clock import TencentClock
-from shifter.core.fleet import Datasource, Tencent
+from shifter.core.documents.fleet import Datasource, Tencent
 from shifter.errors import MetricsUnavailableError, ProviderUnavailableError
 from shifter.ports import MeshProbe, RemoteClock
 

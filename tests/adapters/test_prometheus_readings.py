@@ -10,9 +10,9 @@ import pytest
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.prometheus.promql import edge_pattern, queries, spellings
 from shifter.adapters.prometheus.readings import subject_of
-from shifter.core.counters import Absence
-from shifter.core.evidence import INFINITY_MS, UNKNOWN, Answer, Series
-from shifter.core.fleet import CustomMetric
+from shifter.core.counts.counters import Absence
+from shifter.core.counts.evidence import INFINITY_MS, UNKNOWN, Answer, Series
+from shifter.core.documents.fleet import CustomMetric
 from shifter.errors import MetricsUnavailableError
 from tests.adapters.prometheus import AT, NOW, SHOP, FakePrometheus, Row, datasource, kind_of, read, refusal, running
 from tests.http import replying

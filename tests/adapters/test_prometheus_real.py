@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.prometheus.promql import queries, quoted, selector
-from shifter.core.answers import BadAnswers, counts_of
-from shifter.core.counters import Absence, Baselines, advance
-from shifter.core.evidence import INFINITY_MS, UNKNOWN, Answer, Answers, Counts, Reading, Series
-from shifter.core.fleet import CustomMetric, Datasource
+from shifter.core.counts.answers import BadAnswers, counts_of
+from shifter.core.counts.counters import Absence, Baselines, advance
+from shifter.core.counts.evidence import INFINITY_MS, UNKNOWN, Answer, Answers, Counts, Reading, Series
+from shifter.core.documents.fleet import CustomMetric, Datasource
 from shifter.errors import MetricsUnavailableError
 from shifter.lab.free_ports import reserve_ports
 from shifter.lab.processes import ProcessSpec, Supervisor

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Datasource
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import Datasource
 from shifter.errors import InvariantError, MetricsUnavailableError
 from shifter.ports import Unread
 from tests.http import Reply, replying, send, serving

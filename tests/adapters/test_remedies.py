@@ -15,7 +15,7 @@ from shifter.adapters.tencent.api import ClbApi, permission_for, remedy_of
 from shifter.adapters.tencent.clb_decoding import balancer_refusals
 from shifter.adapters.tencent.credentials import FileCredentials
 from shifter.adapters.tencent.server_clock import TencentClock
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 from shifter.errors import MetricsUnavailableError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 from tests.adapters.prometheus import NOW, datasource
 from tests.http import replying, serving

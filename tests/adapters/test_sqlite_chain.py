@@ -12,7 +12,7 @@ from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.look import LookingStore
 from shifter.adapters.sqlite.schema import FILE_VERSION
 from shifter.core.chain import FIRST_ID, GENESIS, START, Examined, Seal, digest
-from shifter.core.orders import FLEET
+from shifter.core.deciding.orders import FLEET
 from shifter.errors import RefusedError, StoreUnavailableError
 from shifter.ports import Store
 from tests.adapters.sqlite import NOW, a_record, a_state, filled, shell

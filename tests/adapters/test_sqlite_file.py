@@ -15,7 +15,7 @@ import pytest
 import shifter.adapters.sqlite as sqlite_folder
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.file import BUSY_SECONDS, FILE_VERSION, SqliteFile
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.errors import RefusedError, StoreUnavailableError
 from tests.adapters.sqlite import NOW, a_record, a_state, filled, shell
 

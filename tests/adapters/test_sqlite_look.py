@@ -15,7 +15,7 @@ import pytest
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.lock import lease_facts
 from shifter.adapters.sqlite.look import LookingStore, store_facts
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.errors import StoreUnavailableError
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -26,7 +26,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from shifter.adapters.sqlite import SqliteStore
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 store = SqliteStore(Path(sys.argv[1]))
 store.create_order(OrderRequest("shop", Verb.PAUSE, "ann@desk", "lunch"), datetime.now(UTC))
 os._exit(9)

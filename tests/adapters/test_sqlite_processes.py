@@ -14,7 +14,7 @@ import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.core.chain import Walk
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.errors import ConflictError, RefusedError
 from tests.adapters.sqlite import NOW, a_state, filled, shell
 
@@ -71,7 +71,7 @@ VIEWER = """
 import os, sys
 from pathlib import Path
 from shifter.adapters.sqlite import SqliteStore
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.errors import StoreUnavailableError
 if os.geteuid() == 0:
     os.seteuid(65534)

@@ -13,7 +13,7 @@ import shifter
 from shifter.adapters.sqlite import SqliteStore
 from shifter.adapters.sqlite.file import FILE_VERSION
 from shifter.core.chain import FIRST_ID
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.errors import RefusedError
 from tests.adapters.sqlite import NOW, filled, shell
 

@@ -17,7 +17,7 @@ import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.schema import FILE_VERSION, create_schema, upgrade, version_of
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.records import NewRecord
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import RefusedError, StoreUnavailableError

@@ -16,7 +16,7 @@ import pytest
 
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.schema import CHAINED, FILE_VERSION, create_schema, version_of
-from shifter.core.orders import Answer
+from shifter.core.deciding.orders import Answer
 from shifter.core.state import FleetState
 from tests.adapters.sqlite import a_record
 from tests.contract.stores import examined

@@ -24,7 +24,7 @@ import pytest
 
 from shifter.adapters.outside import MOST_LEFT_BEHIND
 from shifter.adapters.tencent.api import ClbApi
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 
 REGION = "ap-guangzhou"

@@ -29,18 +29,18 @@ from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.core.analysis.standing import Standing
-from shifter.core.apportion import apportion
-from shifter.core.basis import Evidence
-from shifter.core.counters import Baselines, advance
-from shifter.core.decide import decide
-from shifter.core.evidence import INFINITY_MS, Answer, Counts, Ledger, PodReading, Reading, Series, Tick
-from shifter.core.fleet import Learning
-from shifter.core.gathering import Terms, gather
-from shifter.core.membership import Server
+from shifter.core.balancing.apportion import apportion
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Member, RouteView, Side
+from shifter.core.counts.counters import Baselines, advance
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Counts, Ledger, PodReading, Reading, Series, Tick
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.gathering import Terms, gather
+from shifter.core.documents.fleet import Learning
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import What
-from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import ShiftState
 from shifter.service.lanes import InlineLanes
 from shifter.service.policy_files import PolicyFolder

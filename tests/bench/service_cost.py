@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from shifter.core.fleet import ISTIO_EDGES_MS
+from shifter.core.documents.fleet import ISTIO_EDGES_MS
 from shifter.lab import files
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, open_account
 from shifter.lab.emulator import Emulator

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from shifter.adapters.memory_store import MemoryStore
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.orders import Answer, OrderAnswer
+from shifter.core.deciding.orders import Answer, OrderAnswer
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord
 from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
 from shifter.ports import Store

@@ -24,7 +24,7 @@ from shifter.adapters.sqlite import SqliteStore
 from shifter.cli import bundle_contents
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
 from shifter.core.state import Report, ShiftState

@@ -22,7 +22,7 @@ from shifter.cli.doctor import lines, verdict
 from shifter.cli.exits import Exit
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.fleet import ISTIO_EDGES_MS
+from shifter.core.documents.fleet import ISTIO_EDGES_MS
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.files.documents import load_policy

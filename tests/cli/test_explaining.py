@@ -18,16 +18,16 @@ from click.testing import Result
 from shifter.adapters.sqlite import SqliteStore
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.analysis.learning import Lessons
 from shifter.core.analysis.replay import MAX_ROWS, Trail, with_row
 from shifter.core.analysis.standing import Standing
-from shifter.core.basis import Evidence
-from shifter.core.decide import decide
-from shifter.core.evidence import Counts, Ledger, Tick
-from shifter.core.gathering import Gathered, Terms, gather
+from shifter.core.balancing.splits import Health, Member, RouteView, Side
+from shifter.core.counts.evidence import Counts, Ledger, Tick
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.gathering import Gathered, Terms, gather
+from shifter.core.documents.criteria import Lessons
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
-from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import ShiftState
 from shifter.service.reporting import evidence_of
 

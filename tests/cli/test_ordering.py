@@ -13,7 +13,7 @@ from shifter.cli.completing import answer_kubectl
 from shifter.cli.main import cli
 from shifter.cli.placing import LONGEST_REASON
 from shifter.cli.session import Session
-from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
 from shifter.core.state import Approval, FleetState, Freeze
 from shifter.errors import RefusedError
 

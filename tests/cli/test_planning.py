@@ -12,8 +12,8 @@ import pytest
 from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.standing import Standing, begin
+from shifter.core.documents.policy import ApprovalGate
 from shifter.core.phases import Phase
-from shifter.core.policy import ApprovalGate
 from shifter.core.state import Approval, Ceiling, HoldReport
 from tests.cli.plans import a_soaking_shift, rows
 

@@ -16,8 +16,8 @@ from shifter.cli.main import cli
 from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.standing import Standing, begin
-from shifter.core.criteria import Analysis, AnswerRules
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
+from shifter.core.documents.criteria import Analysis, AnswerRules
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import Ceiling, Direction, FindingReport, HoldReport, Intent, Pause

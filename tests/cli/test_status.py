@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from shifter.core.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.state import FleetState, Freeze, HoldReport
 from shifter.errors import RefusedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shifter.core.orders import OrderRequest, Verb, words_of
+from shifter.core.deciding.orders import OrderRequest, Verb, words_of
 from shifter.core.state import WayBack
 from tests.cli.conftest import NOON, World
 

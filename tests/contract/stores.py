@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.core.chain import Examined, Link, Walk
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
 from shifter.core.state import (

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics
-from shifter.core.counters import Absence
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Datasource
+from shifter.core.counts.counters import Absence
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import Datasource
 from shifter.errors import MetricsUnavailableError
 from shifter.lab.free_ports import reserve_ports
 from shifter.lab.processes import ProcessSpec, Supervisor

@@ -16,8 +16,8 @@ import pytest
 from shifter.adapters import memory
 from shifter.adapters.memory import MemoryProvider
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.membership import Server
-from shifter.core.splits import Health, Route, RouteView, Selector, Side
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, RouteView, Selector, Side
 from shifter.errors import AmbiguousWriteError, InvariantError, ProviderRefusedError, ProviderUnavailableError
 from shifter.lab import emulator as lab
 from shifter.ports import Change, Operation, OperationState, Progress, TrafficProvider

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.orders import FLEET, Verb
+from shifter.core.deciding.orders import FLEET, Verb
 from shifter.core.state import (
     FleetState,
     Freeze,

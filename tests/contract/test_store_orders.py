@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shifter.adapters.saved_form import LONGEST_SPAN, NAME_LENGTH, OPEN_ORDERS_PER_SHIFT, REASON_LENGTH
-from shifter.core.orders import FLEET, Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import FLEET, Answer, OrderAnswer, OrderRequest, Verb
 from shifter.errors import (
     ConflictError,
     NotFoundError,

@@ -15,9 +15,9 @@ from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.sequential import MetricWealth, Wealth
 from shifter.core.analysis.sickness import Sickness
 from shifter.core.analysis.standing import Failing, Standing
-from shifter.core.orders import Verb
+from shifter.core.deciding.orders import Verb
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.state import (
     SCHEMA_VERSION,
     Approval,

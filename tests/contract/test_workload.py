@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from shifter.adapters.memory_workload import MemoryWorkload
-from shifter.core.pinning import Workload
+from shifter.core.deciding.pinning import Workload
 from shifter.errors import CapacityUnavailableError, InvariantError
 from shifter.ports import SourceWorkload
 

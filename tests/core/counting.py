@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shifter.core.answers import BadAnswers, counts_of
-from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import Answer, Answers, Counts, PodReading, Reading, Series, SideCounts
+from shifter.core.counts.answers import BadAnswers, counts_of
+from shifter.core.counts.counters import Baselines, advance
+from shifter.core.counts.evidence import Answer, Answers, Counts, PodReading, Reading, Series, SideCounts
 
 GAP = 30.0
 NOON = 1_800_000_000.0

@@ -11,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shifter.core.analysis.assess import assess
-from shifter.core.analysis.learning import History, Lessons, MetricHistory
+from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.measures import Metric
 from shifter.core.analysis.standing import Standing, begin
 from shifter.core.analysis.verdicts import Assessment, Situation
-from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
-from shifter.core.gathering import Terms, gather, metrics_for
+from shifter.core.counts.evidence import INFINITY_MS, Counts, Ledger, Tick
+from shifter.core.deciding.gathering import Terms, gather, metrics_for
+from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.state import Direction, Intent, ShiftState
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

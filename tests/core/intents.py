@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from shifter.core.splits import Health, Member, Route, RouteView, Selector, Side
+from shifter.core.balancing.splits import Health, Member, Route, RouteView, Selector, Side
 from shifter.core.state import Direction, Intent
 from tests.core.shifts import NOON
 

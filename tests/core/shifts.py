@@ -11,17 +11,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from shifter.core.analysis.learning import Lessons
 from shifter.core.analysis.standing import Standing
-from shifter.core.basis import Evidence
-from shifter.core.decision import Decision
-from shifter.core.evidence import Counts, Ledger, Tick
-from shifter.core.gathering import Terms, gather
-from shifter.core.holds import HoldKind
-from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.balancing.splits import Health, Member, RouteView, Side
+from shifter.core.counts.evidence import Counts, Ledger, Tick
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decision import Decision
+from shifter.core.deciding.gathering import Terms, gather
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import Order, OrderRequest, Verb
+from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, RouteView, Side
 from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

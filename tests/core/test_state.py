@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shifter.core.documents.policy import AUTO_STEPS
 from shifter.core.phases import Phase
-from shifter.core.policy import AUTO_STEPS
 from shifter.core.state import Ceiling, Direction
 from tests.core.shifts import EARLIER, a_policy, a_shift, an_intent
 

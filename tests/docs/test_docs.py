@@ -26,13 +26,14 @@ from pydantic import TypeAdapter
 from shifter.cli.exits import Exit
 from shifter.cli.main import COMMANDS, cli
 from shifter.cli.session import Session
-from shifter.core import journal, phases
-from shifter.core.apportion import apportion
-from shifter.core.fleet import Fleet
-from shifter.core.holds import RULES, HoldKind
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import show_duration
-from shifter.core.splits import Health, Member, Side
+from shifter.core import phases
+from shifter.core.balancing.apportion import apportion
+from shifter.core.balancing.splits import Health, Member, Side
+from shifter.core.deciding import journal
+from shifter.core.deciding.holds import RULES, HoldKind
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import show_duration
 from shifter.errors import RefusedError
 from shifter.files.documents import value_of
 from shifter.files.located_yaml import document_of

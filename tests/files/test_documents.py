@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import StrictModel
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import StrictModel
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import load_fleet, load_policy, read_document, value_of
 from shifter.files.located_yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, document_of

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.files.documents import load_fleet, value_of
 from shifter.files.explanation import SAYS, Line, explanation_of, shown_value
 from shifter.files.located_yaml import document_of

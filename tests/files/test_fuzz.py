@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import ConfigError
 from shifter.files.documents import load_policy
 from shifter.files.lint import lint_files

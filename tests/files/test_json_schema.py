@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import ConfigError
 from shifter.files.documents import KINDS, value_of
 from shifter.files.json_schema import DIALECT, schema_of

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import value_of
 from shifter.files.located_yaml import MAX_BYTES, MAX_PROBLEMS, document_of, hidden

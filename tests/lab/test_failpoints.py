@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from shifter.core import journal
-from shifter.core.journal import Move, Step
-from shifter.core.orders import Answer, OrderAnswer
-from shifter.core.policy import ShiftPolicy
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding import journal
+from shifter.core.deciding.journal import Move, Step
+from shifter.core.deciding.orders import Answer, OrderAnswer
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Side
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.errors import StoreUnavailableError
 from shifter.lab.account import open_account

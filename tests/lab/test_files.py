@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.files.documents import load_fleet, load_policy
 from shifter.lab.account import SECRET_ID, SECRET_KEY, Account, open_account
 from shifter.lab.files import LAB_PACE, NOTHING_OWN, Own, Pace, merged, write_all

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from shifter.cli.main import cli
-from shifter.core.holds import HoldKind
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import HoldReport, Report

@@ -24,12 +24,12 @@ from pydantic import ValidationError
 from shifter.adapters.prometheus import PrometheusMetrics
 from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.answers import BadAnswers, counts_of
-from shifter.core.apportion import apportion
-from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import INFINITY_MS, Answer, Answers, Counts, Reading, SideCounts
-from shifter.core.fleet import Datasource
-from shifter.core.splits import Route, RouteView, Side
+from shifter.core.balancing.apportion import apportion
+from shifter.core.balancing.splits import Route, RouteView, Side
+from shifter.core.counts.answers import BadAnswers, counts_of
+from shifter.core.counts.counters import Baselines, advance
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Answers, Counts, Reading, SideCounts
+from shifter.core.documents.fleet import Datasource
 from shifter.files.documents import load_fleet, load_policy
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, Account, open_account
 from shifter.lab.dataplane import DataPlane, DataPlaneSpec

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from shifter.adapters.sqlite import SqliteStore
-from shifter.core.orders import Answer, OrderAnswer, OrderRequest, Verb
-from shifter.core.policy import ShiftPolicy
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import ConfigError

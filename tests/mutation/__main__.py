@@ -102,7 +102,9 @@ SUITES: Final = (
 def main() -> int:
     """Mutate the modules that are named, all by default; return 1 if a run could not be made."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="shifter/core/journal.py ...; all by default")
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="shifter/core/deciding/journal.py ...; all by default"
+    )
     given = parser.parse_args()
     known = [module for suite in SUITES for module in suite.modules]
     if unknown := [module for module in given.modules if module not in known]:

@@ -31,7 +31,7 @@ from click.testing import CliRunner, Result
 
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.orders import Order, OrderRequest, Verb
+from shifter.core.deciding.orders import Order, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
 from shifter.core.state import Direction, Report, ShiftState

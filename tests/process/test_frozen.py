@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shifter.core.orders import Answer, Verb
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.lab.topology import TARGET_MESH

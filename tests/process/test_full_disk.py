@@ -10,7 +10,7 @@ import resource
 
 import pytest
 
-from shifter.core.orders import Answer, Verb
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.lab.topology import TARGET_MESH
 from tests.process.conftest import Stage, assert_safe

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 
 import pytest
 
-from shifter.core.orders import Answer, Order, Verb
+from shifter.core.deciding.orders import Answer, Order, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.state import Direction, ShiftState

@@ -21,12 +21,12 @@ from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory import MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.fleet import Fleet, Learning
-from shifter.core.membership import Server
-from shifter.core.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, RouteView, Selector, Side
+from shifter.core.deciding.orders import Answer, Order, OrderRequest, Verb
+from shifter.core.documents.fleet import Fleet, Learning
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Health, Route, RouteView, Selector, Side
 from shifter.core.state import Direction, Report, ShiftState
 from shifter.ports import Store, TrafficProvider
 from shifter.service.lanes import CallLanes

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from shifter.adapters.memory_store import MemoryStore
+from shifter.core.balancing.splits import Route, RouteView
 from shifter.core.chain import Stretch
-from shifter.core.evidence import INFINITY_MS, Answer, PodReading, Reading, Series
-from shifter.core.fleet import ISTIO_EDGES_MS
-from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.counts.evidence import INFINITY_MS, Answer, PodReading, Reading, Series
+from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.documents.fleet import ISTIO_EDGES_MS
 from shifter.core.records import NewRecord, Record
-from shifter.core.splits import Route, RouteView
 from shifter.core.state import FleetState, Intent, Report, ShiftState
 from shifter.errors import MetricsUnavailableError, ProviderRefusedError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, TrafficProvider

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shifter.adapters.prometheus import PrometheusMetrics
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Datasource
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import Datasource
 from shifter.service.observe import MESH
 from tests.http import Reply, send, serving
 from tests.service.conftest import FLEET, NOON, TICK, World

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.journal import Call, Delivery
-from shifter.core.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
-from shifter.core.policy import ShiftPolicy
+from shifter.core.balancing.splits import Route, RouteView, Selector
+from shifter.core.deciding.journal import Call, Delivery
+from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Route, RouteView, Selector
 from shifter.core.state import Direction, Intent, ShiftState
 from shifter.errors import ConflictError, ProviderUnavailableError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shifter.adapters.memory import Rule
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from tests.service.conftest import World, servers
 
 Worlds = Callable[..., World]

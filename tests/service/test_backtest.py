@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.counters import Absence
-from shifter.core.evidence import Answer, PodReading, Reading, Series
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.counters import Absence
+from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread
 from shifter.service.backtest.answering import backtest

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from shifter.adapters.memory import Author, Fault
-from shifter.core.orders import Answer, Verb
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.state import Direction

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Health
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Health
 from shifter.core.state import Direction
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from shifter.core.orders import Verb
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from tests.http import replying
 from tests.service.conftest import World
 from tests.service.prometheus import BOTH, FAULT_TICKS, NOBODY, Bad, answer, soaking_worlds

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
 from tests.service.conftest import World
 from tests.service.prometheus import BOTH, Bad, only, soaking_worlds, without
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shifter.core.evidence import Answer, PodReading, Reading, Series
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
 from shifter.core.phases import Phase
-from shifter.core.splits import Health, Side
 from shifter.service.observe import MESH
 from tests.service.conftest import NEW, NEWER, NOON, TICK, World
 from tests.service.outside import nothing_recorded

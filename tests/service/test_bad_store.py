@@ -23,9 +23,9 @@ from click.testing import CliRunner, Result
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.cli.main import cli
 from shifter.cli.session import Session
-from shifter.core.orders import FLEET, Answer, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import FLEET, Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from shifter.core.state import ShiftState
 from shifter.errors import RefusedError, ShifterError, StoreUnavailableError
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core.evidence import Answer, PodReading, Reading, Series
-from shifter.core.fleet import ISTIO_EDGES_MS, Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, Route, RouteView, Side
+from shifter.core.balancing.splits import Health, Member, Route, RouteView, Side
+from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.state import ShiftState
 from shifter.errors import (
     MetricsUnavailableError,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shifter.core.fleet import Fleet
+from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.ports import LeaseFacts

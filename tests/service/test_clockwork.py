@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.core.orders import Answer, OrderRequest, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Answer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from shifter.service.clockwork import WAKE_JOB, LeapClock, Wakes
 from shifter.service.daemon import Waker
 from tests.service.conftest import NOON, TICK, World

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 STEPS = (5.0, 50.0, 100.0)

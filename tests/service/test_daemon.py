@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Route, RouteView
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Route, RouteView
 from shifter.errors import ConfigError, InvariantError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from shifter.service import daemon

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shifter.core.orders import STALE_AFTER, Answer, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import STALE_AFTER, Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 

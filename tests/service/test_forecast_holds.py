@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from shifter.core.balancing.splits import Side
 from shifter.core.forecasts.forecast import Outset, StepForecast, clockwork_of, forecast
 from shifter.core.forecasts.worst_case import Premise
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 SECOND = timedelta(seconds=1)

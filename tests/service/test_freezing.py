@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
-from shifter.core.holds import HoldKind
-from shifter.core.orders import FLEET, OBSERVING, STALE_AFTER, Answer, OrderRequest, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import FLEET, OBSERVING, STALE_AFTER, Answer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from shifter.core.state import Freeze
 from shifter.errors import ConflictError
 from shifter.ports import SavedFleet

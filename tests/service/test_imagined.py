@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.service.imagined import place_at, routes_at
 from tests.service.conftest import policy
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shifter.core.holds import HoldKind
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Fleet
-from shifter.core.orders import Answer, Order, Verb
+from shifter.core.balancing.splits import Route, RouteView, Side
+from shifter.core.counts.evidence import Reading
+from shifter.core.deciding.orders import Answer, Order, Verb
+from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
-from shifter.core.splits import Route, RouteView, Side
 from shifter.errors import StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from shifter.service.lanes import Lanes

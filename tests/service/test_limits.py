@@ -25,11 +25,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from shifter.adapters.memory import Fault, Rule
 from shifter.adapters.saved_form import OPEN_ORDERS_PER_SHIFT
-from shifter.core.evidence import Answer as Code
-from shifter.core.evidence import PodReading, Reading, Series
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.evidence import Answer as Code
+from shifter.core.counts.evidence import PodReading, Reading, Series
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from shifter.core.state import FindingReport, Report
 from shifter.errors import RefusedError, StoreUnavailableError
 from shifter.service import daemon

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from shifter.adapters.memory import Rule
-from shifter.core.orders import Verb
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World, servers
 
 

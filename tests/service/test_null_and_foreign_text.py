@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 Worlds = Callable[..., World]

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from shifter.adapters.memory import Fault, MemoryProvider, Rule
-from shifter.core.counters import Absence, Doubt, Wait
-from shifter.core.evidence import INFINITY_MS, Answer, Answers, PodReading, Reading, Series, SideCounts
-from shifter.core.journal import Call, Delivery
-from shifter.core.splits import Route, RouteView, Selector, Side
+from shifter.core.balancing.splits import Route, RouteView, Selector, Side
+from shifter.core.counts.counters import Absence, Doubt, Wait
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Answers, PodReading, Reading, Series, SideCounts
+from shifter.core.deciding.journal import Call, Delivery
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import Change, Operation, OperationState
 from shifter.service.lanes import InlineLanes, Lanes

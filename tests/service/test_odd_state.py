@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import structlog
 
-from shifter.core.orders import Answer, Verb
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Answer, Verb
 from tests.service.test_bad_store import DiskWorld
 
 Edit = Callable[[dict[str, Any]], None]

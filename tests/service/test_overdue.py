@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from shifter.core.analysis.verdicts import Assessment, Verdict
-from shifter.core.holds import Hold, HoldKind
-from shifter.core.overdue import GRACE_TICKS, overdue
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.holds import Hold, HoldKind
+from shifter.core.deciding.overdue import GRACE_TICKS, overdue
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from tests.core.shifts import GOOD, NOON, a_shift, gathered, seen
 from tests.service.conftest import TICK, World
 

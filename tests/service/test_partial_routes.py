@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from shifter.adapters.memory import Author, Rule
-from shifter.core.membership import Server
-from shifter.core.orders import Verb
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Health, Route, Side
 from tests.service.conftest import LISTENER, NEW, NEWER, OLD, OLDER, World, servers
 
 Worlds = Callable[..., World]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shifter.adapters.memory import Author, Fault
-from shifter.core.orders import Verb
+from shifter.core.deciding.orders import Verb
 from shifter.core.records import What
 from shifter.core.state import Direction
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World

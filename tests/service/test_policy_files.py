@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from shifter.core.policy import conflicts
+from shifter.core.documents.policy import conflicts
 from shifter.errors import ConfigError
 from shifter.files.documents import load_fleet, yaml_files_in
 from shifter.files.rules import Rule

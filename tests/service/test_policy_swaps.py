@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shifter.adapters.memory import Author, Rule
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Route
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Route
 from tests.service.conftest import BALANCER, LISTENER, NEW, NEWER, OLD, World, servers
 
 Worlds = Callable[..., World]

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from shifter.adapters.memory import Fault
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Health, Side
 from shifter.service.lanes import Priority
 from tests.service.conftest import BALANCER, OLD, OLDER, TICK, World, fleet_with
 from tests.service.outside import HeldLanes

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from shifter.core.fleet import ISTIO_EDGES_MS, Learning, Timing
+from shifter.core.deciding.gathering import Terms
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Learning, Timing
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.forecasts.simulation import SCENARIOS, Load
-from shifter.core.gathering import Terms
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.service.rehearsal import Cast, Moment, Rehearsal
 from tests.service.conftest import policy
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from shifter.cli.replaying import Replay, replayed
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from tests.service.conftest import World
 
 

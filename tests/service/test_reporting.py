@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from shifter.adapters.saved_form import read_report
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, What
-from shifter.core.splits import Health, Side
 from shifter.core.state import Report
 from tests.service.conftest import NEW, NO_LATENCY, World
 

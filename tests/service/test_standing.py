@@ -14,13 +14,13 @@ from shifter.core.analysis.assess import alpha_of
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.replay import CHECKPOINT_SECONDS, MAX_ROWS, Trail, of_json
 from shifter.core.analysis.standing import Standing, evidence_of_harm
-from shifter.core.criteria import Analysis
-from shifter.core.fleet import ISTIO_EDGES_MS, Learning
-from shifter.core.holds import HoldKind
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import Verb
+from shifter.core.documents.criteria import Analysis
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Learning
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Health, Side
 from tests.service.conftest import ANY_STEP, NEW, NEWER, NO_LATENCY, NOON, OLD, OLDER, TICK, World, fleet_with
 from tests.service.outside import Gateway
 

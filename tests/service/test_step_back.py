@@ -7,11 +7,11 @@ from itertools import groupby
 
 import pytest
 
-from shifter.core.holds import HoldKind
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Side
 from shifter.core.state import Direction
 from tests.service.conftest import TICK, World
 

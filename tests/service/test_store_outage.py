@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core.holds import HoldKind
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import Answer, Verb
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Side
 from shifter.core.state import Direction, Report, ShiftState
 from shifter.errors import StoreUnavailableError
 from shifter.ports import Operation, OperationState, Progress, SavedFleet

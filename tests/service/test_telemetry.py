@@ -14,9 +14,9 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shifter.core.orders import Verb
+from shifter.core.balancing.splits import Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
-from shifter.core.splits import Side
 from shifter.core.state import FindingReport, Report
 from shifter.errors import StoreUnavailableError
 from shifter.service.telemetry import Telemetry, configure_logs

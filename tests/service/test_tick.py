@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 
 from shifter.adapters.memory import Fault
-from shifter.core.holds import HoldKind
-from shifter.core.orders import FLEET, Answer, Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.holds import HoldKind
+from shifter.core.deciding.orders import FLEET, Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Health, Side
 from shifter.core.state import Direction
 from shifter.errors import ConflictError, InvariantError, RefusedError
 from shifter.service.policy_files import PolicyFolder, PolicySet

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.orders import Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Health, Side
 from tests.service.conftest import NEW, NEWER, OLD, OLDER, World
 
 Worlds = Callable[..., World]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from shifter.adapters.memory import Fault, Rule
-from shifter.core.membership import Server
-from shifter.core.orders import Verb
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Health, Side
 from tests.service.conftest import NEW, OLD, World, servers
 from tests.service.outside import SlowLanes
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from shifter.adapters.memory import Fault
-from shifter.core.orders import Verb
+from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.state import Direction

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from shifter.adapters.memory_workload import MemoryWorkload
-from shifter.core.evidence import Reading
-from shifter.core.orders import Answer, Verb
+from shifter.core.balancing.splits import Health, Side
+from shifter.core.counts.evidence import Reading
+from shifter.core.deciding.orders import Answer, Verb
+from shifter.core.deciding.pinning import Workload
 from shifter.core.phases import Phase
-from shifter.core.pinning import Workload
 from shifter.core.records import NewRecord, What
-from shifter.core.splits import Health, Side
 from shifter.service.lanes import Priority
 from shifter.service.tick import Ticker
 from shifter.service.workload import WorkloadObserver

@@ -13,11 +13,11 @@ from shifter.adapters.memory import Fault, Rule
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.tencent.api import ClbApi
 from shifter.adapters.tencent.clb import ClbProvider
-from shifter.core.journal import Step, next_move
-from shifter.core.orders import FLEET, Verb
+from shifter.core.balancing.splits import Route, Selector, Side
+from shifter.core.deciding.journal import Step, next_move
+from shifter.core.deciding.orders import FLEET, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.splits import Route, Selector, Side
 from shifter.core.state import Direction, Intent
 from shifter.errors import AmbiguousWriteError
 from shifter.lab import emulator as lab

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from shifter.core.membership import Server, refuse_bad_weights, view
-from shifter.core.splits import Health, Route, RouteView
+from shifter.core.balancing.membership import Server, refuse_bad_weights, view
+from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError
 from shifter.lab.checker import seen
 from shifter.ports import Change, Operation, OperationState, Progress

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core import pinning
+from shifter.core.balancing.splits import Route, RouteView, Side
 from shifter.core.chain import Stretch
-from shifter.core.evidence import Reading
-from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.counts.evidence import Reading
+from shifter.core.deciding import pinning
+from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
-from shifter.core.splits import Route, RouteView, Side
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError, StoreUnavailableError
 from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Unread

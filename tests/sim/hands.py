@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shifter.core.membership import Server
-from shifter.core.orders import FLEET, OrderRequest, Verb
-from shifter.core.splits import Health, Route, Side
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, Side
+from shifter.core.deciding.orders import FLEET, OrderRequest, Verb
 from shifter.errors import RefusedError, ShifterError
 from shifter.lab.checker import seen
 from shifter.lab.checker.kinds import Kind

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shifter.core import pinning
-from shifter.core.evidence import Answer, PodReading, Reading, Series
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
+from shifter.core.deciding import pinning
 from shifter.errors import MetricsUnavailableError
 from shifter.lab.checker import seen
 from shifter.ports import Unread

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from shifter.core.fleet import Fleet
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.documents.fleet import Fleet
 from shifter.core.state import Report
 from shifter.errors import ShifterError
 from shifter.service.daemon import Waker

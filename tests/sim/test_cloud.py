@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from shifter.core.membership import Server
-from shifter.core.splits import Health, Route, RouteView
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from tests.contract import test_provider as contract
 from tests.sim.calls import PAUSES, Door, Fate, Port, Script, Tally

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shifter.adapters.memory_store import MemoryStore
-from shifter.core.fleet import Fleet
-from shifter.core.membership import Server
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health, Route, Selector, Side
+from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
-from shifter.core.splits import Health, Route, Selector, Side
 from shifter.lab.checker import seen
 from tests.sim import files
 from tests.sim.calls import Chance, Fates, Tally

@@ -7,7 +7,7 @@
     recorded.py   the same questions and answers about instants that are past
     probe.py      what `shifter doctor` asks besides
 
-Only raw counters are read, never `rate()`; `core/counters.py` differences them.
+Only raw counters are read, never `rate()`; `core/counts/counters.py` differences them.
 """
 
 from shifter.adapters.prometheus.probe import PrometheusProbe

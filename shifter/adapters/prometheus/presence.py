@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from shifter.adapters.prometheus.promql import AHEAD_SECONDS, selector
 from shifter.adapters.prometheus.transport import Answer, Sample
-from shifter.core.fleet import Datasource
+from shifter.core.documents.fleet import Datasource
 from shifter.core.text import some
 
 MOST_AHEAD_SECONDS = 5.0

@@ -13,7 +13,7 @@ from typing import Final
 from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError
 from shifter.adapters.prometheus.promql import selector
 from shifter.adapters.prometheus.transport import Answer, Connection
-from shifter.core.fleet import Datasource
+from shifter.core.documents.fleet import Datasource
 from shifter.errors import MetricsUnavailableError
 
 MOST_VALUES: Final = 10

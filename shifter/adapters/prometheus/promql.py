@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shifter.core.evidence import BAD_PART, TOTAL_PART
-from shifter.core.fleet import CustomCounter, CustomMetric, Datasource
+from shifter.core.counts.evidence import BAD_PART, TOTAL_PART
+from shifter.core.documents.fleet import CustomCounter, CustomMetric, Datasource
 
 EDGE_LABEL = "le"
 

@@ -19,9 +19,9 @@ from shifter.adapters.prometheus.promql import AHEAD_SECONDS, EDGE_LABEL, HalfQu
 from shifter.adapters.prometheus.recorded import Asking, instants_of, past
 from shifter.adapters.prometheus.transport import Answer as Rows
 from shifter.adapters.prometheus.transport import Connection, Sample
-from shifter.core.counters import Absence
-from shifter.core.evidence import BAD_PART, INFINITY_MS, TOTAL_PART, UNKNOWN, Answer, PodReading, Reading, Series
-from shifter.core.fleet import CustomMetric, Datasource, LabelNames
+from shifter.core.counts.counters import Absence
+from shifter.core.counts.evidence import BAD_PART, INFINITY_MS, TOTAL_PART, UNKNOWN, Answer, PodReading, Reading, Series
+from shifter.core.documents.fleet import CustomMetric, Datasource, LabelNames
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import Unread
 

@@ -20,8 +20,8 @@ from typing import Final, Protocol
 
 from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError
 from shifter.adapters.prometheus.transport import Answer, Connection, TooMuchError
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Datasource
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import Datasource
 from shifter.errors import InvariantError, MetricsUnavailableError
 from shifter.ports import Unread
 

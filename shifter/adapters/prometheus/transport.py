@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, cause_of
-from shifter.core.fleet import Datasource
+from shifter.core.documents.fleet import Datasource
 from shifter.core.text import plain
 from shifter.errors import MetricsUnavailableError
 

@@ -26,7 +26,7 @@ from shifter.adapters.sqlite.place import lock_path, real
 from shifter.adapters.sqlite.rows import replace_fleet, saved_fleet
 from shifter.adapters.sqlite.schema import SET_META
 from shifter.core.chain import START, Seal
-from shifter.core.orders import FLEET
+from shifter.core.deciding.orders import FLEET
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import Freeze
 from shifter.errors import RefusedError

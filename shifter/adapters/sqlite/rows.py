@@ -14,7 +14,7 @@ from typing import Final
 from shifter.adapters import saved_form
 from shifter.adapters.sqlite.chaining import append_links
 from shifter.core.chain import Link, Seal
-from shifter.core.orders import Answer, Order, OrderAnswer, OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, Order, OrderAnswer, OrderRequest, Verb
 from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import FleetState
 from shifter.errors import ConflictError

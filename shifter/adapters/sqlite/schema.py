@@ -16,7 +16,7 @@ from typing import Final
 import shifter
 from shifter.adapters.sqlite.chaining import SET_SEAL, chain_all
 from shifter.core.chain import START
-from shifter.core.orders import Answer
+from shifter.core.deciding.orders import Answer
 
 FILE_VERSION: Final = 3
 """The schema version of the file (`user_version`, and `schemaVersion` in `meta`)."""

@@ -34,7 +34,7 @@ from shifter.adapters.sqlite.rows import (
 )
 from shifter.adapters.sqlite.schema import SET_META
 from shifter.core.chain import Stretch
-from shifter.core.orders import Order, OrderAnswer, OrderRequest
+from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import NotFoundError, RefusedError

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, BoundedCalls, CrowdedError, OverdueError, cause_of
 from shifter.adapters.tencent.clb_decoding import WRONG_BALANCER
 from shifter.adapters.tencent.credentials import FileCredentials
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 from shifter.core.text import plain
 from shifter.errors import AmbiguousWriteError, ProviderRefusedError, ProviderUnavailableError, ShifterError
 

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from shifter.adapters.tencent import clb_decoding as decoding
 from shifter.adapters.tencent.api import STATUS_ACTION, WRITE_ACTION, ClbApi
-from shifter.core.membership import Server, refuse_bad_weights, view
-from shifter.core.splits import Health, Route, RouteView
+from shifter.core.balancing.membership import Server, refuse_bad_weights, view
+from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError
 from shifter.ports import Change, Operation, OperationState, Progress
 

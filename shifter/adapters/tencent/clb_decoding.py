@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shifter.core.membership import Server
-from shifter.core.splits import Health
+from shifter.core.balancing.membership import Server
+from shifter.core.balancing.splits import Health
 from shifter.errors import ProviderRefusedError, ProviderUnavailableError
 
 Json: TypeAlias = Mapping[str, Any]

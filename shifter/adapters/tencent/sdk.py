@@ -18,7 +18,7 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from shifter.adapters.tencent.credentials import FileCredentials
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 
 SDK_LOGGER = "tencentcloud_sdk_common"
 

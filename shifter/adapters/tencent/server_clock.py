@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError, cause_of
 from shifter.adapters.tencent.api import reach
-from shifter.core.fleet import Tencent
+from shifter.core.documents.fleet import Tencent
 from shifter.errors import ProviderUnavailableError
 
 SIGNATURE_SECONDS: Final = 300.0

@@ -23,10 +23,10 @@ from shifter.core.analysis.sequential import bound
 from shifter.core.analysis.sickness import is_sick
 from shifter.core.analysis.standing import Standing, evidence_of_harm
 from shifter.core.analysis.verdicts import NOT_YET, Assessment, Finding, Situation, Verdict, odds, percent
-from shifter.core.criteria import Analysis
-from shifter.core.evidence import Ledger, Tick
-from shifter.core.policy import PolicySpec
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import Ledger, Tick
+from shifter.core.documents.criteria import Analysis
+from shifter.core.documents.policy import PolicySpec
 
 SUSPECTED: Final = 10.0
 """From these odds on a shift does not climb."""

@@ -16,9 +16,9 @@ from shifter.core.analysis.measures import Metric
 from shifter.core.analysis.standing import Standing
 from shifter.core.analysis.steps import PATIENCE_TICKS, PLATEAU, Cost, Pace, candidates, cost_of, patience_of
 from shifter.core.analysis.verdicts import Situation, percent
-from shifter.core.policy import PolicySpec
-from shifter.core.schema import show_duration
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.policy import PolicySpec
+from shifter.core.documents.schema import show_duration
 from shifter.core.text import so_many, some
 
 DOUBTED: Final = 1.02

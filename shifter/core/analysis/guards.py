@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 from shifter.core.analysis.standing import Failing, Standing
-from shifter.core.evidence import Ledger, Tick
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import Ledger, Tick
 
 
 class Guard(StrEnum):

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from shifter.core.analysis.measures import Metric, counted, metrics_of, slo_edge
-from shifter.core.criteria import Analysis, LatencyRules
-from shifter.core.evidence import INFINITY_MS, Counts, Tick
+from shifter.core.counts.evidence import INFINITY_MS, Counts, Tick
+from shifter.core.documents.criteria import Analysis, LatencyRules, Lessons
 from shifter.core.text import so_many
 
 SELDOM: Final = 0.005
@@ -35,20 +35,6 @@ MOST_OFTEN: Final = 0.25
 
 _PSEUDO_EVENTS: Final = 10.0
 _CLUSTERED: Final = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """How history is learnt: from the newest `most_ticks`, once there are `least_ticks` with `least_requests`.
-
-    With all of `most_ticks` it is learnt whatever the requests: a namespace that nobody uses must be able to move.
-    `one_pod_dispersion` is taken where the source has no two pods to compare.
-    """
-
-    least_ticks: int = 8
-    least_requests: float = 100.0
-    most_ticks: int = 240
-    one_pod_dispersion: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Final
 
 from shifter.core.analysis.hypotheses import Margin
-from shifter.core.answers import BadAnswers
-from shifter.core.criteria import Analysis, Excess
-from shifter.core.evidence import Counts
+from shifter.core.counts.answers import BadAnswers
+from shifter.core.counts.evidence import Counts
+from shifter.core.documents.criteria import Analysis, Excess
 
 ERRORS: Final = "errors"
 

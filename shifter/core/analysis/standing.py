@@ -28,8 +28,8 @@ from shifter.core.analysis.sequential import (
     with_source_rates,
 )
 from shifter.core.analysis.sickness import VOUCHING_REQUESTS, Sickness, after_tick, is_steady, vouches
-from shifter.core.evidence import Tick
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import Tick
 
 RECENT_TICKS: Final = 8
 """The source is judged by so many newest ticks."""

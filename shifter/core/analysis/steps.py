@@ -23,8 +23,8 @@ from shifter.core.analysis.hypotheses import Cell, Test
 from shifter.core.analysis.measures import Kind, Metric
 from shifter.core.analysis.sequential import GRID, best_bet, bound, log_growth
 from shifter.core.analysis.standing import Standing, tests_of
-from shifter.core.criteria import BlastRadius
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.criteria import BlastRadius
 
 PLATEAU: Final = 50.0
 """The share (percent) with the most evidence per failed request; above it the source thins out."""

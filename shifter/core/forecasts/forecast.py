@@ -20,7 +20,10 @@ from typing import Final
 
 from shifter.core.analysis.climbing import HOLDBACK_TICKS, LATE_REQUESTS, LATE_TICKS
 from shifter.core.analysis.steps import PLATEAU, candidates
-from shifter.core.fleet import Timing
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.fleet import Timing
+from shifter.core.documents.policy import PolicySpec
+from shifter.core.documents.schema import show_duration
 from shifter.core.forecasts.worst_case import (
     MOST_TICKS,
     Found,
@@ -30,9 +33,6 @@ from shifter.core.forecasts.worst_case import (
     first_wait_seconds,
     ticks_until_found,
 )
-from shifter.core.policy import PolicySpec
-from shifter.core.schema import show_duration
-from shifter.core.splits import FULL_PERCENT
 
 LATE_WAKE_SECONDS: Final = 1.0
 """The service wakes once a second, so that a look may come that much after its tick."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from shifter.core.evidence import INFINITY_MS, Answer, Answers
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Answers
 
 
 class Chance(Protocol):

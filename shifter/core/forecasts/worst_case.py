@@ -16,16 +16,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shifter.core.analysis.assess import alpha_of, assess
-from shifter.core.analysis.learning import History, Lessons, unlearnt
+from shifter.core.analysis.learning import History, unlearnt
 from shifter.core.analysis.measures import Kind, Metric, metrics_of
 from shifter.core.analysis.standing import Standing, advance, at_share, begin, row_of
 from shifter.core.analysis.steps import PLATEAU, Cost, Pace, cost_of
 from shifter.core.analysis.verdicts import Situation, Verdict
-from shifter.core.criteria import Analysis
-from shifter.core.evidence import INFINITY_MS, Counts, Ledger, Tick
-from shifter.core.policy import PolicySpec
-from shifter.core.retreat import TOTAL
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import INFINITY_MS, Counts, Ledger, Tick
+from shifter.core.deciding.retreat import TOTAL
+from shifter.core.documents.criteria import Analysis, Lessons
+from shifter.core.documents.policy import PolicySpec
 
 MOST_TICKS: Final = 240
 """So many ticks are made up at most: an hour of the default. What takes longer is not called noticed."""

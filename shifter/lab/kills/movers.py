@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shifter.core.holds import HoldKind
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.lab.checker.seen import EVERYBODY

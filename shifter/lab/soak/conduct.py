@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Final
 
-from shifter.core.orders import Verb
+from shifter.core.deciding.orders import Verb
 from shifter.core.state import Report
 from shifter.errors import StoreUnavailableError
 from shifter.lab.checker.kinds import Kind

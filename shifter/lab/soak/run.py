@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from shifter.core.orders import Verb
+from shifter.core.deciding.orders import Verb
 from shifter.errors import ConfigError
 from shifter.lab.checker.judge import judge
 from shifter.lab.checker.seen import Bounds, Given

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shifter.core.analysis.learning import History
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics
 from shifter.service.backtest.coverage import Coverage

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from shifter.core.counters import Absence
-from shifter.core.evidence import UNKNOWN, Reading
-from shifter.core.fleet import Datasource
+from shifter.core.counts.counters import Absence
+from shifter.core.counts.evidence import UNKNOWN, Reading
+from shifter.core.documents.fleet import Datasource
 from shifter.core.text import some
 from shifter.ports import Unread
 

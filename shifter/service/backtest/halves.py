@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shifter.core.analysis.verdicts import Verdict
-from shifter.core.evidence import Reading
+from shifter.core.counts.evidence import Reading
 from shifter.ports import Unread
 from shifter.service.backtest.judging import Trial, observed_share
 from shifter.service.backtest.recording import Learnt, Question, Recorded, Seen

@@ -19,14 +19,14 @@ from typing import Final
 
 from shifter.core.analysis.learning import History
 from shifter.core.analysis.standing import at_share, begin, begin_anew
-from shifter.core.basis import Evidence
-from shifter.core.decide import decide
-from shifter.core.decision import Decision, Kind
-from shifter.core.evidence import Ledger
-from shifter.core.gathering import Terms, gather, metrics_for
-from shifter.core.holds import HoldKind
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.counts.evidence import Ledger
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.decision import Decision, Kind
+from shifter.core.deciding.gathering import Terms, gather, metrics_for
+from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
-from shifter.core.splits import FULL_PERCENT
 from shifter.service.backtest.recording import Learnt, Question, Seen
 from shifter.service.imagined import place_at, routes_at
 

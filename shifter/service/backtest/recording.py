@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shifter.core.analysis.learning import History, Lessons, lacking, learn
+from shifter.core.analysis.learning import History, lacking, learn
 from shifter.core.analysis.measures import rules_of
-from shifter.core.answers import BadAnswers
-from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import Answers, Reading, SideCounts, Tick
-from shifter.core.fleet import Fleet, common_edges_ms
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Side
+from shifter.core.balancing.splits import Side
+from shifter.core.counts.answers import BadAnswers
+from shifter.core.counts.counters import Baselines, advance
+from shifter.core.counts.evidence import Answers, Reading, SideCounts, Tick
+from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Fleet, common_edges_ms
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread
 from shifter.service.backtest.coverage import Coverage, minute, typed

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shifter.core.fleet import Timing
+from shifter.core.documents.fleet import Timing
 from shifter.ports import RemoteClock
 from shifter.service.checkup.findings import UNREACHED, Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Unanswered

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import ConfigError, Problem
 from shifter.files.documents import load_fleet
 from shifter.service.checkup.findings import Finding, Group, Notes, few

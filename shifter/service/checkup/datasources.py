@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shifter.core.analysis.guards import APART_TICKS
-from shifter.core.evidence import INFINITY_MS, UNKNOWN, Reading, shared_pods
-from shifter.core.fleet import Datasource, Timing
-from shifter.core.policy import ShiftPolicy
+from shifter.core.counts.evidence import INFINITY_MS, UNKNOWN, Reading, shared_pods
+from shifter.core.documents.fleet import Datasource, Timing
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import MetricsUnavailableError
 from shifter.ports import MeshMetrics, MeshProbe
 from shifter.service.checkup.clocks import Offset, measure

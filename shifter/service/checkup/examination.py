@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Route, RouteView
+from shifter.core.balancing.splits import Route, RouteView
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.ports import Operation, OperationState, ProviderClock, TrafficProvider
 from shifter.service.checkup import clocks, datasources, learning, machine, provider, store, versions
 from shifter.service.checkup.configuration import Configuration, read_configuration

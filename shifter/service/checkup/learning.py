@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shifter.core.counters import Baselines, advance
-from shifter.core.evidence import Reading
-from shifter.core.fleet import Fleet, Learning
-from shifter.core.policy import ShiftPolicy
-from shifter.core.schema import show_duration
+from shifter.core.counts.counters import Baselines, advance
+from shifter.core.counts.evidence import Reading
+from shifter.core.documents.fleet import Fleet, Learning
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.documents.schema import show_duration
 from shifter.service.checkup.clocks import measure
 from shifter.service.checkup.datasources import MeshSource
 from shifter.service.checkup.findings import Finding, Group, Notes

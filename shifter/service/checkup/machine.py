@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shifter.core.fleet import Fleet
+from shifter.core.documents.fleet import Fleet
 from shifter.core.redaction import redacted
 from shifter.core.text import why
 from shifter.service.checkup.findings import Finding, Group, Level, Notes

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shifter.core.fleet import Fleet
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import Health, Member, RouteView, Side, shown
+from shifter.core.balancing.splits import Health, Member, RouteView, Side, shown
+from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.ports import OperationState
 from shifter.service.checkup.findings import UNREACHED, Finding, Group, Notes
 from shifter.service.checkup.gathering import Outcome, Unanswered

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shifter.core.chain import FIRST_ID, Examined, Walk
-from shifter.core.fleet import Fleet
+from shifter.core.documents.fleet import Fleet
 from shifter.core.records import What
 from shifter.core.state import Report
 from shifter.errors import RefusedError, ShifterError

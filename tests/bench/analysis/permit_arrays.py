@@ -21,9 +21,9 @@ from shifter.core.analysis.steps import (
     PATIENCE_TICKS,
     PLATEAU,
 )
-from shifter.core.criteria import BlastRadius
-from shifter.core.policy import PolicySpec
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.criteria import BlastRadius
+from shifter.core.documents.policy import PolicySpec
 from tests.bench.analysis.standing_arrays import METRICS, Standing
 from tests.bench.analysis.wealth_arrays import Tests, best_bet
 from tests.bench.analysis.world import TICK_SECONDS, Flags, Floats, Whole

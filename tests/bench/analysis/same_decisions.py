@@ -13,16 +13,16 @@ from typing import Final
 
 import numpy as np
 
-from shifter.core import journal
-from shifter.core.analysis.learning import Lessons
-from shifter.core.basis import Evidence
-from shifter.core.decide import decide
-from shifter.core.decision import Write
-from shifter.core.evidence import INFINITY_MS, Answer, Answers, Ledger, SideCounts, Tick
-from shifter.core.gathering import Terms
+from shifter.core.balancing.splits import MAX_WEIGHT, Health, Member, RouteView, Side
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Answers, Ledger, SideCounts, Tick
+from shifter.core.deciding import journal
+from shifter.core.deciding.basis import Evidence
+from shifter.core.deciding.decide import decide
+from shifter.core.deciding.decision import Write
+from shifter.core.deciding.gathering import Terms
+from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
-from shifter.core.policy import ShiftPolicy
-from shifter.core.splits import MAX_WEIGHT, Health, Member, RouteView, Side
 from shifter.core.state import ShiftState
 from shifter.service.gathering import Gathering
 from shifter.service.observe import Counted

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from shifter.core.analysis.assess import SUSPECTED, alpha_of
-from shifter.core.gathering import RELEARN_TICKS
-from shifter.core.policy import ShiftPolicy
-from shifter.core.retreat import ACQUITTED_TICKS, PROBE_TICKS
-from shifter.core.settling import _DEVIATIONS, ALLOWANCE_PERCENT, CLIENTS, SAMPLE_REQUESTS
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.deciding.gathering import RELEARN_TICKS
+from shifter.core.deciding.retreat import ACQUITTED_TICKS, PROBE_TICKS
+from shifter.core.deciding.settling import _DEVIATIONS, ALLOWANCE_PERCENT, CLIENTS, SAMPLE_REQUESTS
+from shifter.core.documents.policy import ShiftPolicy
 from tests.bench.analysis.permit_arrays import dead, loses_traffic, permits
 from tests.bench.analysis.rules import COMPLETED, ROLLED_BACK, RUNNING, Columns, Rule, Run
 from tests.bench.analysis.scenarios import Scenario

@@ -37,8 +37,8 @@ from shifter.core.analysis.standing import (
     RECENT_TICKS,
     STEADY_REQUESTS,
 )
-from shifter.core.criteria import Analysis
-from shifter.core.splits import FULL_PERCENT
+from shifter.core.balancing.splits import FULL_PERCENT
+from shifter.core.documents.criteria import Analysis
 from tests.bench.analysis.rules import Columns
 from tests.bench.analysis.wealth_arrays import Cells, Tests, Wealth
 from tests.bench.analysis.world import EDGES_MS, KINDS, TICK_SECONDS, Arm, Flags, Floats, Seen, Whole

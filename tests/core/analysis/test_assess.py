@@ -15,8 +15,8 @@ from shifter.core.analysis.assess import SUSPECTED, alpha_of
 from shifter.core.analysis.guards import VANISHED_TICKS
 from shifter.core.analysis.standing import evidence_of_harm
 from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
-from shifter.core.evidence import INFINITY_MS, Counts
-from shifter.core.policy import ShiftPolicy
+from shifter.core.counts.evidence import INFINITY_MS, Counts
+from shifter.core.documents.policy import ShiftPolicy
 from tests.core.evidences import (
     EDGES_MS,
     ERRORS_ALONE,

@@ -19,7 +19,7 @@ from shifter.core.analysis.climbing import (
 )
 from shifter.core.analysis.standing import Standing
 from shifter.core.analysis.steps import Pace, cost_of
-from shifter.core.policy import ShiftPolicy
+from shifter.core.documents.policy import ShiftPolicy
 from tests.core.evidences import a_history, a_policy, a_standing, a_story, learnt, timed
 
 AUTO = a_policy(steps="auto")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shifter.core.analysis.guards import LEAST_SPARED, dead, lost_traffic, vanished
-from shifter.core.analysis.learning import Lessons
 from shifter.core.analysis.standing import Standing
-from shifter.core.evidence import Counts, Ledger, Tick
+from shifter.core.counts.evidence import Counts, Ledger, Tick
+from shifter.core.documents.criteria import Lessons
 from tests.core.evidences import EDGES_MS, NOON, NOTHING, TICK_SECONDS, Story, a_policy, a_story, learnt, timed
 
 ALPHA = 0.01

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from shifter.core.analysis.hypotheses import Margin
 from shifter.core.analysis.measures import Kind, Metric, counted, metrics_of, rules_of, slo_edge
-from shifter.core.answers import BadAnswers
-from shifter.core.criteria import Analysis, AnswerRules, CustomRules, ErrorRules, LatencyRules
-from shifter.core.evidence import INFINITY_MS, Counts
+from shifter.core.counts.answers import BadAnswers
+from shifter.core.counts.evidence import INFINITY_MS, Counts
+from shifter.core.documents.criteria import Analysis, AnswerRules, CustomRules, ErrorRules, LatencyRules
 
 EDGES_MS = (250.0, 500.0)
 CUSTOM = Analysis(custom=(CustomRules.model_validate({"name": "carts", "maxPercent": 3}),))

@@ -24,9 +24,9 @@ from shifter.core.analysis.replay import (
     with_row,
 )
 from shifter.core.analysis.standing import Counted, Row, advance, at_share, begin, evidence_of_harm
-from shifter.core.criteria import Analysis
-from shifter.core.evidence import Counts
-from shifter.core.gathering import gather
+from shifter.core.counts.evidence import Counts
+from shifter.core.deciding.gathering import gather
+from shifter.core.documents.criteria import Analysis
 from tests.core.evidences import TICK_SECONDS, Story, a_policy, a_standing, learnt, timed
 
 ALL = a_policy({})

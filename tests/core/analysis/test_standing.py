@@ -20,7 +20,7 @@ from shifter.core.analysis.standing import (
     limit_rate,
     row_of,
 )
-from shifter.core.evidence import Counts, Tick
+from shifter.core.counts.evidence import Counts, Tick
 from tests.core.evidences import NOON, TICK_SECONDS, a_history, a_policy, a_standing, learnt
 from tests.core.standings import a_row, a_start, added, said_of, with_carts
 

@@ -22,7 +22,7 @@ from shifter.core.analysis.standing import (
     evidence_of_harm,
     limit_rate,
 )
-from shifter.core.evidence import Counts
+from shifter.core.counts.evidence import Counts
 from tests.core.evidences import TICK_SECONDS, a_policy, a_standing, learnt, timed
 from tests.core.standings import a_row, a_start, added, odd_counts
 

@@ -14,9 +14,9 @@ from shifter.core.analysis.measures import Kind, Metric
 from shifter.core.analysis.sequential import GRID, SAFE, bound
 from shifter.core.analysis.standing import Standing, at_share
 from shifter.core.analysis.steps import LARGEST_FACTOR, LARGEST_FIRST, PLATEAU, Pace, candidates, cost_of, patience_of
-from shifter.core.criteria import BlastRadius
-from shifter.core.evidence import Counts
-from shifter.core.policy import AUTO_STEPS
+from shifter.core.counts.evidence import Counts
+from shifter.core.documents.criteria import BlastRadius
+from shifter.core.documents.policy import AUTO_STEPS
 from tests.core.evidences import TICK_SECONDS, a_history, a_policy, a_standing, learnt
 
 PACE = Pace(alpha=0.01, tick_seconds=TICK_SECONDS, blast_radius=BlastRadius())

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core.fleet import Timing
+from shifter.core.documents.fleet import Timing
+from shifter.core.documents.policy import AUTO_STEPS, PolicySpec
 from shifter.core.forecasts.forecast import (
     RATE_UNKNOWN,
     TIMING_UNKNOWN,
@@ -26,7 +27,6 @@ from shifter.core.forecasts.forecast import (
     rounded_up,
 )
 from shifter.core.forecasts.worst_case import Premise
-from shifter.core.policy import AUTO_STEPS, PolicySpec
 from tests.core.shifts import a_policy
 
 CLOCKWORK = Clockwork(15, 45, 10, 120)

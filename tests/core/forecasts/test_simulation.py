@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from shifter.core.evidence import INFINITY_MS, Answer, Answers
+from shifter.core.counts.evidence import INFINITY_MS, Answer, Answers
 from shifter.core.forecasts.simulation import (
     MEDIAN_MS,
     PAIR_BAD,

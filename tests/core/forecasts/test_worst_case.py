@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from shifter.core.analysis.learning import History, Lessons, MetricHistory
+from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.sequential import bound
+from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.policy import PolicySpec
 from shifter.core.forecasts.worst_case import (
     MOST_TICKS,
     Found,
@@ -20,7 +22,6 @@ from shifter.core.forecasts.worst_case import (
     ticks_until_found,
     unseen,
 )
-from shifter.core.policy import PolicySpec
 from tests.core.shifts import a_policy
 
 PULSE = Pulse(per_second=100, tick_seconds=15, writing_seconds=120)

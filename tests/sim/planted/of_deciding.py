@@ -7,8 +7,8 @@ from typing import Final
 from shifter.lab.checker import back, climbs, looking, people, stops, users, writes
 from tests.sim.planted.bug import Bug, Edit
 
-_DECIDE: Final = "shifter/core/decide.py"
-_HOLDS: Final = "shifter/core/holds.py"
+_DECIDE: Final = "shifter/core/deciding/decide.py"
+_HOLDS: Final = "shifter/core/deciding/holds.py"
 _STATE: Final = "shifter/core/state.py"
 
 OF_DECIDING: Final = (
@@ -27,7 +27,7 @@ OF_DECIDING: Final = (
         "seconds that two ticks reach over are soaked twice",
         (
             Edit(
-                "shifter/core/settling.py",
+                "shifter/core/deciding/settling.py",
                 "        since = max(before, settled_at) if before <= tick.at else settled_at\n",
                 "        since = settled_at\n",
             ),
@@ -87,7 +87,7 @@ OF_DECIDING: Final = (
         "weights are rounded up",
         (
             Edit(
-                "shifter/core/apportion.py",
+                "shifter/core/balancing/apportion.py",
                 "        target_total = int(source_total * ratio / (1 - ratio) + 1e-9)\n",
                 "        target_total = int(source_total * ratio / (1 - ratio) + 1)\n",
             ),
@@ -98,7 +98,7 @@ OF_DECIDING: Final = (
         "a promotion passes a failing verdict",
         (
             Edit(
-                "shifter/core/wishes.py",
+                "shifter/core/deciding/wishes.py",
                 "_gate(decision, step) + _ceiling(decision, step) + _failing(decision)",
                 "_gate(decision, step) + _ceiling(decision, step)",
             ),
@@ -115,7 +115,7 @@ OF_DECIDING: Final = (
         "what a fresh pod fails is put down to its start",
         (
             Edit(
-                "shifter/core/counters.py",
+                "shifter/core/counts/counters.py",
                 "        return _Step(now, pod.counters, max(pod.started_at, before.read_at))\n",
                 '        good = {each: n for each, n in pod.counters.items() if "503" not in str(each.answer)}\n'
                 "        return _Step(now, good, max(pod.started_at, before.read_at))\n",
@@ -128,7 +128,7 @@ OF_DECIDING: Final = (
         "failing answers are not counted",
         (
             Edit(
-                "shifter/core/answers.py",
+                "shifter/core/counts/answers.py",
                 "def is_bad(answer: Answer, rules: BadAnswers) -> bool:\n",
                 "def is_bad(answer: Answer, rules: BadAnswers) -> bool:\n    return False\n\n\n"
                 "def _was_bad(answer: Answer, rules: BadAnswers) -> bool:\n",
@@ -245,7 +245,7 @@ OF_DECIDING: Final = (
         "a failing target stays",
         (
             Edit(
-                "shifter/core/retreat.py",
+                "shifter/core/deciding/retreat.py",
                 "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:\n",
                 "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 1000:\n",
             ),

@@ -11,7 +11,7 @@ _TURN: Final = "shifter/service/turn.py"
 _ACT: Final = "shifter/service/act.py"
 _TICK: Final = "shifter/service/tick.py"
 _OBSERVE: Final = "shifter/service/observe.py"
-_JOURNAL: Final = "shifter/core/journal.py"
+_JOURNAL: Final = "shifter/core/deciding/journal.py"
 
 OF_WRITING: Final = (
     Bug(
