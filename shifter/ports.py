@@ -6,11 +6,11 @@ remembers. Each port has one contract suite in `tests/contract/`, run against ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shifter.core.balancing.splits import Route, RouteView
 from shifter.core.chain import Stretch
@@ -19,6 +19,9 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.deciding.pinning import Workload
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
+from shifter.errors import RefusedError
+
+T = TypeVar("T")
 
 
 class Progress(StrEnum):
@@ -166,6 +169,36 @@ class Saved:
     version: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf(Mapping[str, T]):
+    """What a store keeps by shift. What of it cannot be read is there and hides nothing else: taking it is refused.
+
+    So nobody takes such a shift for a new one, by `get` neither. `readable` is all the rest, and `unreadable` says why
+    not, by name, and what to do.
+    """
+
+    readable: Mapping[str, T]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> T:
+        """Return what is kept of a shift; a `RefusedError` if it cannot be read."""
+        if name in self.unreadable:
+            raise RefusedError(self.unreadable[name])
+        return self.readable[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether anything is kept of a shift, readable or not."""
+        return name in self.readable or name in self.unreadable
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all shifts, readable or not."""
+        return iter(sorted({*self.readable, *self.unreadable}))
+
+    def __len__(self) -> int:
+        """Return how many shifts there are, readable or not."""
+        return len({*self.readable, *self.unreadable})
+
+
 @dataclass(frozen=True, slots=True)
 class SavedFleet:
     """What is remembered of all shifts together, with the version that the next save must name."""
@@ -183,12 +216,8 @@ class Store(Protocol):
             What else is there can still be read.
     """
 
-    def load(self) -> Mapping[str, Saved]:
-        """Return every shift's saved state, by name.
-
-        Raises:
-            RefusedError: one of them is not understood; leaving it out would look like a new shift.
-        """
+    def load(self) -> Shelf[Saved]:
+        """Return every shift's saved state, by name; one that is not understood is among them, with why."""
 
     def save(
         self,
@@ -243,8 +272,8 @@ class Store(Protocol):
             InvariantError: it could not be read back; the one before stays.
         """
 
-    def reports(self) -> Mapping[str, Report]:
-        """Return the newest explanation of every shift, by name."""
+    def reports(self) -> Shelf[Report]:
+        """Return the newest explanation of every shift, by name; one that is not understood is among them, with why."""
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
         """Write down what a person asks and return it with its id.
@@ -268,7 +297,7 @@ class Store(Protocol):
         """
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
-        """Return the newest `limit` records, of one shift or of all, oldest first."""
+        """Return the newest `limit` records, of one shift or of all, oldest first; `What.UNREADABLE` what cannot be."""
 
     def chain(self, first: int, limit: int) -> Stretch:
         """Return at most `limit` records from id `first` on as they are kept, oldest first, to be checked.
@@ -280,15 +309,17 @@ class Store(Protocol):
             RefusedError: another version wrote it, which chained no records, or does so otherwise.
         """
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, now: datetime | None = None) -> int:
         """Drop records and answered orders older than `before`; return how many. What is left still is one chain.
+
+        Only the oldest go, up to the first that is not older; one from after `now` is of a clock that was ahead.
 
         A store may drop a part of very many; it returns 0 once nothing is left to drop.
 
         The store has no clock: how long things are kept is for whoever has one.
 
         Raises:
-            InvariantError: `before` has no time zone.
+            InvariantError: a moment has no time zone.
         """
 
     def close(self) -> None:

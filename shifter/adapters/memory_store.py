@@ -1,6 +1,6 @@
 """A store and a lease that live as long as the process: for tests and dry runs.
 
-They ship because they keep the real rules (`tests/contract/test_store.py` runs against them too) and fail
+They ship because they keep the real rules (the contract suites in `tests/contract` run against them too) and fail
 when told to: what shifter does without its memory is tried against these. Everything is kept as the text the
 SQLite store would write, so what cannot be saved there cannot be saved here.
 """
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from shifter.adapters import saved_form
+from shifter.adapters import saved_form, saved_records
 from shifter.core.chain import START, Link, Seal, Stretch, chained
 from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError
-from shifter.ports import Saved, SavedFleet
+from shifter.ports import Saved, SavedFleet, Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class _Appended:
 
     @classmethod
     def of(cls, record: NewRecord) -> _Appended:
-        link = saved_form.link_of(record)
-        evidence = saved_form.read_evidence(link.evidence)
+        link = saved_records.link_of(record)
+        evidence = saved_records.read_evidence(link.evidence)
         at = datetime.fromisoformat(link.at).astimezone(UTC)
         return cls(replace(record, at=at, shift=link.shift, by=link.by, reason=link.reason, evidence=evidence), link)
 
@@ -90,21 +91,29 @@ class MemoryStore:
         with self._lock:
             self._shifts[name] = _Row(text, 1)
 
+    def plant_report(self, name: str, text: str) -> None:
+        """Put a report in place as another version of shifter would have left it."""
+        with self._lock:
+            self._reports[name] = text
+
     def plant_fleet(self, text: str) -> None:
         """Put the fleet's saved state in place as another version of shifter would have left it, as version 1."""
         with self._lock:
             self._fleet = _Row(text, 1)
 
     def rewrite(self, links: Sequence[Link]) -> None:
-        """Put records in place, by id, as somebody who writes past shifter would have left them, to be checked."""
+        """Put records in place, by id, as somebody who writes past shifter would have left them."""
         with self._lock:
             self._links = sorted(links, key=lambda link: link.id)
+            self._history = [saved_records.record_of(link) for link in self._links]
 
-    def load(self) -> Mapping[str, Saved]:
-        """Return every shift's saved state, by name."""
+    def load(self) -> Shelf[Saved]:
+        """Return every shift's saved state, by name; one that is not understood is among them, with why."""
         with self._call():
             rows = sorted(self._shifts.items())
-            return {name: Saved(saved_form.read_state(name, row.text), row.version) for name, row in rows}
+            return saved_form.shelf(
+                (name, partial(saved_form.saved_from, name, row.text, row.version)) for name, row in rows
+            )
 
     def save(
         self,
@@ -159,10 +168,11 @@ class MemoryStore:
         with self._call():
             self._reports[report.name] = text
 
-    def reports(self) -> Mapping[str, Report]:
-        """Return the newest explanation of every shift, by name."""
+    def reports(self) -> Shelf[Report]:
+        """Return the newest explanation of every shift, by name; one that is not understood is among them, with why."""
         with self._call():
-            return {name: saved_form.read_report(name, text) for name, text in sorted(self._reports.items())}
+            rows = sorted(self._reports.items())
+            return saved_form.shelf((name, partial(saved_form.read_report, name, text)) for name, text in rows)
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
         """Write down what a person asks and return it with its id."""
@@ -199,12 +209,15 @@ class MemoryStore:
             began = bisect_left(self._links, first, key=lambda link: link.id)
             return Stretch(self._anchor, self._head, None, tuple(self._links[began : began + max(limit, 0)]))
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, now: datetime | None = None) -> int:
         """Drop the oldest records up to the first that is not older, and old answered orders; return how many."""
         saved_form.stamp(before)
+        if now is not None:
+            saved_form.stamp(now)
         with self._call():
-            young = (place for place, record in enumerate(self._history) if record.record.at >= before)
-            records = next(young, len(self._history))
+            young = [place for place, record in enumerate(self._history) if record.record.at >= before]
+            dated = [place for place in young if now is None or self._history[place].record.at <= now]
+            records = min(dated or young, default=len(self._history))
             if records:
                 self._anchor = Seal(self._links[records - 1].id, self._links[records - 1].hash)
             del self._history[:records], self._links[:records]

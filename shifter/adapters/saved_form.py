@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -21,13 +21,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shifter.core.balancing.splits import FULL_PERCENT
-from shifter.core.chain import Link
 from shifter.core.deciding.orders import STOPPING_VERBS, Order, OrderRequest
-from shifter.core.records import NewRecord
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
+from shifter.ports import Saved, Shelf
 
 Value = TypeVar("Value", bound=BaseModel)
+Kept = TypeVar("Kept")
 
 NAME_LENGTH: Final = 253
 """Most characters in a shift's name (what Kubernetes allows an object) and in who gives an order."""
@@ -65,6 +65,11 @@ def read_state(name: str, text: str) -> ShiftState:
     return _read(ShiftState, _unsealed(ShiftState, text, what), what)
 
 
+def saved_from(name: str, text: str, version: int) -> Saved:
+    """Return a state and its version from its row; raises as `read_state`."""
+    return Saved(read_state(name, text), version)
+
+
 def fleet_text(fleet: FleetState) -> str:
     """Return the JSON that is saved of all shifts together.
 
@@ -97,38 +102,27 @@ def read_report(name: str, text: str) -> Report:
     """Return a report from its kept JSON.
 
     Raises:
-        RefusedError: a later version wrote it, or it is damaged.
-    """
-    return _read(Report, text, f"report of {name}")
-
-
-def evidence_text(evidence: Mapping[str, object]) -> str:
-    """Return evidence as JSON.
-
-    Raises:
-        InvariantError: it holds something that JSON cannot (no finite number, an object).
+        RefusedError: a later version wrote it, or it is damaged. Nothing rests on it, and the next one replaces it.
     """
     try:
-        return json.dumps(dict(evidence), allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise InvariantError(f"evidence of a record must be JSON values: {error}") from error
+        return Report.model_validate_json(text)
+    except ValidationError as error:
+        raise RefusedError(
+            f"report of {name} is not understood: {_first_line(error)}; the service's next one replaces it; if"
+            " there is no such shift any more, delete its row in the table `reports`"
+        ) from error
 
 
-def read_evidence(text: str) -> Mapping[str, object]:
-    """Return the evidence from its JSON."""
-    evidence: dict[str, object] = json.loads(text)
-    return evidence
-
-
-def link_of(record: NewRecord) -> Link:
-    """Return a record as the texts that are kept of it, still without a number and a hash.
-
-    Raises:
-        InvariantError: its evidence is beyond JSON, or its moment has no time zone.
-    """
-    shift, what, by, reason = map(plain, (record.shift, record.what.value, record.by, record.reason))
-    numbers = (str(int(record.sequence)), str(int(record.epoch)))
-    return Link(0, stamp(record.at), shift, what, by, reason, *numbers, evidence_text(record.evidence))
+def shelf(rows: Iterable[tuple[str, Callable[[], Kept]]]) -> Shelf[Kept]:
+    """Return what is kept by name, each read by its own call: one that cannot be hides no other."""
+    readable: dict[str, Kept] = {}
+    unreadable: dict[str, str] = {}
+    for name, read in rows:
+        try:
+            readable[name] = read()
+        except RefusedError as error:
+            unreadable[name] = str(error)
+    return Shelf(readable, unreadable)
 
 
 def stamp(at: datetime) -> str:

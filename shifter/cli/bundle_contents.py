@@ -171,7 +171,11 @@ def _add_shifts(contents: _Contents, store: Store) -> None:
 
 
 def _add_states(contents: _Contents, store: Store) -> None:
-    states = {name: saved.state.model_dump(mode="json") for name, saved in store.load().items()}
+    found = store.load()
+    states = {name: saved.state.model_dump(mode="json") for name, saved in found.readable.items()}
+    contents.names["name"] |= {*found}
+    for name, reason in found.unreadable.items():
+        contents.omit(f"states.json: {name}", reason)
     contents.document("states.json", "SavedStates", {"states": states})
 
 

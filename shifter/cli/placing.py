@@ -1,7 +1,7 @@
 """How an order is placed: recorded in the store, asked for first where much moves, and waited for with `--wait`.
 
 The order is the whole effect: nothing here talks to the cloud. Whether it may be carried out is for the service
-to say (`decide.py`), so an order given while the service restarts is answered when it is back.
+to say (`core/deciding`), so an order given while the service restarts is answered when it is back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shifter.cli.exits import CommandError, Exit, say, worst
 from shifter.cli.output import clean
 from shifter.cli.params import SHIFT, Span
 from shifter.cli.session import Session, pass_session, store_option
-from shifter.cli.views import View, silence, views
+from shifter.cli.views import Found, View, find, silence, views
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderRequest
 from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
@@ -120,20 +120,22 @@ def place(
         CommandError: there is no such shift, or the person did not confirm.
     """
     store = session.store()
-    found = views(store, shifts)
-    if not found:
+    found = find(store, shifts)
+    names = shifts or sorted([*(view.name for view in found.views), *found.lost])
+    if not names:
         raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
-    _warn_of_silence(session, found)
-    if plan is not None and (plans := [clean(line) for view in found if (line := plan(view))]):
+    _warn_of_silence(session, found.views)
+    _warn_of_trouble(found)
+    if plan is not None and (plans := [clean(line) for line in _plans(plan, found)]):
         _ask(session, plans)
     orders: list[Order] = []
 
-    def record(view: View) -> None:
-        orders.append(store.create_order(replace(request, shift=view.name), session.now()))
+    def record(name: str) -> None:
+        orders.append(store.create_order(replace(request, shift=name), session.now()))
         if not wish.wait:
             click.echo(f"{_what(orders[-1])} recorded; the service will answer")
 
-    code = worst([partial(record, view) for view in found])
+    code = worst([partial(record, name) for name in names])
     return max(code, _wait(session, store, orders, wish.timeout)) if wish.wait and orders else code
 
 
@@ -152,7 +154,7 @@ def place_for_all(
         CommandError: the person did not confirm.
     """
     store = session.store()
-    _warn_of_silence(session, views(store))
+    _warn_of_silence(session, find(store).views)
     if plan is not None and (said := plan(store)):
         _ask(session, [clean(said)])
     order = store.create_order(request, session.now())
@@ -165,6 +167,18 @@ def place_for_all(
 def _warn_of_silence(session: Session, found: Sequence[View]) -> None:
     if silent := silence(found, session.now(), served=session.served()):
         say(f"note: {silent}")
+
+
+def _warn_of_trouble(found: Found) -> None:
+    """Say that an order waits until a state can be read: the service may go on by what it remembers of it."""
+    troubles = {view.name: view.trouble for view in found.views if view.trouble} | dict(found.lost)
+    for name, trouble in sorted(troubles.items()):
+        say(f"note: {clean(name)}: {clean(trouble)}. The order is kept, and may wait until that is done")
+
+
+def _plans(plan: Callable[[View], str], found: Found) -> list[str]:
+    told = [line for view in found.views if (line := plan(view))]
+    return [*told, *(f"order {name}, of which nothing can be read" for name in found.lost)]
 
 
 def _wait(session: Session, store: Store, orders: Sequence[Order], timeout: timedelta) -> int:

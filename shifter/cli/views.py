@@ -25,6 +25,7 @@ from shifter.core.phases import Phase
 from shifter.core.records import Record
 from shifter.core.state import Ceiling, FindingReport, HoldReport, Pause, Report, ShiftState
 from shifter.core.text import did_you_mean
+from shifter.errors import RefusedError
 from shifter.ports import Store
 
 _RUNBOOK: Final = "see runbook 'shifter is dead'"
@@ -36,11 +37,15 @@ _RECORDED_FINDING: Final = MappingProxyType({"bound": "excessPercent"})
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One shift. `report` is made of the state alone if the service has not looked at it yet (`reported` false)."""
+    """One shift. `report` is made of the state alone if the service has not looked at it yet (`reported` false).
+
+    `trouble` is why its saved state cannot be read, and so why it holds; empty if it can.
+    """
 
     report: Report
     state: ShiftState | None
     reported: bool
+    trouble: str = ""
 
     @property
     def name(self) -> str:
@@ -58,8 +63,33 @@ class View:
         return quiet if quiet.total_seconds() > self.report.silent_after_seconds else None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The shifts that were asked for: what there is to see of them, and why of the others nothing is, by name."""
+
+    views: Sequence[View]
+    lost: Mapping[str, str]
+
+
 def views(store: Store, names: Sequence[str] = ()) -> list[View]:
     """Return the shifts by those names in that order, or all of them by name.
+
+    One of which nothing can be read is told of on stderr if all are asked for.
+
+    Raises:
+        CommandError: there is no shift by one of the names.
+        RefusedError: of one of those named nothing can be read.
+    """
+    found = find(store, names)
+    for name, reason in found.lost.items():
+        if names:
+            raise RefusedError(reason)
+        say(f"note: {clean(name)}: {clean(reason)}")
+    return list(found.views)
+
+
+def find(store: Store, names: Sequence[str] = ()) -> Found:
+    """Return what can be read of the shifts by those names, in that order, or of all of them by name.
 
     Raises:
         CommandError: there is no shift by one of the names.
@@ -72,13 +102,24 @@ def views(store: Store, names: Sequence[str] = ()) -> list[View]:
                 f"there are: {', '.join(known)}" if known else "there are no shifts yet"
             )
             raise CommandError(Exit.NOT_FOUND, f"no shift {clean(name)!r}", clean(hint))
-    found = []
+    seen, lost = [], {}
     for name in names or known:
-        state = states[name].state if name in states else None
-        # What has no report has a state: the name is from one of the two.
-        report = reports[name] if name in reports else _unreported(states[name].state)
-        found.append(View(report, state, reported=name in reports))
-    return found
+        saved, report, trouble = states.readable.get(name), reports.readable.get(name), states.unreadable.get(name, "")
+        if report is not None:
+            seen.append(View(_held(report, trouble), saved.state if saved else None, reported=True, trouble=trouble))
+        elif saved is not None:
+            seen.append(View(_unreported(saved.state, reports.unreadable.get(name, "")), saved.state, reported=False))
+        else:
+            lost[name] = trouble or reports.unreadable[name]
+    return Found(seen, lost)
+
+
+def _held(report: Report, trouble: str) -> Report:
+    """Return the report with the hold that an unreadable state is; no service may have told it yet."""
+    if not trouble or any(hold.kind == HoldKind.UNREADABLE for hold in report.holds):
+        return report
+    hold = HoldReport(kind=HoldKind.UNREADABLE, reason=trouble)
+    return report.model_copy(update={"holds": (*report.holds, hold), "page": True})
 
 
 def silence(found: Sequence[View], now: datetime, *, served: bool) -> str:
@@ -107,7 +148,7 @@ def warn_of_silence(found: Sequence[View], now: datetime, *, served: bool) -> No
         say(f"note: {said}")
 
 
-def _unreported(state: ShiftState) -> Report:
+def _unreported(state: ShiftState, trouble: str = "") -> Report:
     spec = state.policy.spec
     return Report(
         name=state.name,
@@ -123,7 +164,7 @@ def _unreported(state: ShiftState) -> Report:
         observed=None,
         attempt=state.attempt,
         decision=Kind.HOLD,
-        reason="the service has not looked at it yet",
+        reason=trouble or "the service has not looked at it yet",
         verdict=Verdict.NO_SIGNAL,
     )
 
@@ -198,21 +239,11 @@ def shift_document(view: View) -> dict[str, object]:
         "steps": list(report.steps),
         "attempt": report.attempt,
         "verdict": report.verdict,
-        "evidence": {
-            "said": report.said or None,
-            "odds": report.harm,
-            "oddsLimit": report.harm_limit,
-            "proven": report.proven,
-        },
+        "evidence": _evidence_document(report),
         "findings": [_finding_document(finding) for finding in report.findings],
         "learnt": None if state is None or state.standing is None else _learnt(state.standing),
         "dropped": dict(sorted(report.dropped.items())),
-        "requests": {
-            "source": report.source_requests,
-            "sourceBad": report.source_bad,
-            "target": report.target_requests,
-            "targetBad": report.target_bad,
-        },
+        "requests": _requests_document(report),
         "soak": {"doneSeconds": report.soaked_seconds, "wholeSeconds": report.soak_seconds},
         "holds": [{"kind": hold.kind, "reason": hold.reason} for hold in report.holds],
         "paused": None if paused is None else _paused_document(paused),
@@ -223,6 +254,24 @@ def shift_document(view: View) -> dict[str, object]:
         "ceiling": None if state is None or state.ceiling is None else _ceiling_document(state.ceiling),
         "epoch": report.epoch,
         "sequence": report.sequence,
+    }
+
+
+def _evidence_document(report: Report) -> dict[str, object]:
+    return {
+        "said": report.said or None,
+        "odds": report.harm,
+        "oddsLimit": report.harm_limit,
+        "proven": report.proven,
+    }
+
+
+def _requests_document(report: Report) -> dict[str, object]:
+    return {
+        "source": report.source_requests,
+        "sourceBad": report.source_bad,
+        "target": report.target_requests,
+        "targetBad": report.target_bad,
     }
 
 

@@ -80,12 +80,14 @@ class Stretch:
         head: the newest record that was ever appended, as remembered apart from the records.
         noted: the same as noted outside of the store, where there is such a note; it may lag behind.
         links: records, oldest first.
+        pruned: the same id as the anchor's, as remembered apart from it; None where nobody does.
     """
 
     anchor: Seal
     head: Seal
     noted: Seal | None = None
     links: Sequence[Link] = ()
+    pruned: int | None = None
 
 
 class Fault(StrEnum):
@@ -191,6 +193,7 @@ class Walk:
         self._more = 0
         self._offset = 0
         self._older = ""
+        self._pruned: int | None = None
 
     @property
     def next_id(self) -> int:
@@ -213,12 +216,12 @@ class Walk:
         for link in stretch.links:
             self._step(link)
             self._next_id = link.id + 1
-        self._head = stretch.head
+        self._head, self._pruned = stretch.head, stretch.pruned
         return bool(stretch.links)
 
     def result(self) -> Examined:
         """Return what was found, after the last stretch."""
-        found = [*self._found, *self._judged(), *self._ending()]
+        found = [*self._found, *self._beginning(), *self._judged(), *self._ending()]
         found.sort(key=lambda each: each.first)
         first, last = self._ends or (None, None)
         told = tuple(found[:MOST_FINDINGS])
@@ -295,6 +298,18 @@ class Walk:
                 text = f"in the place of record {link.id} is the one that was written as record {number}"
                 return Finding(Fault.MOVED, link.id, link.id, text)
         return _changed(link.id)
+
+    def _beginning(self) -> Iterator[Finding]:
+        """Yield what is missing at the beginning though nobody pruned it."""
+        pruned, anchor = self._pruned, self._anchor.id
+        if pruned is not None and anchor > pruned:
+            which, were = (
+                (f"record {anchor} is", "was")
+                if anchor == pruned + 1
+                else (f"records {pruned + 1} to {anchor} are", "were")
+            )
+            text = f"{which} missing, and {were} not pruned: the beginning was cut off"
+            yield Finding(Fault.CUT, pruned + 1, anchor, text)
 
     def _ending(self) -> Iterator[Finding]:
         """Yield what is wrong with the end of the history."""

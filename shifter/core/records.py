@@ -12,7 +12,7 @@ SERVICE = "shifter"
 
 
 class What(StrEnum):
-    """The kinds of records."""
+    """The kinds of records. `unreadable` is none that anybody writes: it stands for one that cannot be read."""
 
     ORDER = "order"
     INTENT = "intent"
@@ -24,6 +24,7 @@ class What(StrEnum):
     POLICY = "policy"
     CEILING = "ceiling"
     PIN = "pin"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from shifter.errors import (
     ConflictError,
     ProviderRefusedError,
     ProviderUnavailableError,
+    RefusedError,
     ShifterError,
 )
 from shifter.ports import Change, Leadership, Operation, OperationState, Progress, Store, TrafficProvider
@@ -37,13 +38,17 @@ _LEFT_OUT = "leftOut"
 
 @dataclass(slots=True)
 class Place:
-    """One shift's state as this process knows it, and what of it the store has not taken yet."""
+    """One shift's state as this process knows it, and what of it the store has not taken yet.
+
+    `refused` is why the store would not write over what is there; empty once it has.
+    """
 
     state: ShiftState
     version: int
     records: list[NewRecord] = field(default_factory=list)
     answers: list[OrderAnswer] = field(default_factory=list)
     saved: ShiftState | None = None
+    refused: str = ""
 
 
 class StateWriter:
@@ -73,12 +78,13 @@ class StateWriter:
         except ConflictError:
             raise
         except Exception as error:
+            place.refused = str(error) if isinstance(error, RefusedError) else place.refused
             if not may_wait:
                 raise
             self._telemetry.error(place.state.name, error, bug=not isinstance(error, ShifterError))
             _bound(place.records)
             return False
-        place.saved = place.state
+        place.saved, place.refused = place.state, ""
         place.records.clear()
         place.answers.clear()
         return True

@@ -10,7 +10,7 @@ for once, like everybody who is asked in a tick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -48,18 +48,23 @@ class Adoption:
         self._last = PolicySet()
         self._told: frozenset[Problem] = frozenset()
 
-    def reload(self, shifts: MutableMapping[str, Shift], now: datetime) -> None:
-        """Read the folder and bring every shift's policy up to date, adding shifts for new files."""
+    def reload(self, shifts: MutableMapping[str, Shift], now: datetime, unread: Collection[str] = ()) -> None:
+        """Read the folder and bring every shift's policy up to date, adding shifts for new files.
+
+        Those of which the store has a state that cannot be read (`unread`) are not new, and are left alone.
+        """
         try:
             found = self._read()
         except ConfigError as error:
             # Started without its folder: what is remembered must still be watched, and still be able to go back.
-            if not shifts:
+            if not (shifts or unread):
                 raise
             found = PolicySet(problems=error.problems)
         self._tell_problems(found)
         under_way = _under_way(shifts)
         for name, policy in found.policies.items():
+            if name in unread:
+                continue
             if name not in shifts:
                 shifts[name] = Shift(Place(ShiftState(name=name, policy=policy, since=now), version=0))
             shifts[name].policy_problem = _stale_reason(found, name)

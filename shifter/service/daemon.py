@@ -281,10 +281,10 @@ def _reported(telemetry: Telemetry) -> Iterator[None]:
 
 def _prune(store: Store, retention: timedelta, telemetry: Telemetry) -> None:
     with _reported(telemetry):
-        before, dropped = datetime.now(UTC) - retention, 0
+        now, dropped = datetime.now(UTC), 0
         # A store may drop a part at a time, so that a tick waits for a part at most.
         for _ in range(_MOST_PRUNES):
-            if not (part := store.prune(before)):
+            if not (part := store.prune(now - retention, now)):
                 break
             dropped += part
         if dropped:

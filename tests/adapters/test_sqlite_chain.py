@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -295,3 +296,32 @@ def test_whoever_only_looks_may_check_the_chain(store: SqliteStore, path: Path) 
     store.close()
     with closing(LookingStore(path)) as looking:
         assert examined(looking).sound
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="somebody takes out the oldest history as a prune would",
+    does="nothing else; `shifter history --verify` tells which records",
+    sees="`records 1 to 3 are missing, and were not pruned: the beginning was cut off`, exit code 6",
+    safe_within="at once",
+)
+def test_the_oldest_records_taken_out_as_by_a_prune_are_missed(store: SqliteStore, path: Path) -> None:
+    five(store)
+    with shell(path) as raw:
+        raw.execute("UPDATE meta SET value = '9' WHERE name = 'pruning'")
+        raw.execute("INSERT OR REPLACE INTO chain SELECT 'anchor', id, hash FROM history WHERE id = 3")
+        raw.execute("DELETE FROM history WHERE id <= 3")
+        raw.execute("UPDATE meta SET value = '' WHERE name = 'pruning'")
+
+    (finding,) = examined(store).findings
+
+    assert finding.text == "records 1 to 3 are missing, and were not pruned: the beginning was cut off"
+
+
+def test_history_that_was_pruned_before_pruning_was_noted_is_sound(store: SqliteStore, path: Path) -> None:
+    five(store)
+    store.prune(NOW + timedelta(days=1))
+    with shell(path) as raw:
+        raw.execute("DELETE FROM meta WHERE name = 'prunedTo'")
+
+    assert examined(store).sound

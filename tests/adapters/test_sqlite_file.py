@@ -299,3 +299,36 @@ def test_once_a_call_hangs_the_others_wait_for_it_once_and_not_each(path: Path) 
 def test_the_folder_offers_what_it_says_and_nothing_else() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'SqliteNonsense'"):
         sqlite_folder.SqliteNonsense  # noqa: B018 - the access is the test
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="somebody sets its schema version to another number",
+    does="refuses to start, and every order; makes no backup; changes nothing",
+    sees="`says that it has schema version 2, but its tables are those of version 3 ...: PRAGMA user_version = 3`",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("number", [2, 1, 0, -1])
+def test_a_file_whose_number_is_not_that_of_its_tables_is_refused_with_what_sets_it_right(
+    path: Path, number: int
+) -> None:
+    lease, store = SqliteLease(path), SqliteStore(path)
+    filled(store)
+    store.close()
+    lease.release()
+    with shell(path) as raw:
+        raw.execute(f"PRAGMA user_version = {number}")
+    says = f"says that it has schema version {number}, but its tables are those of version 3: .*user_version = 3"
+
+    for use in (
+        lambda: SqliteLease(path),
+        lambda: SqliteStore(path).create_order(OrderRequest("shop", Verb.PAUSE, "ana", "lunch"), NOW),
+        lambda: SqliteStore(path).chain(0, 9),
+    ):
+        with pytest.raises(RefusedError, match=says):
+            use()
+
+    assert list(path.parent.glob("*backup*")) == []
+    with shell(path) as raw:
+        raw.execute("PRAGMA user_version = 3")
+    SqliteLease(path).release()

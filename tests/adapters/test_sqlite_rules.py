@@ -14,6 +14,7 @@ from shifter.adapters.sqlite import SqliteStore
 from shifter.adapters.sqlite.file import FILE_VERSION
 from shifter.core.chain import FIRST_ID
 from shifter.core.deciding.orders import OrderRequest, Verb
+from shifter.core.records import What
 from shifter.errors import RefusedError
 from tests.adapters.sqlite import NOW, filled, shell
 
@@ -96,20 +97,22 @@ def test_the_file_states_its_version_and_what_was_pruned(path: Path) -> None:
         "schemaVersion": str(FILE_VERSION),
         "writtenBy": shifter.__version__,
         "pruning": "",
+        "prunedTo": "0",
         "prunedBefore": "2026-03-04T05:06:07.000000+00:00",
     }
 
 
-def test_a_kind_of_record_that_is_not_known_is_refused_and_not_guessed(store: SqliteStore, path: Path) -> None:
+def test_a_kind_of_record_that_is_not_known_is_told_of_and_not_guessed(store: SqliteStore, path: Path) -> None:
     filled(store)
     with shell(path) as raw:
         raw.execute(
             "INSERT INTO history SELECT 3, at, shift, 'dance', who, why, 0, 0, '{}', '' FROM history WHERE id = 1"
         )
 
-    with pytest.raises(RefusedError, match="record 3 was written by a later shifter"):
-        store.history()
+    odd = store.history()[-1]
 
+    assert (odd.id, odd.record.what, odd.record.at) == (3, What.UNREADABLE, NOW)
+    assert odd.record.reason.startswith("record 3 cannot be read: 'dance' is not a valid What; `shifter history")
     assert store.load()["shop"].version == 1
 
 

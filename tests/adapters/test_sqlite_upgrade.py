@@ -96,7 +96,7 @@ def kept(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Everything that version 1 keeps, but for who wrote the file last and its epoch."""
     with closing(sqlite3.connect(path)) as raw:
         found = {table: raw.execute(f"SELECT {columns} FROM {table}").fetchall() for table, columns in TABLES.items()}  # noqa: S608 - this file's
-    found["meta"] = [row for row in found["meta"] if row[0] not in {"writtenBy", "schemaVersion"}]
+    found["meta"] = [row for row in found["meta"] if row[0] not in {"writtenBy", "schemaVersion", "prunedTo"}]
     found["counters"] = [row for row in found["counters"] if row[0] != "epoch"]
     return {table: sorted(rows, key=repr) for table, rows in found.items()}
 

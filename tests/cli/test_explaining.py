@@ -25,7 +25,7 @@ from shifter.core.counts.evidence import Counts, Ledger, Tick
 from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.decide import decide
 from shifter.core.deciding.gathering import Gathered, Terms, gather
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState

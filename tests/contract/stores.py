@@ -46,6 +46,7 @@ class Subject:
     lease: Callable[[], Leadership]
     plant: Callable[[str, str], None]
     plant_fleet: Callable[[str], None]
+    plant_report: Callable[[str, str], None]
     rewrite: Callable[[Sequence[Link]], None]
 
 
@@ -61,6 +62,10 @@ def sqlite_subject(path: Path) -> Subject:
         with closing(sqlite3.connect(path)) as raw, raw:
             raw.execute("INSERT INTO fleet (one, version, state) VALUES (1, 1, ?)", (text,))
 
+    def plant_report(name: str, text: str) -> None:
+        with closing(sqlite3.connect(path)) as raw, raw:
+            raw.execute("INSERT INTO reports (name, report) VALUES (?, ?)", (name, text))
+
     def rewrite(links: Sequence[Link]) -> None:
         rows = [(row.id, *texts_of(row), row.hash) for row in links]
         with closing(sqlite3.connect(path)) as raw, raw:
@@ -74,12 +79,12 @@ def sqlite_subject(path: Path) -> Subject:
 
     store = SqliteStore(path)
     store.prune(NOW)  # so that the file is there for `plant`
-    return Subject(store, lambda: SqliteLease(path), plant, plant_fleet, rewrite)
+    return Subject(store, lambda: SqliteLease(path), plant, plant_fleet, plant_report, rewrite)
 
 
 def memory_subject() -> Subject:
     store = MemoryStore()
-    return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet, store.rewrite)
+    return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet, store.plant_report, store.rewrite)
 
 
 def texts_of(link: Link) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shifter.core.chain import FIRST_ID
 from shifter.core.records import NewRecord, What
 from shifter.errors import (
     ConflictError,
@@ -18,11 +21,13 @@ from shifter.ports import Store
 from tests.contract.stores import (
     DAY,
     NOW,
+    Subject,
     a_record,
     a_request,
     a_state,
     an_answer,
     counts,
+    examined,
     moments,
     remember,
     same_store,
@@ -167,3 +172,68 @@ def test_prune_leaves_the_states_alone(store: Store) -> None:
     store.prune(NOW + 9999 * DAY)
 
     assert set(store.load()) == {"shop"}
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="one record of the history cannot be read",
+    does="shows all others; `history --verify` tells what is wrong with it",
+    sees="`record N cannot be read: ...; shifter history --verify says what is wrong`, in its place",
+    safe_within="at once",
+)
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        ({"evidence": "[" * 100_000}, "its evidence is no JSON object"),
+        ({"evidence": '{"a":' + "[" * 60 + "]" * 60 + "}"}, "its evidence is no JSON object"),
+        ({"evidence": "[1]"}, "its evidence is no JSON object"),
+        ({"evidence": "{"}, "Expecting property name"),
+        ({"what": "dance"}, "'dance' is not a valid What"),
+        ({"at": "at noon"}, "at noon"),
+        ({"at": "0001-01-01T00:00:00.000000+14:00"}, "is no moment that can be told"),
+        ({"at": "9999-12-31T23:59:59.000000+00:00"}, "is no moment that can be told"),
+        ({"at": "2026-03-04T05:06:07"}, "is no moment that can be told"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_record_that_cannot_be_read_is_told_of_in_its_place_and_hides_no_other(
+    subject: Subject, odd: dict[str, Any], says: str
+) -> None:
+    remember(subject.store, a_record("one"), a_record("two"), a_record("three"))
+    links = list(subject.store.chain(FIRST_ID, 9).links)
+    subject.rewrite([links[0], replace(links[1], **odd), links[2]])
+
+    one, two, three = subject.store.history()
+
+    assert [one.record.reason, three.record.reason] == ["one", "three"]
+    assert (two.id, two.record.what, two.record.shift) == (2, What.UNREADABLE, "shop")
+    assert two.record.reason.startswith("record 2 cannot be read: ")
+    assert says in two.record.reason
+    assert two.record.reason.endswith("; `shifter history --verify` says what is wrong")
+    assert two.record.at == (datetime.fromtimestamp(0, UTC) if "at" in odd else NOW)
+    assert subject.store.history("shop") == (one, two, three)
+
+
+def test_a_record_from_a_clock_that_was_ahead_keeps_nothing_from_being_pruned(store: Store) -> None:
+    ahead = NOW + 2000 * DAY
+    remember(store, a_record("old", at=NOW - 9 * DAY), a_record("ahead", at=ahead))
+    remember(store, a_record("old too", at=NOW - 8 * DAY), a_record("young", at=NOW - DAY))
+
+    dropped = store.prune(NOW - 2 * DAY, NOW)
+
+    assert dropped == 3
+    assert [record.record.reason for record in store.history()] == ["young"]
+    assert examined(store).sound
+
+
+def test_a_clock_that_is_behind_prunes_nothing_that_is_young(store: Store) -> None:
+    remember(store, a_record("old", at=NOW - 9 * DAY), a_record("young"), a_record("younger", at=NOW + DAY))
+
+    store.prune(NOW - 4 * DAY, NOW - 2 * DAY)
+
+    assert [record.record.reason for record in store.history()] == ["young", "younger"]
+
+
+def test_of_a_moment_to_prune_by_the_time_zone_is_known(store: Store) -> None:
+    with pytest.raises(InvariantError, match="time zone"):
+        store.prune(NOW, NOW.replace(tzinfo=None))

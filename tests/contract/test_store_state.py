@@ -15,7 +15,7 @@ from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.sequential import MetricWealth, Wealth
 from shifter.core.analysis.sickness import Sickness
 from shifter.core.analysis.standing import Failing, Standing
-from shifter.core.deciding.orders import Verb
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 from shifter.core.state import (
@@ -38,7 +38,7 @@ from shifter.errors import (
     RefusedError,
     StoreUnavailableError,
 )
-from shifter.ports import Store
+from shifter.ports import Saved, Store
 from tests.contract.stores import (
     NOW,
     Subject,
@@ -448,7 +448,7 @@ def test_a_damaged_state_of_an_earlier_version_is_refused_and_not_written_over(
     subject.plant("shop", json.dumps(document))
 
     with pytest.raises(RefusedError, match=f"is not understood and will not be written over: {says}"):
-        subject.store.load()
+        subject.store.load()["shop"]
     with pytest.raises(RefusedError, match="is not understood"):
         subject.store.save(a_state(), 1)
 
@@ -460,14 +460,14 @@ def test_a_standing_is_not_read_with_keys_of_a_later_version(subject: Subject) -
     subject.plant("shop", json.dumps(document))
 
     with pytest.raises(RefusedError, match=r"standing\.mood"):
-        subject.store.load()
+        subject.store.load()["shop"]
 
 
 @pytest.mark.fault(
     on="SQLite",
     fault="one saved state is not understood",
-    does="refuses to start; never writes over it",
-    sees="`saved state of SHIFT is not understood ...; if it is damaged, restore a backup of the store`, exit code 4",
+    does="is read by nobody, written over by nobody, and hides no other",
+    sees="`saved state of SHIFT is not understood ...; if it is damaged, restore a backup of the store`",
     safe_within="at once",
 )
 @pytest.mark.parametrize(
@@ -487,7 +487,7 @@ def test_a_state_that_is_not_understood_is_neither_read_nor_written_over(
     store = subject.store
 
     with pytest.raises(RefusedError, match=says):
-        store.load()
+        store.load().get("shop")
     with pytest.raises(RefusedError, match=says):
         store.save(a_state(), 1, [a_record()])
 
@@ -503,6 +503,42 @@ def test_beside_a_state_that_is_not_understood_the_rest_goes_on(subject: Subject
 
     assert len(store.history()) == 1
     assert store.open_orders() == (order,)
+
+
+def test_a_state_that_is_not_understood_hides_no_other_and_is_not_taken_for_a_new_one(subject: Subject) -> None:
+    subject.plant("shop", json.dumps(json.loads(STATE_OF_VERSION_1) | {"mood": 1}))
+    subject.store.save(a_state("cart"), 0)
+
+    found = subject.store.load()
+
+    assert found.readable == {"cart": Saved(a_state("cart"), 1)}
+    assert {name: "mood" in why for name, why in found.unreadable.items()} == {"shop": True}
+    assert (list(found), len(found), "shop" in found, "ghost" in found) == (["cart", "shop"], 2, True, False)
+    with pytest.raises(RefusedError, match="will not be written over"):
+        found.get("shop")
+    assert found.get("ghost") is None
+
+
+def test_orders_are_kept_beside_a_state_and_a_report_that_are_not_understood(subject: Subject) -> None:
+    subject.plant("shop", "{}")
+    subject.plant_report("shop", "{}")
+
+    order = subject.store.create_order(OrderRequest("shop", Verb.ROLLBACK, "ana", "errors"), NOW)
+
+    assert subject.store.open_orders() == (order,)
+
+
+def test_a_report_that_is_not_understood_hides_no_other_and_is_replaced_by_the_next(subject: Subject) -> None:
+    subject.plant_report("shop", "{}")
+    cart = a_report().model_copy(update={"name": "cart"})
+    subject.store.report(cart)
+
+    found = subject.store.reports()
+
+    assert found.readable == {"cart": cart}
+    assert "the service's next one replaces it; if there is no such shift any more, delete" in found.unreadable["shop"]
+    subject.store.report(a_report())
+    assert subject.store.reports()["shop"] == a_report()
 
 
 def test_a_state_that_could_not_be_read_back_is_not_written(store: Store) -> None:

@@ -272,6 +272,42 @@ def test_a_record_taken_from_others_that_were_numbered_anew_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize(("count", "says"), [(1, "1 before it was taken out"), (8, "8 before it were taken out")])
+def test_so_many_records_taken_from_others_that_were_numbered_anew_are_counted(count: int, says: str) -> None:
+    links = a_chain(20)
+    moved = [replace(link, id=link.id - count) for link in links[3 + count :]]
+
+    found = walked([*links[:3], *moved], head=Seal(20 - count, links[-1].hash))
+
+    assert told(found) == [
+        "record 4 was changed after it was written, or record 3 was and got a hash that fits",
+        f"record 5 and what follows it were written with other numbers, beginning with {5 + count}: {says}",
+    ]
+
+
+def test_numbers_that_are_further_off_are_changed_records() -> None:
+    links = a_chain(14)
+    moved = [replace(link, id=link.id - 9) for link in links[12:]]
+
+    found = walked([*links[:3], *moved], head=Seal(5, links[-1].hash))
+
+    assert [each.fault for each in found.findings] == [Fault.CHANGED, Fault.CHANGED]
+
+
+def test_a_record_that_comes_after_one_in_the_last_place_is_known_by_its_hash() -> None:
+    links = a_chain(9)
+    order = (1, 5, 3, 9, 2, 6, 7, 8, 4)
+
+    found = walked(
+        [in_place_of(link, links[number - 1]) for link, number in zip(links, order, strict=True)], head=sealed(links)
+    )
+
+    assert told(found)[:4] == [
+        f"in the place of record {place} is the one that was written as record {number}"
+        for place, number in ((2, 5), (4, 9), (5, 2), (9, 4))
+    ]
+
+
 def test_a_history_that_was_numbered_anew_from_its_beginning_is_found() -> None:
     links = a_chain(4)
     moved = [replace(link, id=link.id + 1) for link in links]
@@ -290,6 +326,58 @@ def test_a_record_where_all_were_pruned_is_found() -> None:
     assert found.findings[0].fault is Fault.STRAY
 
 
+def test_a_record_of_which_it_is_said_that_it_was_the_last_one_pruned_is_found() -> None:
+    links = a_chain(7)
+
+    found = walked(links[3:], anchor=sealed(links[:4]), head=sealed(links))
+
+    assert told(found) == ["record 4 is there, although everything up to 4 was pruned: it was put in"]
+
+
+def test_a_first_record_that_was_written_with_another_number_is_found() -> None:
+    written = chained(Seal(1, GENESIS), a_link())
+    first = replace(written, id=1)
+
+    found = walked([first], head=sealed([first]))
+
+    assert told(found) == [
+        "record 1 and what follows it were written with other numbers, beginning with 2: 1 before it was taken out"
+    ]
+
+
+def test_where_nothing_was_pruned_a_history_begins_as_all_do_whatever_the_store_says() -> None:
+    another = Seal(0, "f" * 64)
+    forged = a_chain(3, after=another)
+
+    found = walked(forged, anchor=another, head=sealed(forged))
+
+    assert told(found) == ["record 1 was changed after it was written"]
+    assert found.anchor == START
+
+
+def test_what_was_noted_when_the_walk_began_counts_also_when_the_note_is_gone_later() -> None:
+    links, walk = a_chain(9), Walk()
+
+    walk.take(Stretch(START, sealed(links[:6]), sealed(links), links[:3]))
+    walk.take(Stretch(START, sealed(links[:6]), None, links[3:6]))
+
+    assert told(walk.result()) == [
+        "history ends with record 6, but a note beside the store says that 9 were saved",
+    ]
+
+
+def test_a_walk_trusts_no_record_to_be_the_first_unless_told_so() -> None:
+    links, walk = a_chain(3), Walk()
+
+    walk.take(Stretch(START, sealed(links), None, links[1:]))
+
+    assert told(walk.result()) == ["record 1 is missing; so record 2 cannot be checked"]
+
+
+def test_a_walk_that_was_given_nothing_found_nothing() -> None:
+    assert Walk().result() == Examined(0, None, None, START, START, (), 0)
+
+
 def test_a_history_that_was_cut_off_is_found() -> None:
     links = a_chain(9)
 
@@ -305,14 +393,16 @@ def test_a_history_that_was_cut_off_with_what_the_store_remembers_is_found_by_th
     found = walked(links[:6], head=sealed(links[:6]), noted=sealed(links))
 
     assert told(found) == ["history ends with record 6, but a note beside the store says that 9 were saved"]
+    assert (found.findings[0].first, found.findings[0].last) == (7, 9)
 
 
 def test_records_that_the_store_never_appended_are_found() -> None:
     links = a_chain(9)
 
-    assert told(walked(links, head=sealed(links[:6]))) == [
-        "records 7 to 9 are there, but the newest that was appended is 6"
-    ]
+    found = walked(links, head=sealed(links[:6]))
+
+    assert told(found) == ["records 7 to 9 are there, but the newest that was appended is 6"]
+    assert (found.findings[0].first, found.findings[0].last) == (7, 9)
 
 
 def test_a_newest_record_that_was_changed_with_its_hash_is_found() -> None:
@@ -424,3 +514,13 @@ def test_whatever_is_done_to_one_place_is_found(
 
 def test_a_walk_begins_before_all_ids() -> None:
     assert Walk().next_id == FIRST_ID == -(2**63)
+
+
+def test_one_record_that_is_missing_at_the_beginning_though_nobody_pruned_it_is_found() -> None:
+    walk = Walk()
+    walk.take(Stretch(Seal(1, "1"), Seal(1, "1"), pruned=0))
+
+    (finding,) = walk.result().findings
+
+    assert (finding.fault, finding.first, finding.last) == (Fault.CUT, 1, 1)
+    assert finding.text == "record 1 is missing, and was not pruned: the beginning was cut off"

@@ -26,7 +26,7 @@ from shifter.lab.failing_service import main
 from shifter.lab.failpoints import CALLS, FAILPOINTS, Act, Edge, Fuse, arm, disarm, fired, fused
 from shifter.lab.files import LAB_PACE, policy, write_all
 from shifter.lab.topology import MESHES, Namespace, lay_out, ports_needed
-from shifter.ports import Change, Saved
+from shifter.ports import Change, Saved, Shelf
 from shifter.service.tick import Parts
 from shifter.wiring import ServeOptions, open_store, serve
 
@@ -59,9 +59,9 @@ class AStore:
         self.asked: list[str] = []
         self._states = states
 
-    def load(self) -> Mapping[str, Saved]:
+    def load(self) -> Shelf[Saved]:
         self.asked.append("load")
-        return {state.name: Saved(state, 1) for state in self._states}
+        return Shelf({state.name: Saved(state, 1) for state in self._states})
 
     def save(self, *_: object, **__: object) -> int:
         self.asked.append("save")

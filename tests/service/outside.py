@@ -20,7 +20,7 @@ from shifter.core.documents.fleet import ISTIO_EDGES_MS
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Intent, Report, ShiftState
 from shifter.errors import MetricsUnavailableError, ProviderRefusedError, StoreUnavailableError
-from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, TrafficProvider
+from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Shelf, TrafficProvider
 from shifter.service.lanes import InlineLanes, Priority
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class WatchedStore:
         self.fleet_refusals = 0
         self.fleet_bug: Exception | None = None
 
-    def load(self) -> Mapping[str, Saved]:
+    def load(self) -> Shelf[Saved]:
         return self._inner.load()
 
     def save(
@@ -158,7 +158,7 @@ class WatchedStore:
         self._inner.report(report)
         self._trap.edge("after report")
 
-    def reports(self) -> Mapping[str, Report]:
+    def reports(self) -> Shelf[Report]:
         return self._inner.reports()
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
@@ -176,8 +176,8 @@ class WatchedStore:
     def chain(self, first: int, limit: int) -> Stretch:
         return self._inner.chain(first, limit)
 
-    def prune(self, before: datetime) -> int:
-        return self._inner.prune(before)
+    def prune(self, before: datetime, now: datetime | None = None) -> int:
+        return self._inner.prune(before, now)
 
     def close(self) -> None:
         """Note it; the memory stays open for whoever looks at it afterwards."""

@@ -477,6 +477,88 @@ def test_a_backup_from_before_the_first_step_does_not_begin_again_by_itself(worl
     world.until_share(5)
 
 
+def put_row_back(world: DiskWorld, row: tuple[str, str] | None) -> None:
+    """End the service, replace what is saved of `shop` by an earlier row of it, or by none, and start."""
+    world.die()
+    with closing(sqlite3.connect(world.file)) as raw, raw:
+        if row is None:
+            raw.execute("DELETE FROM shifts")
+        else:
+            raw.execute("UPDATE shifts SET version = version + 1, state = ? WHERE name = ?", row[::-1])
+    world.start()
+
+
+def saved_row(world: DiskWorld) -> tuple[str, str]:
+    with closing(sqlite3.connect(world.file)) as raw:
+        ((name, state),) = raw.execute("SELECT name, state FROM shifts").fetchall()
+    return str(name), str(state)
+
+
+@pytest.mark.fault(
+    on="SQLite",
+    fault="the row of one shift is older than the history beside it, or gone",
+    does="freezes all shifts; rollback goes",
+    sees="hold `restored`: `what is saved of shop is older than its write 4: it was put back, or taken out; ...`",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "older"])
+def test_a_failed_shift_whose_row_is_older_than_its_history_or_gone_does_not_climb_again(
+    world: DiskWorld,
+    is_gone: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    world.step()
+    row = saved_row(world)
+    world.until_share(5)
+    world.fail_target()
+    world.until(Phase.ROLLED_BACK)
+    world.sides[Side.TARGET].error_percent = 0
+    sent = len(world.provider.submits)
+    put_row_back(world, None if is_gone else row)
+    world.step(12)
+    said = "nothing is saved of shop any more" if is_gone else "what is saved of shop is older than its write"
+    (note,) = world.sqlite_lease.notes
+
+    assert len(world.provider.submits) == sent
+    assert "restored" in world.holds()
+    assert note.startswith(said)
+    assert note.endswith(": it was put back, or taken out; look at every shift and its history, then unfreeze")
+
+
+def test_a_pause_that_the_row_does_not_know_is_not_lost_unnoticed(world: DiskWorld) -> None:
+    at_5_with_more_to_come(world)
+    row = saved_row(world)
+    world.order(Verb.PAUSE)
+    world.step(2)
+    put_row_back(world, row)
+    world.step(12)
+
+    assert world.share() == 5
+    assert "restored" in world.holds()
+    assert "what is saved of shop is older than the answer to order 1" in world.sqlite_lease.notes[0]
+
+
+def test_who_lifted_the_freeze_over_a_row_that_was_put_back_is_not_asked_again(world: DiskWorld) -> None:
+    at_5_with_more_to_come(world)
+    put_row_back(world, None)
+    world.order(Verb.UNFREEZE, name=FLEET)
+    world.step(2)
+    world.die()
+    world.start()
+
+    assert world.sqlite_lease.notes == ()
+
+
+def test_a_row_that_cannot_be_read_is_not_called_old(world: DiskWorld) -> None:
+    at_5_with_more_to_come(world)
+    world.die()
+    with closing(sqlite3.connect(world.file)) as raw, raw:
+        raw.execute("UPDATE shifts SET version = version + 1, state = 'fish'")
+    lease = SqliteLease(world.file, lambda: world.now)
+
+    assert lease.notes == ()
+    lease.release()
+
+
 def test_an_intent_of_the_backup_that_ended_long_ago_is_not_sent_again(world: DiskWorld) -> None:
     at_5_with_more_to_come(world)
     while world.state().intent is None:

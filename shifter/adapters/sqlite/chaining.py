@@ -28,6 +28,11 @@ _SEALED: Final = "SELECT CAST(id AS INTEGER), CAST(hash AS BLOB) FROM chain WHER
 _NEWEST: Final = "SELECT id, CAST(hash AS BLOB) FROM history ORDER BY id DESC LIMIT 1"
 _COUNTED: Final = "SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM counters WHERE name = 'history'"
 
+# Beside the anchor, so that who moves that one has to know of this one too. A file whose last prune is older than this
+# rule has none.
+_PRUNED_TO: Final = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'prunedTo'"
+_NOTE_PRUNED: Final = "INSERT OR REPLACE INTO meta SELECT 'prunedTo', id FROM chain WHERE name = 'anchor'"
+
 SET_SEAL: Final = "INSERT OR REPLACE INTO chain VALUES (?, ?, ?)"
 """Sets `head` or `anchor`: its name, its id, its hash."""
 
@@ -62,7 +67,8 @@ def stretch(connection: sqlite3.Connection, first: int, limit: int, noted: Seal 
     links: tuple[Link, ...] = ()
     if first <= _LARGEST and limit > 0:
         links = tuple(map(_link_from, connection.execute(_LINKS, (max(first, FIRST_ID), min(limit, _LARGEST)))))
-    return Stretch(anchor or Seal(0, GENESIS), head, noted, links)
+    pruned = connection.execute(_PRUNED_TO).fetchone()
+    return Stretch(anchor or Seal(0, GENESIS), head, noted, links, None if pruned is None else int(pruned[0]))
 
 
 def newest_link(connection: sqlite3.Connection) -> Seal:
@@ -84,6 +90,11 @@ def move_anchor(connection: sqlite3.Connection, before: int) -> None:
     found = _seal(connection.execute(last, (before,)).fetchone())
     if found is not None:
         connection.execute(SET_SEAL, ("anchor", found.id, found.hash))
+
+
+def note_pruned(connection: sqlite3.Connection) -> None:
+    """Remember beside the chain how far history was pruned: to the anchor."""
+    connection.execute(_NOTE_PRUNED)
 
 
 def chain_all(connection: sqlite3.Connection) -> None:

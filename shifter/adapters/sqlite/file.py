@@ -17,7 +17,15 @@ import shifter
 from shifter.adapters.sqlite.lock import lost_to_service
 from shifter.adapters.sqlite.opening import open_to_read, open_to_write
 from shifter.adapters.sqlite.place import Identity, identity_of, index_of, is_whole, log_of, real
-from shifter.adapters.sqlite.schema import APPLICATION_ID, CHAINED, FILE_VERSION, create_schema, upgrade, version_of
+from shifter.adapters.sqlite.schema import (
+    APPLICATION_ID,
+    CHAINED,
+    FILE_VERSION,
+    create_schema,
+    refuse_misnumbered,
+    upgrade,
+    version_of,
+)
 from shifter.core.text import why
 from shifter.errors import RefusedError, StoreUnavailableError
 
@@ -128,9 +136,11 @@ class SqliteFile:
 
         Raises:
             StoreUnavailableError: it cannot be written or copied (no space, say); the file is as it was.
+            RefusedError: its tables are not of the version that it says.
         """
         with self._turn():
             connection = self._opened()
+            refuse_misnumbered(connection, self.path)
             if version_of(connection) >= FILE_VERSION:
                 return None
             copy = _copied(connection, self.path)
@@ -147,6 +157,7 @@ class SqliteFile:
         """
         version = version_of(connection)
         if version < CHAINED:
+            refuse_misnumbered(connection, self.path)
             raise RefusedError(
                 f"state store {self.path} has schema version {version}, and records are chained only from {CHAINED} on:"
                 " restart the service with this shifter, that upgrades the file"
@@ -252,6 +263,7 @@ class SqliteFile:
         version = version_of(connection)
         if version == FILE_VERSION:
             return
+        refuse_misnumbered(connection, self.path)
         if version < FILE_VERSION:
             raise RefusedError(
                 f"state store {self.path} has schema version {version} and this shifter ({shifter.__version__}) writes"

@@ -1,9 +1,10 @@
 """The right to raise shares on one SQLite file, and what is asked of the file before anybody works on it.
 
 A start is the moment to be strict: nothing is under way yet, and a person is there to read. So the file is looked
-through for damage, one that is gone or empty is not simply made anew, and one that is older than what was saved here
-before, a backup, or has another history is taken with all shifts frozen. Only the holder of the lease upgrades a file
-of an earlier version: a command that did it beside a running service would take the file away from under it.
+through for damage, and one that is gone or empty is not simply made anew. One that is older than what was saved here
+before, a backup, or has another history, or states that are behind it, is taken with all shifts frozen. Only the holder
+of the lease upgrades a file of an earlier version: a command that did it beside a running service would take the file
+away from under it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 import shifter
-from shifter.adapters import saved_form
+from shifter.adapters import saved_form, saved_records
+from shifter.adapters.sqlite.behind import states_behind
 from shifter.adapters.sqlite.chaining import append_links, hash_of, newest_link
 from shifter.adapters.sqlite.file import SqliteFile
 from shifter.adapters.sqlite.lock import name_file, take_lock
@@ -124,7 +126,7 @@ class SqliteLease:
             newest = newest_link(connection)
             if newest.id == 0 < marked.id:
                 self._refuse_empty(self._file.path)
-            why = _restored(connection, newest, marked)
+            why = _restored(connection, newest, marked) or _behind(connection, newest)
             if why:
                 _freeze(connection, why, now)
             connection.execute(SET_META, ("writtenBy", shifter.__version__))
@@ -150,9 +152,15 @@ def _restored(connection: sqlite3.Connection, newest: Seal, marked: Seal) -> str
     return ""
 
 
+def _behind(connection: sqlite3.Connection, newest: Seal) -> str:
+    """Return which states are not as new as the history beside them, for people; empty if all are."""
+    found = states_behind(connection, newest.id)
+    return found and f"{found}: it was put back, or taken out; look at every shift and its history, then unfreeze"
+
+
 def _freeze(connection: sqlite3.Connection, why: str, now: datetime) -> None:
     saved = saved_fleet(connection)
     others = tuple(freeze for freeze in saved.state.freezes if freeze.by != SERVICE)
     frozen = saved.state.model_copy(update={"freezes": (*others, Freeze(by=SERVICE, reason=why, at=now))})
     replace_fleet(connection, saved_form.fleet_text(frozen), saved.version)
-    append_links(connection, [saved_form.link_of(NewRecord(now, FLEET, What.HOLDS, SERVICE, why))])
+    append_links(connection, [saved_records.link_of(NewRecord(now, FLEET, What.HOLDS, SERVICE, why))])

@@ -41,4 +41,11 @@ def open_to_read(path: Path, timeout_seconds: float) -> tuple[sqlite3.Connection
 
 
 def _connected(address: str, timeout_seconds: float) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
+    made = sqlite3.connect(address, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
+    # What somebody put into one row need not be text, and must not keep anybody from reading the others.
+    made.text_factory = _text
+    return made
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")

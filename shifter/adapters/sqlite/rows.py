@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shifter.adapters import saved_form
+from shifter.adapters import saved_form, saved_records
 from shifter.adapters.sqlite.chaining import append_links
 from shifter.core.chain import Link, Seal
 from shifter.core.deciding.orders import Answer, Order, OrderAnswer, OrderRequest, Verb
-from shifter.core.records import NewRecord, Record, What
+from shifter.core.records import Record
 from shifter.core.state import FleetState
 from shifter.errors import ConflictError
 from shifter.ports import SavedFleet
@@ -126,7 +126,7 @@ def order_from(row: sqlite3.Row) -> Order:
     """
     with saved_form.understood(f"order {row['id']}"):
         answered = None if row["answer"] is None else Answer(row["answer"])
-        at = datetime.fromisoformat(row["at"])
+        at = saved_records.read_moment(row["at"])
         return Order(row["id"], at, _request_from(row), answered, row["answer_text"])
 
 
@@ -154,20 +154,7 @@ def row_of_order(request: OrderRequest, at: datetime) -> tuple[str | float | Non
 
 
 def record_from(row: sqlite3.Row) -> Record:
-    """Return the record in a row of all columns that its file has.
-
-    Raises:
-        RefusedError: a later version wrote it, or it is damaged.
-    """
-    with saved_form.understood(f"record {row['id']}"):
-        new = NewRecord(
-            at=datetime.fromisoformat(row["at"]),
-            shift=row["shift"],
-            what=What(row["what"]),
-            by=row["who"],
-            reason=row["why"],
-            sequence=row["sequence"],
-            epoch=row["epoch"],
-            evidence=saved_form.read_evidence(row["evidence"]),
-        )
-    return Record(row["id"], new, row["hash"] if "hash" in row.keys() else "")  # noqa: SIM118 - as above
+    """Return the record in a row of all columns that its file has, or what tells of it if it cannot be read."""
+    told = (row["at"], row["shift"], row["what"], row["who"], row["why"], str(row["sequence"]), str(row["epoch"]))
+    hash_ = row["hash"] if "hash" in row.keys() else ""  # noqa: SIM118 - as above
+    return saved_records.record_of(Link(row["id"], *told, row["evidence"], hash_))

@@ -11,12 +11,14 @@ its verb anyway, since a later version may have written it.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 import shifter
-from shifter.adapters.sqlite.chaining import SET_SEAL, chain_all
+from shifter.adapters.sqlite.chaining import SET_SEAL, chain_all, note_pruned
 from shifter.core.chain import START
 from shifter.core.deciding.orders import Answer
+from shifter.errors import RefusedError
 
 FILE_VERSION: Final = 3
 """The schema version of the file (`user_version`, and `schemaVersion` in `meta`)."""
@@ -25,6 +27,9 @@ CHAINED: Final = 3
 """The first version whose records are chained."""
 
 _WITH_FLEET: Final = 2
+
+_BEGAN_WITH: Final = {"orders": 1, "fleet": _WITH_FLEET, "chain": CHAINED}
+"""A table that each version has and the one before it has not."""
 
 APPLICATION_ID: Final = 0x73686674  # "shft": tells our file from any other program's
 
@@ -130,7 +135,7 @@ _SCHEMA: Final = (
         BEGIN SELECT RAISE(ABORT, 'a saved state is replaced by its next version only'); END""",
     *_RULES_OF_HISTORY,
     "INSERT INTO counters VALUES ('epoch', 0), ('history', 0), ('orders', 0)",
-    "INSERT INTO meta VALUES ('pruning', '')",
+    "INSERT INTO meta VALUES ('pruning', ''), ('prunedTo', '0')",
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
@@ -178,6 +183,7 @@ def upgrade(connection: sqlite3.Connection) -> int:
         chain_all(connection)
         for statement in ("DROP TABLE history_of_version_2", *_RULES_OF_HISTORY, *_RULES_OF_CHAIN):
             connection.execute(statement)
+        note_pruned(connection)
         _sign(connection)
     return version
 
@@ -185,6 +191,23 @@ def upgrade(connection: sqlite3.Connection) -> int:
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the file's schema version; 0 for a file without a schema."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def refuse_misnumbered(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file whose number is not that of its tables: an upgrade would fail, after making a copy each time.
+
+    Raises:
+        RefusedError: somebody changed the number; what sets it right is in the text.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    shown = max((version for table, version in _BEGAN_WITH.items() if table in tables), default=0)
+    version = version_of(connection)
+    if version <= FILE_VERSION and version != shown:
+        raise RefusedError(
+            f"state store {path} says that it has schema version {version}, but its tables are those of version"
+            f" {shown}: somebody changed the number. Nothing was changed; stop the service and set it right:"
+            f' sqlite3 {path} "PRAGMA user_version = {shown}"'
+        )
 
 
 def _sign(connection: sqlite3.Connection) -> None:

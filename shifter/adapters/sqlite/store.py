@@ -10,14 +10,15 @@ Not for network file systems: neither SQLite's locks nor `flock` can be relied o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from shifter.adapters import saved_form
-from shifter.adapters.sqlite.chaining import move_anchor, stretch
+from shifter.adapters import saved_form, saved_records
+from shifter.adapters.sqlite.chaining import move_anchor, note_pruned, stretch
 from shifter.adapters.sqlite.file import SqliteFile
 from shifter.adapters.sqlite.mark import Mark
 from shifter.adapters.sqlite.rows import (
@@ -38,7 +39,7 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import NotFoundError, RefusedError
-from shifter.ports import Saved, SavedFleet
+from shifter.ports import Saved, SavedFleet, Shelf
 
 _LARGEST: Final = 2**63 - 1
 
@@ -46,8 +47,14 @@ _OPEN_ORDERS: Final = "SELECT * FROM orders WHERE answer IS NULL ORDER BY id"
 _HISTORY_OF_ALL: Final = "SELECT * FROM history ORDER BY id DESC LIMIT ?"
 _HISTORY_OF_ONE: Final = "SELECT * FROM history WHERE shift = ? ORDER BY id DESC LIMIT ?"
 # Only the oldest stretch goes, up to the first record to be kept: a record written with a clock that was
-# behind must not tear a hole into the ids.
-_KEPT_FROM: Final = "SELECT coalesce((SELECT min(id) FROM history WHERE at >= ?), 9223372036854775807)"
+# behind must not tear a hole into the ids. One written with a clock that was ahead is passed over, unless there is
+# nothing else that is young: then it may be this clock that is behind.
+_KEPT_FROM: Final = (
+    "SELECT coalesce((SELECT min(id) FROM history WHERE at BETWEEN ? AND ?),"
+    " (SELECT min(id) FROM history WHERE at >= ?), 9223372036854775807)"
+)
+_LATEST: Final = "SELECT coalesce(max(at), '') FROM history WHERE id < ?"
+_END_OF_TIME: Final = "~"  # sorts after every moment
 
 
 MOST_PRUNED: Final = 20_000
@@ -73,15 +80,11 @@ class SqliteStore:
         self._file = SqliteFile(path)
         self._mark = Mark(path)
 
-    def load(self) -> Mapping[str, Saved]:
-        """Return every shift's saved state, by name.
-
-        Raises:
-            RefusedError: a later version wrote one of them; leaving it out would look like a new shift.
-        """
+    def load(self) -> Shelf[Saved]:
+        """Return every shift's saved state, by name; one that is not understood is among them, with why."""
         with self._file.reading() as connection:
             rows = connection.execute("SELECT name, state, version FROM shifts ORDER BY name").fetchall()
-        return {name: Saved(saved_form.read_state(name, text), version) for name, text, version in rows}
+        return saved_form.shelf((name, partial(saved_form.saved_from, name, *row)) for name, *row in rows)
 
     def save(
         self,
@@ -133,7 +136,7 @@ class SqliteStore:
         answers: Sequence[OrderAnswer],
     ) -> None:
         """Replace a saved state, append records and answer orders, all of it or nothing."""
-        links = [saved_form.link_of(record) for record in records]
+        links = [saved_records.link_of(record) for record in records]
         with self._file.writing() as connection:
             replace(connection)
             newest = append(connection, links, answers)
@@ -149,11 +152,11 @@ class SqliteStore:
         with self._file.writing(durable=False) as connection:
             connection.execute("INSERT OR REPLACE INTO reports (name, report) VALUES (?, ?)", (report.name, text))
 
-    def reports(self) -> Mapping[str, Report]:
-        """Return the newest explanation of every shift, by name."""
+    def reports(self) -> Shelf[Report]:
+        """Return the newest explanation of every shift, by name; one that is not understood is among them, with why."""
         with self._file.reading() as connection:
             rows = connection.execute("SELECT name, report FROM reports ORDER BY name").fetchall()
-        return {name: saved_form.read_report(name, text) for name, text in rows}
+        return saved_form.shelf((name, partial(saved_form.read_report, name, text)) for name, text in rows)
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
         """Write down what a person asks; on the disk on return.
@@ -215,25 +218,27 @@ class SqliteStore:
                 if connection.in_transaction:  # some errors end it by themselves
                     connection.execute("ROLLBACK")
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, now: datetime | None = None) -> int:
         """Drop the oldest records up to the first that is not older, and old answered orders; return how many.
 
         Of very many records only the oldest `MOST_PRUNED`: nobody else is answered meanwhile. Call again for the rest.
         `prunedBefore` in the file's `meta` says how far back whoever reads it may expect to find everything, and
         `anchor` in its `chain` what the oldest record that is kept follows.
         """
-        limit = saved_form.stamp(before)
+        limit, latest = saved_form.stamp(before), _END_OF_TIME if now is None else saved_form.stamp(now)
         with self._file.writing() as connection:
-            # The triggers let go of what is older than this row says, and it says so only in here.
-            connection.execute(SET_META, ("pruning", limit))
-            ((kept_from,),) = connection.execute(_KEPT_FROM, (limit,)).fetchall()
+            ((kept_from,),) = connection.execute(_KEPT_FROM, (limit, latest, limit)).fetchall()
             ((oldest,),) = connection.execute(_OLDEST).fetchall()
             kept_from = min(kept_from, oldest + MOST_PRUNED)
+            # The triggers let go of what is older than this row says, and it says so only in here.
+            ((newest,),) = connection.execute(_LATEST, (kept_from,)).fetchall()
+            connection.execute(SET_META, ("pruning", max(limit, newest and f"{newest}{_END_OF_TIME}")))
             move_anchor(connection, kept_from)
             records = connection.execute("DELETE FROM history WHERE id < ?", (kept_from,)).rowcount
             orders = connection.execute("DELETE FROM orders WHERE answered_at < ?", (limit,)).rowcount
             connection.execute(SET_META, ("pruning", ""))
             connection.execute(SET_META, ("prunedBefore", limit))
+            note_pruned(connection)
         return records + orders
 
     def close(self) -> None:
