@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab kill soak sim sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
+.PHONY: help setup check format test demo lab kill soak sim sim-hunt sim-week sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -63,12 +63,21 @@ soak: $(READY) ## Minutes of many faults at once, then a check of everything wri
 
 SEEDS ?= 1..1000000
 MODE ?= both
-sim: $(READY) ## Seeds of a simulated world of faults for MINUTES (10): SEEDS=1..500 MODE=alternate; or one: SEED=7 MODE=safety
+AT_LEAST ?= 1
+VERBOSE ?=
+sim: $(READY) ## Seeds of a simulated world of faults for MINUTES (10): SEEDS=1..500 MODE=alternate AT_LEAST=200; or one: SEED=7 MODE=safety, with its log: VERBOSE=1
 ifeq ($(origin SEED),file)
-	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --mode $(MODE) --jobs 2 --minutes $(MINUTES)
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --mode $(MODE) --jobs 2 --minutes $(MINUTES) --at-least $(AT_LEAST)
 else
-	@$(BIN)/python -m tests.sim --seed $(SEED) --mode $(MODE)
+	@$(BIN)/python -m tests.sim --seed $(SEED) --mode $(MODE) $(if $(VERBOSE),--verbose)
 endif
+
+EXAMPLES ?= 1000
+sim-hunt: $(READY) ## Scripts of faults that Hypothesis draws, other ones each time, and makes small; EXAMPLES=1000
+	@SIM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 --hypothesis-show-statistics tests/sim/test_sim.py -k test_no_script_of_faults
+
+sim-week: $(READY) ## One simulated week in one process; fails if what it holds grows; 7 minutes
+	@$(BIN)/python -m tests.sim --week
 
 sim-planted: $(READY) ## Bugs planted in copies of shifter, each of which the simulation must find; ends with a table
 	@$(BIN)/python -m tests.sim.planted
@@ -83,7 +92,7 @@ bench-analysis-quick: $(READY) ## The same with few trials, for CI: fails if a g
 	@$(BIN)/python -m tests.bench.analysis --quick
 
 MODULE ?=
-mutation: $(READY) ## What no test notices when one thing is changed in core/ and service/act.py; hours; MODULE=shifter/core/deciding/journal.py
+mutation: $(READY) ## What no test notices when one thing is changed in core/ and service/act.py; minutes for each module; MODULE=shifter/core/deciding/journal.py
 	@$(BIN)/python -m tests.mutation $(MODULE)
 
 lock: ## Renew requirements/*.lock from pyproject.toml

@@ -290,7 +290,7 @@ def _looks_random(word: str) -> bool:
         return True
     if "/" in word and _IS_PATH.fullmatch(word):
         return any(_of_all_kinds(part) and len(part) > _LONGEST_PLAIN_WORD for part in word.split("/"))
-    return _of_all_kinds(word) and len(word) > _LONGEST_PLAIN_WORD and not _camel(word)
+    return _of_all_kinds(word) and not _camel(word)
 
 
 def _mixed(word: str) -> bool:

@@ -26,6 +26,14 @@ def test_hosts_addresses_and_ids_are_known_by_their_form() -> None:
     assert aliases.apply(text) == "http://host-1:9090/x host-2 ip-1 lb-1/lbl-1 ins-1 eni-1"
 
 
+def test_of_names_that_begin_alike_the_longest_is_meant() -> None:
+    assert Aliases({"name": ["shop", "shop-eu"]}).apply("shop-eu shop") == "name-2 name-1"
+
+
+def test_two_ids_of_one_kind_are_told_apart() -> None:
+    assert Aliases({}).apply("lb-front0001 lb-front0002 lb-front0001") == "lb-1 lb-2 lb-1"
+
+
 @pytest.mark.parametrize(
     "text",
     ["2026-11-20T12:00:00.000Z", "12:00:00", "spec.traffic.clb.routes.0.domain", "shifter.io/v1alpha1", "3.11.7"],

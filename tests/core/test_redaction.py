@@ -194,11 +194,63 @@ def test_a_long_line_is_cut_where_that_can_be_seen() -> None:
         ("kind: Secret\nkept", "kind: Secret\nkept"),
         ("http://prom:x/y@host:9090/kept", "http://***@host:9090/kept"),
         ("--token x", "--token ***"),
+        ("token=x", "token=***"),
+        ('token: "x"\nkept', "token: ***\nkept"),
+        ('token: ""\nx\nkept', "token: ***\n***\nkept"),
+        ("{value: kept, token: x}", "{value: kept, token: ***"),
+        ("//prom:x@host:9090/kept", "//***@host:9090/kept"),
         ("-----BEGIN KEY-----\nx\n-----END KEY-----\nkept", "***\n***\n***\nkept"),
     ],
 )
 def test_what_is_hidden_ends_where_the_value_does(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("args: [token, x]", "args: [token, ***"),
+        ("[token, x]", "[token, ***"),
+        ("said=token, x", "said=token, ***"),
+        ("said=token", "said=token"),
+        ("of the token, kept", "of the token, kept"),
+        (">a token, kept", ">a token, kept"),
+    ],
+)
+def test_what_follows_a_telling_word_is_its_value_in_a_list_and_not_in_a_sentence(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("word", "hidden"),
+    [
+        ("x" * 31, False),
+        ("x" * 32, True),
+        ("of-abcdefghijklmnop123", False),
+        ("of-abcdefghijklmnop1234", True),
+        ("/etc/Shifter1/tls/Certs", False),
+        ("/etc/aB3dE6gH9jK2mN5pQ8s", False),
+        ("shifter-Gateway2-pod-x", False),
+        ("gate-Way2-po-d-s-text", True),
+        ("AB1-CD2-EF3-GH4-IJ5-kl6", True),
+        ("ab1-cd2-ef3-gh4-ij5-Kl6", True),
+    ],
+)
+def test_a_long_word_is_a_key_if_it_is_not_made_of_names(word: str, *, hidden: bool) -> None:
+    assert redacted(word) == ("***" if hidden else word)
+
+
+def test_a_line_of_the_longest_length_is_shown_to_its_end() -> None:
+    line = "x " * (LONGEST_LINE // 2)
+    event = json.dumps({"said": "x" * (LONGEST_LINE - len(json.dumps({"token": 1, "said": ""}))), "token": 1})
+
+    assert redacted(line) == line
+    assert len(event) == LONGEST_LINE
+    assert redacted_log(event) == json.dumps({"said": "***", "token": "***"})
+
+
+def test_a_log_line_in_chinese_can_still_be_read() -> None:
+    assert redacted_log('{"said": "\u6743\u91cd"}') == '{"said": "权重"}'
 
 
 def test_a_log_line_below_an_open_value_is_hidden_even_if_it_is_json() -> None:

@@ -2,7 +2,7 @@
 
 Four-way, because not knowing is not the same as good or bad. The arithmetic is elsewhere (`sequential.py`, `steps.py`,
 `guards.py`); here its numbers are held against the policy, and become sentences that somebody reads at 3 a.m. What is
-done about them is `decide.py`'s business.
+done about them is the business of `deciding/`.
 
     no signal    nothing fresh was counted, or a metric cannot be measured
     fail         a guard saw it, or the odds against the target reached 1 / alpha
@@ -66,7 +66,9 @@ def assess(spec: PolicySpec, standing: Standing | None, ledger: Ledger, situatio
         return failed
     if standing.sickness is not None:
         # Only what both suffer from can be the step's doing: away from a source that fails by itself is no way back.
-        after = standing.sickness.after_ticks if _is_shared(judged) else None
+        # Nor could a step back end what seems to be over by itself.
+        is_suspect = _is_shared(judged) and standing.sickness.well_ticks == 0
+        after = standing.sickness.after_ticks if is_suspect else None
         base = replace(base, incident=_incident(judged), incident_after_ticks=after)
     if unmeasured := _unmeasured(judged, ledger.ticks[-1]):
         # A gateway may show a series' requests a moment before its histogram: one tick is no lack of signal yet.
@@ -128,7 +130,7 @@ def _failed(judged: _Judged, ledger: Ledger, base: Assessment) -> Assessment | N
     settled = newest.since(verified) if verified is not None else ()
     seen = [
         (Guard.DEAD, dead(standing, situation.tick.total_seconds(), situation.written)),
-        (Guard.NAMELESS, vanished(ledger, settled, situation.share) if situation.share > 0 and settled else ""),
+        (Guard.NAMELESS, vanished(ledger, settled, situation.share)),
     ]
     if situation.split_by_request:
         seen.append((Guard.LOST, lost_traffic(standing, judged.alpha)))

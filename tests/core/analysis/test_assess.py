@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifter.core.analysis.assess import SUSPECTED, alpha_of
+from shifter.core.analysis.assess import SUSPECTED, alpha_of, most_blamed
 from shifter.core.analysis.guards import VANISHED_TICKS
 from shifter.core.analysis.standing import evidence_of_harm
 from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
@@ -50,6 +50,12 @@ def test_evidence_that_is_too_old_or_from_the_future_is_no_signal(age: float, *,
     story = at(5).tick(*GOOD)
 
     assert (story.judged(now=story.now + timedelta(seconds=age)).verdict is Verdict.NO_SIGNAL) is silent
+
+
+def test_what_kept_from_counting_is_said() -> None:
+    found = at(5).tick(*GOOD).judged(problem="tcm: Prometheus says no")
+
+    assert (found.verdict, found.reason) == (Verdict.NO_SIGNAL, "tcm: Prometheus says no")
 
 
 def test_how_old_evidence_is_is_said() -> None:
@@ -149,6 +155,33 @@ def test_the_metric_that_is_to_blame_comes_first() -> None:
     assert len({finding.metric for finding in found.findings}) == len(story.metrics)
 
 
+@pytest.mark.parametrize("place", range(14))
+def test_the_largest_product_of_any_kind_tells_who_is_to_blame(place: int) -> None:
+    story = at(50, a_policy({}))
+    grown = tuple(9.0 if index == place else 0.0 for index in range(14))
+    wealths = list(story.known.wealth.metrics)
+    wealths[0] = replace(wealths[0], start=(1.0,) * 7)
+    wealths[1] = replace(wealths[1], start=grown[:7], latest=grown[7:])
+    standing = replace(story.known, wealth=replace(story.known.wealth, metrics=tuple(wealths)))
+
+    assert most_blamed(standing, story.metrics) == 1
+
+
+@pytest.mark.parametrize("place", range(14))
+def test_products_without_stakes_are_not_to_blame(place: int) -> None:
+    story = at(50)
+    errors = story.known.wealth.metrics[0]
+    grown = tuple(9.0 if index == place else 0.0 for index in range(14))
+    wealths = (replace(errors, start=grown[:7], latest=grown[7:]), replace(errors, start=(0.5,) * 7))
+    standing = replace(story.known, wealth=replace(story.known.wealth, metrics=wealths))
+    is_pair = place % 7 < 4
+    staked = story.metrics[0]
+    unstaked = replace(staked, pair_weight=0.0) if is_pair else replace(staked, history_weight=0.0)
+
+    assert most_blamed(standing, (staked, staked)) == 0
+    assert most_blamed(standing, (unstaked, staked)) == 1
+
+
 def test_answers_that_only_the_target_gives_fail_it() -> None:
     missing = Counts(750, 7, kinds=(("404", 150.0),))
     policy = a_policy({"latency": {"enabled": False}})
@@ -182,6 +215,13 @@ def test_a_dead_target_fails_in_one_tick() -> None:
     assert "dead" in found.reason
 
 
+def test_one_tick_is_enough_for_a_death_if_both_sides_were_looked_at_within_six_seconds() -> None:
+    near, far = (at(5).tick(Counts(1425, 14), Counts(75, 75), apart_seconds=apart) for apart in (6.0, 6.1))
+
+    assert near.judged().findings[0].metric == "dead target"
+    assert far.judged().findings[0].metric != "dead target"
+
+
 def test_a_target_that_dies_while_the_first_write_lands_fails_at_a_share_of_0() -> None:
     story = learnt().tick(Counts(1425, 14), Counts(75, 75), whole=False)
 
@@ -190,6 +230,24 @@ def test_a_target_that_dies_while_the_first_write_lands_fails_at_a_share_of_0() 
 
 def test_at_a_share_of_0_nothing_else_fails() -> None:
     assert learnt().tick(Counts(1500, 900), Counts(75, 20)).judged().verdict is not Verdict.FAIL
+
+
+def test_back_at_a_share_of_0_the_odds_that_led_there_fail_nothing_any_more() -> None:
+    story = at(5).tick(*BROKEN, count=3)
+    assert story.judged().verdict is Verdict.FAIL
+
+    assert story.at(0).tick(Counts(1500, 15)).judged().verdict is not Verdict.FAIL
+
+
+def test_a_target_fails_at_1_percent_as_at_any_other_share() -> None:
+    assert at(1).tick(Counts(14_850, 148), Counts(150, 20), count=4).judged().verdict is Verdict.FAIL
+
+
+def test_no_source_is_asked_for_while_a_write_may_have_brought_everything_to_the_target() -> None:
+    story = learnt().tick(NOTHING, Counts(75, 75), whole=False)
+
+    assert story.judged(written=100.0).verdict is Verdict.FAIL
+    assert story.judged().verdict is not Verdict.FAIL
 
 
 def test_lost_traffic_fails_where_requests_are_split_one_by_one() -> None:
@@ -296,6 +354,10 @@ def test_at_a_share_of_0_an_incident_is_the_sources() -> None:
     assert "tcm itself is in trouble" in learnt().tick(Counts(1500, 700), count=2).judged().incident
 
 
+def test_at_a_share_of_1_percent_an_incident_can_be_that_of_both() -> None:
+    assert "both meshes fail" in at(1).tick(Counts(14_850, 7000), Counts(150, 75), count=2).judged().incident
+
+
 @pytest.mark.parametrize("per_second", [5, 100, 2000])
 def test_an_outage_of_both_never_fails_the_target(per_second: float) -> None:
     n = per_second * 15
@@ -338,6 +400,31 @@ def test_a_finding_shows_both_sides_and_what_the_policy_allows() -> None:
     assert (finding.source, finding.target, finding.limit, finding.unit) == (1, 2, 5, "%")
     assert (finding.source_counts, finding.target_counts) == ((1125, 11.25), (375, 7.5))
     assert finding.dispersion == 1
+
+
+def test_a_finding_passes_where_no_excess_beyond_the_margin_is_left() -> None:
+    proven = at(50).tick(Counts(15_000, 150), Counts(15_000, 150), count=12).judged().findings[0]
+    unproven = at(50).tick(Counts(150, 1), Counts(150, 1)).judged().findings[0]
+
+    assert (proven.verdict, unproven.verdict) == (Verdict.PASS, Verdict.TOO_LITTLE)
+
+
+def test_a_finding_passes_with_proof_of_the_margin_itself() -> None:
+    story = at(50).tick(Counts(150, 1), Counts(150, 1))
+    (errors,) = story.known.wealth.metrics
+    proven = replace(errors, safety=(*(0.0 for _ in errors.safety[:-2]), 5.0, 5.0))
+    standing = replace(story.known, wealth=replace(story.known.wealth, metrics=(proven,)))
+
+    found = replace(story, standing=standing).judged()
+
+    assert (found.findings[0].verdict, found.proven) == (Verdict.PASS, True)
+
+
+def test_one_request_of_a_side_is_shown_as_well() -> None:
+    finding = at(50).tick(Counts(1, 1), Counts(1, 0)).judged().findings[0]
+
+    assert (finding.source, finding.target) == (100, 0)
+    assert finding.text.startswith("istio fails 0 % against tcm 100 % (0 of 1, 1 of 1)")
 
 
 def test_a_policys_own_limit_is_held_against_the_target_whatever_the_source_has() -> None:

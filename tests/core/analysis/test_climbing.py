@@ -79,6 +79,24 @@ def test_a_step_that_waiting_will_allow_sooner_than_the_hold_says_so() -> None:
     assert "held" not in after.said
 
 
+def seconds_left(found: Permit) -> float:
+    return float(found.said.split("about ")[1].split(" s")[0])
+
+
+def test_only_where_the_target_has_users_does_waiting_allow_more() -> None:
+    policy = a_policy(steps=(1, 5, 50, 100))
+
+    assert seconds_left(permitted(LADDER, a_start(0, per_second=20.0))) == HOLD_SECONDS
+    assert seconds_left(permitted(policy, a_start(1, per_second=20.0), BOUNDED)) < HOLD_SECONDS / 2
+
+
+def test_the_time_left_goes_by_and_ends_with_nothing() -> None:
+    first, later = (permitted(LADDER, a_start(5, per_second=5.0, seconds=seconds)) for seconds in (0.0, 10.0))
+
+    assert seconds_left(later) == seconds_left(first) - 10
+    assert seconds_left(permitted(LADDER, a_start(5, seconds=239.8), BOUNDED)) == 0
+
+
 def test_what_was_waited_lower_down_does_not_make_the_time_left_look_shorter_than_it_is() -> None:
     long_exposed = a_start(5, per_second=2000.0, seconds=40.0, exposed_seconds=300.0)
 
@@ -144,6 +162,13 @@ def test_the_metrics_that_are_not_proven_yet_are_named_and_those_that_are_not() 
     assert f" and {len(metrics) - 4} more; proof is being gathered" in of_none
 
 
+def test_a_step_onto_the_plateau_needs_no_proof_if_it_is_small_enough() -> None:
+    found = permitted(LADDER, a_start(25, per_second=0.2), BOUNDED)
+
+    assert (found.granted, found.step) == (True, 50)
+    assert found.said.startswith(f"bounded, not proven: {BOUNDED.bounded}; the step can cost ")
+
+
 def test_a_step_across_the_plateau_is_taken_like_one_from_it() -> None:
     policy = a_policy(steps=(5, 100))
 
@@ -193,6 +218,25 @@ def test_at_the_top_a_pass_has_no_step() -> None:
     assert permitted(AUTO, top, PROVEN) == Permit(
         granted=True, said="no worse than tcm within the margins, proven on every metric", step=None
     )
+
+
+@pytest.mark.parametrize("others", [0.0, 3.0])
+def test_at_the_top_a_target_that_nobody_asks_is_no_reason_to_wait(others: float) -> None:
+    top = a_start(100, totals=((0.0, 0.0, others, 0.0),), ticks=1)
+
+    assert permitted(AUTO, top, PROVEN).granted
+
+
+@pytest.mark.parametrize(
+    ("share", "requests", "others", "unheard"),
+    [(25, 0, 3, True), (25, 0, 2, False), (50, 0, 1, True), (50, 1, 1000, False)],
+)
+def test_a_target_is_unheard_that_should_have_had_a_request_and_answered_none(
+    share: float, requests: float, others: float, *, unheard: bool
+) -> None:
+    standing = a_start(share, totals=((requests, 0.0, others, 0.0),))
+
+    assert permitted(LADDER, standing, PROVEN).said.startswith("istio has answered no request") is unheard
 
 
 @pytest.mark.parametrize("stops", [(5.0, None), (None, 5.0)], ids=["gate", "ceiling"])

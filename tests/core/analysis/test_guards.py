@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from shifter.core.analysis.guards import LEAST_SPARED, dead, lost_traffic, vanished
 from shifter.core.analysis.standing import Standing
 from shifter.core.counts.evidence import Counts, Ledger, Tick
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from tests.core.evidences import EDGES_MS, NOON, NOTHING, TICK_SECONDS, Story, a_policy, a_story, learnt, timed
 
 ALPHA = 0.01
@@ -86,6 +89,17 @@ def test_a_quiet_target_is_dead_after_six_failures_in_several_ticks() -> None:
     assert is_dead(at_5().tick(Counts(28), Counts(1, 1), count=6))
 
 
+def test_clusters_of_failures_need_as_many_more_in_several_ticks_too() -> None:
+    assert is_dead(at_5(CLUSTERED).tick(Counts(28), Counts(12, 12), count=2))
+    assert not is_dead(at_5(CLUSTERED).tick(Counts(28), Counts(11, 11), count=2))
+
+
+def test_at_100_percent_nothing_is_said_of_the_source() -> None:
+    standing = learnt().at(100).tick(NOTHING, Counts(1500, 1500)).known
+
+    assert dead(standing, TICK_SECONDS) == "istio failed 1500 of 1500 requests in one tick: dead"
+
+
 def test_a_tick_in_which_nobody_asks_a_quiet_target_does_not_bring_it_back_to_life() -> None:
     assert is_dead(at_5().tick(Counts(28), Counts(3, 3)).tick(Counts(28), NOTHING).tick(Counts(28), Counts(3, 3)))
 
@@ -155,6 +169,19 @@ def test_a_smaller_error_probability_asks_for_more() -> None:
     assert not lost_traffic(standing, 0.00001)
 
 
+@pytest.mark.parametrize(("odds", "is_lost"), [(99.9, False), (100.0, True), (150.0, True)])
+def test_traffic_is_lost_from_the_odds_on_that_the_error_probability_asks_for(odds: float, *, is_lost: bool) -> None:
+    standing = replace(at_5().tick(Counts(1425), Counts(75)).known, lost=math.log(odds))
+
+    assert bool(lost(standing)) is is_lost
+
+
+def test_what_arrived_is_said_of_a_single_request_too() -> None:
+    standing = replace(at_5().tick(Counts(1425), Counts(75)).known, lost=10.0, totals=((1.0, 0.0, 0.0, 0.0),))
+
+    assert "of 1 requests istio counted 1 (100 %)" in lost(standing)
+
+
 def test_ticks_across_a_change_of_the_share_say_nothing_about_losses() -> None:
     assert lost(at_5().tick(Counts(1500), NOTHING, count=20, whole=False).known) == ""
 
@@ -200,10 +227,16 @@ def test_a_missing_route_is_told_from_quiet_too() -> None:
     assert "900 bad answers that name no namespace (404 895 times, 401 5 times)" in said
 
 
+def test_a_single_answer_without_a_name_is_named() -> None:
+    said = seen(1000, 0, Counts(900, 0, kinds=(("401", 1.0), ("404", 899.0))))
+
+    assert "(404 899 times, 401 1 times)" in said
+
+
 @pytest.mark.parametrize(
     ("target", "nameless", "is_lost"),
-    [(199, 401, True), (200, 401, False), (199, 400, False), (0, 0, False)],
-    ids=["both", "a fifth still comes", "few nameless", "merely quiet"],
+    [(199, 401, True), (200, 401, False), (199, 400, False), (100, 450, True), (0, 0, False)],
+    ids=["both", "a fifth still comes", "few nameless", "just half nameless", "merely quiet"],
 )
 def test_it_needs_both_missing_requests_and_answers_to_nobody(target: float, nameless: float, *, is_lost: bool) -> None:
     assert bool(seen(1000, target, Counts(nameless, nameless))) is is_lost
@@ -235,3 +268,4 @@ def test_at_100_percent_without_a_usual_rate_total_silence_beside_such_answers_i
 
 def test_at_100_percent_without_a_usual_rate_some_traffic_is_believed() -> None:
     assert not seen(0, 100, Counts(10_000, 10_000), share=100)
+    assert not seen(0, 1, Counts(10_000, 10_000), share=100)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shifter.core.analysis.learning import MetricHistory, fixed_edges, lacking, learn, shrunk, unlearnt
 from shifter.core.counts.evidence import INFINITY_MS, Counts, Tick
-from shifter.core.documents.criteria import Analysis, LatencyRules, Lessons
+from shifter.core.documents.criteria import Analysis, LatencyRules
+from shifter.core.documents.fleet import Lessons
 from tests.core.evidences import EDGES_MS, NOON, TICK_SECONDS, timed
 
 ERRORS = Analysis.model_validate({"latency": {"enabled": False}, "answers": {"codes": ()}})

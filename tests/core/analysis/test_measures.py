@@ -137,5 +137,15 @@ def test_a_side_without_requests_measured_its_latency() -> None:
     assert counted(a_metric("over 250 ms"), Counts()) == (0, 0)
 
 
+def test_a_side_without_requests_measured_its_pairs() -> None:
+    assert counted(a_metric("carts"), Counts()) == (0, 0)
+
+
+def test_slow_ones_are_counted_out_of_all_that_the_histogram_holds() -> None:
+    counts = Counts(100, 0, ((250.0, 90.0), (500.0, 95.0), (INFINITY_MS, 98.0)))
+
+    assert counted(a_metric("over 250 ms"), counts) == (98, 8)
+
+
 def test_a_histogram_that_was_read_between_two_scrapes_counts_nothing_below_0() -> None:
     assert counted(a_metric("over 250 ms"), Counts(10, 0, ((250.0, 12.0), (INFINITY_MS, 10.0)))) == (10, 0)

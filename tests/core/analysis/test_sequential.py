@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from shifter.core.analysis.sequential import (
     GRID,
     HARM_PRIOR,
     HISTORY_WORSE,
+    LEAST_RATE,
     SAFE,
     STARTS,
+    WITHIN_EDGE,
     Starts,
     Wealth,
     add,
@@ -37,6 +40,7 @@ from shifter.core.analysis.sequential import (
     new_start,
     open_wealth,
     reopened,
+    stakes_left,
     with_source_rates,
 )
 
@@ -383,12 +387,27 @@ def test_a_source_that_was_never_seen_has_a_rate_of_0() -> None:
     assert after_one_tick(test, Cell(10, 0, 0, 0, None)).metrics[0].source_rate == 0
 
 
+def test_one_request_of_a_source_that_was_never_seen_is_its_rate() -> None:
+    test = a_test(history_rate=0.0, history_requests=0.0)
+
+    assert after_one_tick(test, Cell(10, 0, 1, 1, 10.0)).metrics[0].source_rate == 1
+
+
 @given(st.integers(1, 10_000))
 def test_the_stakes_of_all_start_times_add_up_to_1(opened: int) -> None:
     """What is spent on openings so far, and what is in hand, whatever the number of openings."""
     spent = math.fsum(STARTS.weight(j) for j in range(1, opened + 1))
 
     assert STARTS.beginning + spent + STARTS.left(opened) == pytest.approx(1, abs=1e-12)
+
+
+def test_every_start_takes_something_of_the_stakes_and_leaves_something() -> None:
+    left = [stakes_left(start) for start in range(1000)]
+
+    assert left[0] == 0.5
+    assert left[1] == 0.25
+    assert all(0 < after < before for before, after in pairwise(left))
+    assert left[999] > 0.02
 
 
 def test_a_new_start_keeps_what_the_closed_products_won() -> None:
@@ -547,3 +566,20 @@ def test_growth_is_formula_1() -> None:
     assert log_growth(bet, margin, cell) == pytest.approx(
         4 * math.log(1.7) + 3 * math.log(1 - 1.1 * 0.5 * 0.7) - 30 * 0.01 * 0.7
     )
+
+
+@pytest.mark.parametrize("ratio", [0.01, 1.0, 99.0])
+@pytest.mark.parametrize("times", [1.0, 1.5])
+def test_a_proof_of_safety_grows_by_formula_1_with_the_best_bet(ratio: float, times: float) -> None:
+    """Also where an excess is as small as the source's rate, and the target has nearly all requests."""
+    test = a_test(safety=Margin(times, 1e-3))
+    cell = Cell(30, 1, 30 / ratio, 2, ratio)
+
+    safety = iter(after_one_tick(test, cell).metrics[0].safety)
+
+    for excess in (*GRID, 1e-3):
+        margin = Margin(times, excess)
+        for safe in SAFE:
+            rate = min(WITHIN_EDGE * margin.of(0.01), safe * 0.01 + LEAST_RATE)
+            bet = max(best_bet(0.01, rate, margin, ratio), -0.98)
+            assert next(safety) == pytest.approx(log_growth(bet, margin, cell), abs=1e-8)

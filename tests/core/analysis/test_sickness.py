@@ -16,6 +16,24 @@ def test_a_source_without_a_history_is_never_sick() -> None:
     assert not is_sick(a_history(0.0, 0.0).metrics[0], 100, 100)
 
 
+def test_a_history_of_one_request_is_one() -> None:
+    learnt = a_history(0.0, 1.0).metrics[0]
+
+    assert is_sick(learnt, 100, 100)
+    assert not is_steady(learnt, [(100.0, 100.0)])
+
+
+@pytest.mark.parametrize(
+    ("rate", "requests", "bad", "sick"),
+    [(0.001, 2, 2, False), (0.001, 3, 3, True), (0.01, 80, 10, False), (0.01, 80, 11, True)],
+    ids=["two failures", "three", "three deviations", "beyond them"],
+)
+def test_a_source_is_sick_from_three_failures_and_beyond_three_deviations(
+    rate: float, requests: float, bad: float, *, sick: bool
+) -> None:
+    assert is_sick(a_history(rate).metrics[0], requests, bad) is sick
+
+
 @pytest.mark.parametrize(
     ("rate", "dispersion", "bad", "sick"),
     [
@@ -36,8 +54,14 @@ def test_a_source_is_sick_above_five_times_its_history_and_three_points_and_chan
 
 @pytest.mark.parametrize(
     ("tick", "count", "begun"),
-    [((100.0, 50.0), 1, True), ((100.0, 1.0), 1, False), ((2.0, 1.0), 2, False), ((2.0, 1.0), 4, True)],
-    ids=["one bad tick", "one good tick", "two slow ticks", "four of them"],
+    [
+        ((100.0, 50.0), 1, True),
+        ((100.0, 1.0), 1, False),
+        ((100.0, 10.0), 1, False),
+        ((2.0, 1.0), 2, False),
+        ((2.0, 1.0), 4, True),
+    ],
+    ids=["one bad tick", "one good tick", "one by chance", "two slow ticks", "four of them"],
 )
 def test_an_incident_begins_once_the_newest_ticks_together_show_it(
     tick: tuple[float, float], count: int, *, begun: bool
@@ -54,7 +78,16 @@ def test_an_incident_keeps_what_it_began_with_until_it_is_over() -> None:
 
     assert sick == replace(BEGAN, ticks=2)
     assert well == replace(BEGAN, ticks=3, well_ticks=1)
+    assert after_tick(replace(BEGAN, well_ticks=3), learnt, [((100.0, 1.0),)], BEGAN) == replace(
+        BEGAN, ticks=2, well_ticks=4
+    )
     assert after_tick(replace(BEGAN, well_ticks=4), learnt, [((100.0, 1.0),)], BEGAN) is None
+
+
+def test_an_incident_that_shows_again_is_not_over_any_sooner() -> None:
+    found = after_tick(replace(BEGAN, well_ticks=4), a_history().metrics[0], [((100.0, 50.0),)], BEGAN)
+
+    assert found == replace(BEGAN, ticks=2, well_ticks=0)
 
 
 @pytest.mark.parametrize(

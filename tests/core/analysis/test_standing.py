@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 
 from shifter.core.analysis import standing as standings
-from shifter.core.analysis.sequential import bound
+from shifter.core.analysis.hypotheses import Cell
+from shifter.core.analysis.sequential import CAP_NATS, add, bound, new_start, reopened
 from shifter.core.analysis.sickness import Sickness
 from shifter.core.analysis.standing import (
     Counted,
     Failing,
     Row,
     advance,
+    arrived_share,
     at_share,
     begin_anew,
     evidence_of_harm,
@@ -190,7 +192,7 @@ def test_with_few_requests_the_ratio_of_the_whole_share_is_used() -> None:
     standing, metrics = a_standing(replace(a_history(), per_tick=10))
     few = at_share(standing, metrics, 25)
 
-    assert standings._ratio(few, (6, 0, 22, 0), (1, 0, 0, 0), by_request=True) == pytest.approx((7 + 5) / (22 + 15))
+    assert standings._ratio(few, (6, 0, 22, 0), (1, 0, 2, 0), by_request=True) == pytest.approx((7 + 5) / (24 + 15))
 
 
 def test_which_ratio_is_used_does_not_depend_on_this_ticks_requests() -> None:
@@ -266,3 +268,162 @@ def test_each_metric_is_judged_by_its_own_history() -> None:
     tests = standings.tests_of(story.metrics, story.known.history)
 
     assert [test.history_rate for test in tests] == [each.rate for each in story.known.history.metrics]
+
+
+def test_a_metric_is_judged_with_the_dispersion_that_was_learnt() -> None:
+    _, metrics = a_standing()
+
+    assert standings.tests_of(metrics, a_history(dispersion=4.0))[0].dispersion == 4
+
+
+@pytest.mark.parametrize(("part", "arrives", "share"), [(0.5, 1.0, 0.5), (0.5, 0.5, 1 / 3), (0.2, 0.5, 1 / 9)])
+def test_of_what_arrives_the_target_has_less_if_some_of_its_own_does_not(
+    part: float, arrives: float, share: float
+) -> None:
+    assert arrived_share(part, arrives) == pytest.approx(share)
+
+
+def test_a_row_keeps_how_its_tick_was_counted() -> None:
+    _, metrics = a_standing()
+    tick = Tick(NOON, TICK_SECONDS, Counts(100, 1), Counts(50, 2))
+
+    row = row_of(tick, metrics, whole=False, by_request=False, since=True)
+
+    assert (row.whole, row.by_request, row.since) == (False, False, True)
+    assert row_of(tick, metrics, whole=True).by_request
+
+
+def test_a_tick_says_what_is_usual_what_the_target_had_and_how_far_was_counted() -> None:
+    standing, metrics = a_standing(replace(a_history(), per_tick=100.0))
+    row = replace(a_row(50, 2, 70, 1), at=1234.5)
+
+    after = advance(standing, metrics, row)
+
+    assert 100 < after.usual < 120
+    assert (120 - after.usual) / 20 == pytest.approx((advance(after, metrics, row).usual - 120) / (after.usual - 120))
+    assert after.recent_target == ((50, 2),)
+    assert after.counted_until == 1234.5
+    assert begin_anew(after, metrics, 2).counted_until == 1234.5
+
+
+def test_a_share_of_1_percent_is_one_that_is_bet_on_and_not_another_try() -> None:
+    standing, metrics = a_start(5)
+    before = replace(added(standing, metrics, *[a_row(50, 2, 950, 9)] * 2), lost=1.0)
+
+    lower = at_share(before, metrics, 1)
+    after = advance(lower, metrics, a_row(10, 3, 990, 9))
+
+    assert lower.wealth != standing.wealth
+    assert lower.lost == 1
+    assert after.wealth != lower.wealth
+    assert (after.exposed_ticks, after.totals) == (3, ((10, 3, 990, 9),))
+
+
+def test_what_waits_to_be_merged_is_of_one_share() -> None:
+    standing, metrics = a_start(5)
+    waiting = advance(standing, metrics, a_row(1, 0, 19, 0, by_request=False))
+    assert waiting.pending
+
+    assert at_share(waiting, metrics, 25).pending == ()
+
+
+@pytest.mark.parametrize("cells", [(1, 1, 300, 0), (2, 1, 300, 0)])
+def test_a_tick_with_a_request_that_failed_is_one_of_failing(cells: Counted) -> None:
+    standing, metrics = a_start(5)
+
+    after = advance(standing, metrics, a_row(*cells))
+
+    assert (after.failing.ticks, after.failing.bad, after.failing.requests) == (1, cells[1], cells[0])
+
+
+def test_a_tick_without_a_failure_ends_failing_and_one_without_a_request_does_not() -> None:
+    standing, metrics = a_start(5)
+    failing = advance(standing, metrics, a_row(50, 50, 950, 9))
+
+    assert advance(failing, metrics, a_row(0, 0, 950, 9)).failing == failing.failing
+    assert advance(failing, metrics, a_row(50, 0, 950, 9)).failing == Failing()
+    assert advance(standing, metrics, a_row(1, 0, 0, 0)).failing == Failing()
+
+
+def test_a_tick_that_ends_an_incident_gains_no_more_than_the_past_would_have_bet() -> None:
+    calm, metrics = a_start(50)
+    standing = replace(calm, sickness=Sickness(ticks=50, well_ticks=49, after_ticks=0))
+    tests = standings.tests_of(metrics, standing.history)
+
+    after = advance(standing, metrics, a_row(1000, 25, 1000, 10))
+
+    assert after.sickness is None
+    cell = Cell(1000, 25, 1000, 10, 1.0, steady=False)
+    foreseen, unforeseen = (
+        reopened(add(standing.wealth, tests, [cell], incident=False, foreseen=seen)) for seen in (True, False)
+    )
+    assert after.wealth == foreseen
+    assert foreseen != unforeseen
+
+
+def test_a_tick_in_which_failures_were_not_measured_has_none_of_nothing() -> None:
+    standing, metrics = a_standing(replace(a_history(), per_tick=100.0))
+    blind = replace(a_row(50, 2, 70, 1), cells=(None,))
+
+    after = advance(standing, metrics, blind)
+
+    assert (after.recent, after.recent_target) == ((((0, 0),),), ((0, 0),))
+    assert after.usual == pytest.approx(100 * (advance(after, metrics, blind).usual / after.usual))
+
+
+def test_of_the_target_the_newest_ticks_are_kept_to_half_a_second() -> None:
+    standing, metrics = a_start(50)
+    rows = [replace(a_row(number, 0, 50, 0), seconds=0.5) for number in range(1, standings.RECENT_TICKS + 2)]
+
+    after = added(standing, metrics, *rows)
+
+    assert after.recent_target == tuple((number, 0) for number in range(2, standings.RECENT_TICKS + 2))
+    assert after.seconds == after.exposed_seconds == 0.5 * len(rows)
+
+
+@pytest.mark.parametrize(("per_tick", "ratio"), [(1000, (20 + 19) / (1 + 1)), (2000, 20)])
+def test_the_side_with_fewer_requests_decides_which_ratio_is_used(per_tick: float, ratio: float) -> None:
+    standing, metrics = a_standing(replace(a_history(), per_tick=per_tick))
+    most = at_share(standing, metrics, 95)
+
+    assert standings._ratio(most, (0, 0, 0, 0), (20, 0, 1, 0), by_request=True) == pytest.approx(ratio)
+
+
+def test_one_request_of_each_side_is_a_ratio() -> None:
+    standing, _ = a_start()
+
+    assert standings._ratio(standing, (0, 0, 0, 0), (1, 0, 1, 0), by_request=True) == 1
+
+
+def test_merged_ticks_are_enough_with_a_hundred_requests_of_each_side() -> None:
+    standing, metrics = a_start()
+
+    assert advance(standing, metrics, a_row(100, 0, 100, 0, by_request=False)).pending == ()
+    assert advance(standing, metrics, a_row(100, 0, 99, 0, by_request=False)).pending != ()
+
+
+def test_one_tick_says_no_more_of_lost_traffic_than_the_cap() -> None:
+    standing, metrics = a_start(25)
+
+    assert advance(standing, metrics, a_row(0, 0, 1500, 15)).lost == CAP_NATS
+
+
+def test_at_100_percent_requests_of_the_source_are_no_lost_traffic() -> None:
+    standing, metrics = a_start(100)
+
+    assert advance(standing, metrics, a_row(100, 0, 500, 0)).lost == 0
+
+
+def test_only_a_share_that_had_a_tick_is_followed_by_a_new_start() -> None:
+    standing, metrics = a_start(5)
+
+    assert at_share(standing, metrics, 25).wealth.metrics[0].opened == (1, 1)
+    after = added(standing, metrics, a_row(50, 0, 950, 9))
+    assert at_share(after, metrics, 25).wealth == new_start(after.wealth)
+
+
+def test_back_at_0_nothing_is_bet_though_there_was_a_share() -> None:
+    standing, metrics = a_start(5)
+    back = at_share(added(standing, metrics, *[a_row(50, 2, 950, 9)] * 2), metrics, 0)
+
+    assert advance(back, metrics, a_row(50, 40, 950, 9)).wealth == back.wealth

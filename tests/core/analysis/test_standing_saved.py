@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shifter.core.analysis import standing as standings
+from shifter.core.analysis.sequential import Wealth
+from shifter.core.analysis.sickness import Sickness
 from shifter.core.analysis.standing import Counted, Standing, evidence_of_harm, is_sound
 from tests.core.standings import a_row, a_start, added, odd_counts
 
@@ -50,10 +52,14 @@ def a_saved() -> Standing:
 
 SHAPES = {
     "no metric": lambda s: replace(s, wealth=replace(s.wealth, metrics=()), history=replace(s.history, metrics=())),
+    "nothing at all": lambda s: replace(
+        s, wealth=Wealth(()), history=replace(s.history, metrics=()), totals=(), recent=()
+    ),
     "wealth of fewer metrics": lambda s: replace(s, wealth=replace(s.wealth, metrics=())),
     "wealth of more metrics": lambda s: replace(s, wealth=replace(s.wealth, metrics=s.wealth.metrics * 2)),
     "history of more metrics": lambda s: replace(s, history=replace(s.history, metrics=s.history.metrics * 2)),
     "totals of fewer metrics": lambda s: replace(s, totals=()),
+    "an incident's rates of more metrics": lambda s: replace(s, sickness=Sickness(1, 0, 0, ((0.01, 100.0),) * 2)),
     "a recent tick of more metrics": lambda s: replace(s, recent=(*s.recent, ((1.0, 0.0),) * 2)),
     "too few products from the start": lambda s: with_metric(s, start=(0.0,) * 6),
     "too many latest products": lambda s: with_metric(s, latest=(0.0,) * 8),
@@ -77,6 +83,10 @@ NUMBERS = {
     "learnt requests": lambda s: with_learnt(s, requests=NAN),
     "a learnt dispersion": lambda s: with_learnt(s, dispersion=NAN),
 }
+
+
+def test_a_saved_standing_of_a_source_without_a_request_or_a_failure_is_sound() -> None:
+    assert is_sound(with_metric(with_learnt(replace(a_saved(), usual=0.0), rate=0.0), source_rate=0.0))
 
 
 def test_a_saved_standing_is_sound() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shifter.core.analysis import standing as standings
 from shifter.core.analysis import steps
 from shifter.core.analysis.learning import MetricHistory
 from shifter.core.analysis.measures import Kind, Metric
@@ -112,6 +115,13 @@ def test_waiting_before_the_first_step_allows_nothing_more() -> None:
     assert patience_of(waited.known, PACE) == 1
 
 
+def test_after_a_time_without_harm_a_step_may_cost_more() -> None:
+    standing, metrics = a_start(per_second=5)
+    waited = replace(standing, exposed_seconds=10 * TICK_SECONDS)
+
+    assert cost_of(waited, metrics, 1, PACE).allowed == 50
+
+
 def test_what_was_allowed_lower_down_is_allowed_further_up() -> None:
     below = learnt().at(5).tick(Counts(1425, 14), Counts(75, 1), count=10)
     above = below.at(25).tick(Counts(1125, 11), Counts(375, 4))
@@ -134,6 +144,65 @@ def test_slow_requests_are_no_failed_ones() -> None:
 
     assert errors.worst > 0
     assert cost_of(standing, slow_alone, 5, PACE).worst == 0
+
+
+def test_after_slow_requests_failed_ones_are_looked_at_as_well() -> None:
+    story = learnt(a_policy({"answers": {"codes": ()}}))
+    first, second, *others = story.metrics
+    metrics = (replace(first, kind=Kind.SLOW), replace(second, kind=Kind.ERRORS), *others)
+
+    assert cost_of(story.known, metrics, 5, PACE).worst > 0
+
+
+def test_once_the_margin_is_proven_nothing_beyond_it_is_feared() -> None:
+    standing, metrics = a_start(known=12)
+    known = standing.wealth.metrics[0]
+    proven = replace(known, safety=(*known.safety[: -len(SAFE)], *(5.0,) * len(SAFE)))
+    sure = replace(standing, wealth=replace(standing.wealth, metrics=(proven,)))
+
+    assert cost_of(standing, metrics, 5, PACE).excess > metrics[0].safety.rate
+    assert cost_of(sure, metrics, 5, PACE).excess == metrics[0].safety.rate
+
+
+def by_hand(
+    standing: Standing, metrics: tuple[Metric, ...], share: float, growth_of: Callable[[float], float]
+) -> float:
+    """The worst cost as the module's formula has it. `growth_of`: nats per request at the target's rate (0..1)."""
+    per_second, (metric,), phi = standing.usual / TICK_SECONDS, metrics, standing.history.metrics[0].dispersion
+    source_rate, worst = standing.wealth.metrics[0].source_rate, 0.0
+    for excess in (*(each for each in GRID if each >= metric.safety.rate), 1.0):
+        growth = per_second * growth_of(min(1.0, metric.safety.ratio * source_rate + excess))
+        longest = 120 * TICK_SECONDS
+        found = min(longest, (math.log(100) + 2.5) * phi / growth) if growth > 0 else longest
+        worst = max(worst, per_second * share / 100 * excess * (2 * TICK_SECONDS + 5 + found))
+    return worst
+
+
+def test_beside_a_source_harm_is_found_as_fast_as_the_best_bet_grows() -> None:
+    standing, metrics = a_start(per_second=1)
+    unstaked = tuple(replace(metric, history_weight=0.0) for metric in metrics)
+    tolerance, source_rate = metrics[0].tolerance, standing.wealth.metrics[0].source_rate
+
+    def grows(rate: float) -> float:
+        bets = (2.99 / tolerance.ratio * each / 10_000 for each in range(10_000))  # at 25 % the source has three times
+        return max(
+            0.25 * (rate * math.log1p(bet) - tolerance.rate * bet)
+            + 0.75 * source_rate * math.log1p(-tolerance.ratio * bet / 3)
+            for bet in bets
+        )
+
+    assert cost_of(standing, unstaked, 25, PACE).worst == pytest.approx(by_hand(standing, metrics, 25, grows), rel=1e-3)
+
+
+@pytest.mark.parametrize("per_second", [0.2, 1.0, 20.0, 500.0])
+def test_without_a_source_harm_is_found_as_fast_as_the_limit_is_ruled_out(per_second: float) -> None:
+    standing, metrics = a_start(per_second)
+    limit = standings.tests_of(metrics, standing.history)[0].limit_rate
+
+    def grows(rate: float) -> float:
+        return rate * math.log(rate / limit) - rate + limit if rate > limit else 0.0
+
+    assert cost_of(standing, metrics, 100, PACE).worst == pytest.approx(by_hand(standing, metrics, 100, grows))
 
 
 def test_custom_pairs_fail_users_as_errors_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -47,6 +48,12 @@ def test_edge_that_only_one_side_of_a_sum_knows_is_dropped() -> None:
         (20.0, 91.0),
         (INFINITY_MS, 102.0),
     )
+
+
+def test_edges_are_matched_by_what_they_are_and_not_by_their_place() -> None:
+    others = ((20.0, 1.0), (40.0, 2.0), (INFINITY_MS, 3.0))
+
+    assert (Counts(buckets=BUCKETS) + Counts(buckets=others)).buckets == ((20.0, 91.0), (INFINITY_MS, 103.0))
 
 
 def test_counts_without_latency_leave_the_others_latency_as_it_is() -> None:
@@ -104,6 +111,45 @@ def test_a_full_ledger_makes_one_tick_of_its_two_oldest_and_forgets_no_count() -
     assert sum(each.source.requests for each in grown.ticks) == (MAX_TICKS + 1) * tick(0).source.requests
 
 
+def oldest_of_a_full_ledger(first: Tick, second: Tick) -> Tick:
+    """Return what becomes of the two oldest ticks of a full ledger when one more comes."""
+    rest = tuple(tick(15 * number) for number in range(10, 8 + MAX_TICKS))
+    return Ledger(ticks=(first, second, *rest)).add(tick(15 * (8 + MAX_TICKS))).ticks[0]
+
+
+def test_a_ledger_is_full_only_beyond_its_bound() -> None:
+    ledger = Ledger(ticks=tuple(tick(15 * number) for number in range(MAX_TICKS - 1)))
+
+    assert len(ledger.add(tick(15 * MAX_TICKS)).ticks) == MAX_TICKS
+
+
+@pytest.mark.parametrize(
+    ("later_seconds", "adds_seconds"),
+    [(20, 15), (15, 15), (10, 10), (0.5, 0.5), (0, 15), (-60, 15)],
+    ids=["gap", "in a row", "overlap", "much overlap", "at one instant", "clock set back"],
+)
+def test_of_two_ticks_made_one_what_both_reach_over_is_counted_once(later_seconds: float, adds_seconds: float) -> None:
+    oldest = oldest_of_a_full_ledger(tick(15, span_seconds=10), tick(15 + later_seconds, span_seconds=15))
+
+    assert oldest.span_seconds == 10 + adds_seconds
+
+
+def test_two_ticks_made_one_keep_what_was_nameless_half_and_apart() -> None:
+    first = replace(tick(15), target_unknown=Counts(3, 2), source_half=Counts(10, 1), apart_seconds=-3)
+    second = replace(tick(30), target_unknown=Counts(4, 4), source_half=Counts(20, 5), apart_seconds=2)
+
+    oldest = oldest_of_a_full_ledger(first, second)
+
+    assert (oldest.target_unknown, oldest.source_half, oldest.apart_seconds) == (Counts(7, 6), Counts(30, 6), -3)
+
+
+@pytest.mark.parametrize("halves", [(Counts(10), None), (None, Counts(10))])
+def test_two_ticks_made_one_of_which_one_has_no_half_have_none(halves: tuple[Counts | None, Counts | None]) -> None:
+    first, second = (replace(tick(at), source_half=half) for at, half in zip((15, 30), halves, strict=True))
+
+    assert oldest_of_a_full_ledger(first, second).source_half is None
+
+
 def test_ledger_answers_only_ticks_that_began_at_or_after_the_start() -> None:
     ledger = Ledger().add(tick(14)).add(tick(15)).add(tick(30))
 
@@ -114,6 +160,12 @@ def test_new_share_empties_the_ledger_and_keeps_the_usual_rate() -> None:
     ledger = Ledger().add(tick(15, requests=20)).add(tick(30, requests=40))
 
     assert ledger.new_share() == Ledger((), usual_per_second=3.0)
+
+
+def test_new_share_after_less_than_a_second_knows_the_usual_rate() -> None:
+    ledger = Ledger(usual_per_second=7.0).add(tick(1, requests=2, span_seconds=0.5))
+
+    assert ledger.new_share() == Ledger((), usual_per_second=6.0)
 
 
 def test_new_share_without_measured_time_keeps_the_rate_known_before() -> None:

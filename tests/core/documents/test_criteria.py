@@ -56,6 +56,19 @@ def test_a_tolerance_above_the_margin_of_latency_that_is_not_judged_is_nobodys_b
     assert analysis.latency.tolerance.ratio == 9
 
 
+def test_a_tolerance_of_the_margins_ratio_is_fine_if_its_points_are_below() -> None:
+    margins = {"tolerance": {"ratio": 1.5, "percent": 0.01}, "margin": {"ratio": 1.5, "percent": 0.1}}
+
+    assert Analysis.model_validate({"errors": margins}).errors.tolerance.ratio == 1.5
+
+
+def test_the_second_of_two_custom_pairs_of_one_name_is_pointed_at() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Analysis.model_validate({"custom": ({"name": "carts"}, {"name": "queue"}, {"name": "carts"})})
+
+    assert caught.value.errors()[0]["ctx"]["at"] == (2, "name")
+
+
 def test_the_refusal_names_the_tolerance() -> None:
     assert "the tolerance (2 times tcm and 0.01 points)" in refused(
         {"errors": {"tolerance": {"ratio": 2.0, "percent": 0.01}}}

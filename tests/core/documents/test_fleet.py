@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shifter.core.documents.criteria import Lessons
-from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, common_edges_ms, misfits
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Lessons, common_edges_ms, misfits
 from shifter.core.documents.policy import ShiftPolicy
 
 
@@ -104,6 +103,14 @@ def test_a_datasource_that_cannot_be_right_is_refused(changes: dict[str, Any]) -
         _fleet(source=_datasource(**changes))
 
     assert caught.value.errors()[0]["loc"][:3] == ("spec", "datasources", "source")
+
+
+@pytest.mark.parametrize(("edges_ms", "place"), [([0, 5], 0), ([5, 10, 10], 2), ([5, 3, 10], 1)])
+def test_the_first_edge_that_does_not_grow_is_pointed_at(edges_ms: list[float], place: int) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _fleet(source=_datasource(edgesMs=edges_ms))
+
+    assert caught.value.errors()[0]["ctx"]["at"] == (place,)
 
 
 def test_edges_may_be_any_that_grow() -> None:

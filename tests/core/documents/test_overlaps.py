@@ -67,9 +67,15 @@ def test_selectors_that_may_differ_are_left_to_the_cloud(source: Selector, targe
         (_route("*.a.com"), _route("a.com"), False),
         (_route("pay.*"), _route("pay.a.com"), True),
         (_route("pay.*"), _route("shop.a.com"), False),
+        (_route("pay.*"), _route("pixel.a.com"), False),
+        (_route("pay.*"), _route("payments.a.com"), False),
         (_route("b.com"), _route("a.com"), False),
         (_route("~.*"), _route("a.com"), False),
         (_route("a.com"), _route("a.com", "~/x"), False),
+        (_route("a.com", "~/x"), _route("a.com", "~/x/y"), False),
+        (_route("a.com", "^/x"), _route("a.com", "^/x/y"), False),
+        (_route("~a.com"), _route("~a.com", "/x"), False),
+        (_route("^a.com"), _route("^a.com", "/x"), False),
     ],
 )
 def test_a_rule_covers_what_it_would_take_if_the_other_were_not_there(

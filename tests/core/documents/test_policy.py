@@ -292,6 +292,30 @@ def test_keys_of_the_fixed_limits_are_refused_with_the_reason(analysis: dict[str
     )
 
 
+@pytest.mark.parametrize("steps", [5, 100.0, True, "100", {"100": 1}])
+def test_steps_that_are_neither_a_list_nor_auto_are_refused(steps: object) -> None:
+    assert _complaint(steps=steps).startswith("spec.steps")
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ({"steps": [10, 20, 20, 100]}, (2,)),
+        ({"steps": [20, 10, 100]}, (1,)),
+        ({"steps": [10, 20, 90]}, (2,)),
+        ({"approvals": [{"before": 25}, {"before": 25}]}, (1, "before")),
+        ({"approvals": [{"before": 25}, {"before": 50}, {"before": 40}]}, (2, "before")),
+    ],
+)
+def test_of_a_list_that_does_not_grow_the_first_entry_that_does_not_is_pointed_at(
+    spec: dict[str, Any], place: tuple[int | str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _policy(**spec)
+
+    assert caught.value.errors()[0]["ctx"]["at"] == place
+
+
 @pytest.mark.parametrize("key", ["windows", "dependsOn", "retry"])
 def test_keys_of_the_format_that_are_not_enforced_yet_are_refused(key: str) -> None:
     assert _complaint(**{key: [{"before": 50}]}) == (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from shifter.core.documents.schema import (
@@ -17,7 +18,9 @@ from shifter.core.documents.schema import (
     Retired,
     StrictModel,
     Unsupported,
+    distinct,
     parse_duration,
+    second_of_its_kind,
     show_duration,
 )
 
@@ -105,6 +108,22 @@ def test_a_whole_number_is_never_made_of_something_else(value: str) -> None:
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "true", '"1"'])
 def test_a_number_is_finite_and_never_made_of_something_else(value: str) -> None:
     assert len(_kinds(f'{{"ratio": {value}}}')) == 1
+
+
+def test_the_first_value_that_was_there_before_is_the_second_of_its_kind() -> None:
+    assert second_of_its_kind("abcba") == 3
+    assert second_of_its_kind("abc") is None
+
+
+def test_a_list_in_which_something_stands_twice_is_refused_where_it_does() -> None:
+    listed = TypeAdapter[tuple[str, ...]](Annotated[tuple[str, ...], distinct("a namespace")])
+
+    with pytest.raises(ValidationError, match="a namespace is listed twice") as caught:
+        listed.validate_python(("shop", "cart", "shop"))
+
+    assert caught.value.errors()[0]["type"] == "twice"
+    assert caught.value.errors()[0]["ctx"]["at"] == (2,)
+    assert listed.validate_python(("shop", "cart")) == ("shop", "cart")
 
 
 def test_values_are_frozen() -> None:
