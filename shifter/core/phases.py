@@ -1,7 +1,7 @@
 """The phases of a shift as a table: a move that is not in it cannot happen.
 
 The diagram in `docs/phases.md` is generated from this table by `diagram`, and a test fails when it is stale.
-A hold is not a phase: it forbids climbing and nothing else (`holds.py`).
+A hold is not a phase: it forbids climbing and nothing else (`deciding/holds.py`).
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Failure(_Saved):
 class Ceiling(_Saved):
     """The share (percent) at which this shift failed and stepped back from, why, and when: it is not reached again.
 
-    `probe`: it did not fail by itself; it is to be seen whether an incident of both meshes ends below this share.
+    `probe`: it did not fail by itself; it is to be seen whether an incident of both meshes ends with the step back.
     """
 
     share: float
@@ -131,9 +131,9 @@ class Pin(_Saved):
 
 
 class WayBack(_Saved):
-    """What the source had before the first step, when it carried everything, and what of it is left; see `capacity.py`.
+    """What the source had before the first step, when it carried everything, and what of it is left.
 
-    Numbers by what was counted. `at` is when it was recorded.
+    Numbers by what was counted (`deciding/capacity.py` says what). `at` is when it was recorded.
     """
 
     at: datetime
@@ -188,7 +188,7 @@ class ShiftState(_Saved):
     where nobody saw the source then; `pin`: its autoscaler's floor was raised for that. `standing` is what the evidence
     amounted to when it was last saved.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
-    `abandoned` is the last intent that failed or was superseded: the cloud may still carry it out for a while.
+    `abandoned` is the last intent that failed, was superseded or was sent twice: it may still land.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 

@@ -28,6 +28,9 @@ PATIENT_SECONDS: Final = 15.0
 """... and how long it is kept for want of proof, so that it does not end before the outage is seen."""
 
 BOTH_SECONDS: Final = 6.0
+ALSO_BELOW_SECONDS: Final = 16.0
+"""How long both fail, from when it was noticed on: for a while, or so long that it goes on below a step back."""
+
 BOTH_PERCENT: Final = 40.0
 LOST_PERCENT: Final = 80.0
 GRPC_PERCENT: Final = 30.0
@@ -95,12 +98,14 @@ def _caught(
     )
 
 
-def _both_fail(name: str, about: str, outage: tuple[Beat, ...], ending: Ending, **analysis: str) -> Scenario:
+def _both_fail(
+    name: str, about: str, outage: tuple[Beat, ...], ending: Ending, lasts_seconds: float, **analysis: str
+) -> Scenario:
     """Return a story in which both meshes fail for a while, and shop arrives all the same."""
     beats = (
         *outage,
         Beat(BOTH_NOTICED, lambda scene: scene.held("shop", HoldKind.INCIDENT) and scene.paged("shop")),
-        Beat(BOTH_MENDED, lambda scene: scene.since_beat > BOTH_SECONDS, _mend_both),
+        Beat(BOTH_MENDED, lambda scene: scene.since_beat > lasts_seconds, _mend_both),
         ended("shop", Phase.COMPLETED),
     )
     return Scenario(
@@ -136,6 +141,7 @@ SCENARIOS_OF_EVIDENCE: Final = (
             Beat(BOTH_FAIL, lambda scene: scene.since_beat > STEADY_SECONDS, _break_both),
         ),
         Ending(may_fail_users=True, told=("tcm failed",)),
+        BOTH_SECONDS,
         hold=f"{PATIENT_SECONDS:g}s",
     ),
     _both_fail(
@@ -143,6 +149,7 @@ SCENARIOS_OF_EVIDENCE: Final = (
         "an outage on both sides right after a step: one step back shows that the step was not its cause",
         (Beat(BOTH_FAIL, reached("shop", HURT_AT), _break_both),),
         Ending(may_fail_users=True, steps_back=1, told=("so one step back shows", f"it may reach {HURT_AT:g} % again")),
+        ALSO_BELOW_SECONDS,
     ),
     Scenario(
         name="clustered-errors",

@@ -24,6 +24,9 @@ WAKE_JOB: Final = "wake"
 LEAP_SECONDS: Final = 1.0
 """A wall clock that moves by less against the monotonic one is only being adjusted."""
 
+FOLLOWING: Final = 0.01
+"""An adjustment is followed by so much of the time that passes: a soak of evidence is off by no more than that."""
+
 _SILENT_WAKES = 3
 _LEAST_SILENT_SECONDS = 5.0
 _STOP_SECONDS = 2.0
@@ -31,6 +34,8 @@ _STOP_SECONDS = 2.0
 
 class LeapClock:
     """The wall clock, except that a leap is taken over only when nobody is in the middle of something.
+
+    An adjustment is followed slowly: taken over at once it would count as time that passed, and nobody told.
 
     Args:
         wall: the wall clock.
@@ -42,7 +47,8 @@ class LeapClock:
         self._wall = wall
         self._monotonic = monotonic
         self._patience_seconds = patience_seconds
-        self._zero = wall() - timedelta(seconds=monotonic())
+        self._asked_at = monotonic()
+        self._zero = wall() - timedelta(seconds=self._asked_at)
         self._leapt_at: float | None = None
 
     def now(self, *, keep: bool) -> tuple[datetime, float]:
@@ -53,9 +59,10 @@ class LeapClock:
         """
         monotonic = self._monotonic()
         zero = self._wall() - timedelta(seconds=monotonic)
+        most, self._asked_at = FOLLOWING * (monotonic - self._asked_at), monotonic
         leapt = (zero - self._zero).total_seconds()
         if abs(leapt) < LEAP_SECONDS:
-            self._leapt_at, leapt = None, 0.0
+            zero, leapt = self._zero + timedelta(seconds=max(-most, min(most, leapt))), 0.0
         elif keep and self._is_early(monotonic):
             return self._zero + timedelta(seconds=monotonic), 0.0
         self._zero, self._leapt_at = zero, None

@@ -112,10 +112,10 @@ class Gathering:
 
     def takes_past(self, state: ShiftState) -> bool:
         """Return whether older ticks can be added: at 0 % they are only learnt from, above it before any live one."""
-        return state.share == 0 or (state.intent is None and not self.ledger.ticks)
+        return state.share == 0 or not self.ledger.ticks
 
-    def catch_up(self, state: ShiftState, past: Iterable[Tick], fleet: Fleet) -> None:
-        """Add ticks that nobody was there to count when they came, oldest first."""
+    def catch_up(self, state: ShiftState, past: Iterable[Tick], fleet: Fleet, *, whole: bool) -> None:
+        """Add ticks that nobody was there to count when they came, oldest first; `whole`: wholly at the share."""
         if state.share == 0:
             # Only what all of them show together is learnt: by the tick that comes next.
             first = self.ledger.ticks[0].at if self.ledger.ticks else None
@@ -124,8 +124,8 @@ class Gathering:
             return
         for tick in past:
             since = self._is_since(state, tick)
-            whole = since and state.intent is None and not self.drifted
-            self._count(state, tick, terms_of(fleet, by_request=self.by_request), since=since, whole=whole)
+            at_share = whole and since and not self.drifted
+            self._count(state, tick, terms_of(fleet, by_request=self.by_request), since=since, whole=at_share)
 
     def _count(self, state: ShiftState, tick: Tick, terms: Terms, *, since: bool, whole: bool) -> None:
         if self.ledger.ticks and tick.at < self.ledger.ticks[-1].at:

@@ -20,7 +20,7 @@ from shifter.core.analysis.replay import CHECKPOINT_SECONDS
 from shifter.core.balancing.splits import Side
 from shifter.core.counts.evidence import Reading, Tick
 from shifter.core.documents.fleet import Fleet
-from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.state import ShiftState
 from shifter.core.text import plain
 from shifter.errors import ShifterError
 from shifter.ports import MeshMetrics, Unread
@@ -38,10 +38,22 @@ MOST_LOOKS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """What one shift lacks: the ticks after `since`, by the policy it had when it was asked for."""
+    """What one shift lacks: the ticks after `since`, by what its state was when it was asked for.
+
+    `whole`: no write was under way then, so that all of them are wholly at its share.
+    """
 
     since: datetime
-    policy: ShiftPolicy
+    state: ShiftState
+
+    @property
+    def whole(self) -> bool:
+        return self.state.intent is None
+
+    def is_before(self, state: ShiftState) -> bool:
+        """Return whether it lies before what the state has verified since, or before its attempt."""
+        asked = self.state.verified_at, self.state.attempt
+        return state.share > 0 and (state.verified_at, state.attempt) != asked
 
 
 @dataclass(slots=True)
@@ -85,35 +97,42 @@ class Refill:
         self._asked = None
         ticks, problem = _answered(asked.answer)
         for name, gap in asked.gaps.items():
-            if name not in shifts or shifts[name].place.state.policy != gap.policy:
+            if name not in shifts or shifts[name].place.state.policy != gap.state.policy:
                 continue
             shift = shifts[name]
-            late = "" if shift.seen.takes_past(shift.place.state) else "it came after ticks that were bet on already"
-            if why := problem or late:
+            if why := problem or _too_late(shift, gap):
                 _leave_out(shift.seen, gap.since, asked.until, why)
             else:
-                shift.seen.catch_up(shift.place.state, ticks[name], self._fleet)
+                shift.seen.catch_up(shift.place.state, ticks[name], self._fleet, whole=gap.whole)
         return problem
 
     def _gap(self, shift: Shift, now: datetime) -> _Gap | None:
         """Return what a shift lacks that is worth reading; None if it lacks nothing, or was asked for."""
         state, seen = shift.place.state, shift.seen
-        if seen.caught_up:
+        since = None if seen.standing is None else datetime.fromtimestamp(seen.standing.counted_until, UTC)
+        if seen.caught_up or (since is not None and now < since):
+            # A clock that is behind what was counted is set right some day: only then it is known what is missing.
             return None
         seen.caught_up = True
         tick = self._fleet.spec.timing.tick
         if state.share == 0 and state.intent is None:
-            return _Gap(now - self._fleet.spec.learning.history_ticks * tick, state.policy)
-        if seen.standing is None:
+            return _Gap(now - self._fleet.spec.learning.history_ticks * tick, state)
+        if since is None:
             return None
-        since = datetime.fromtimestamp(seen.standing.counted_until, UTC)
-        if state.intent is not None:
+        if state.share == 0:
             _leave_out(seen, since, now, "a write was under way")
             return None
         if now - since > MOST_TICKS * tick + timedelta(seconds=CHECKPOINT_SECONDS):
             _leave_out(seen, since, now, "it is too long ago to be read again")
             return None
-        return _Gap(since, state.policy) if now - since > tick else None
+        return _Gap(since, state) if now - since > tick else None
+
+
+def _too_late(shift: Shift, gap: _Gap) -> str:
+    """Return why what has come cannot be added any more; empty if it can."""
+    if gap.is_before(shift.place.state):
+        return "a share was verified since, or another attempt begun"
+    return "" if shift.seen.takes_past(shift.place.state) else "it came after ticks that were bet on already"
 
 
 def _answered(answer: Future[Mapping[str, Sequence[Tick]]]) -> tuple[Mapping[str, Sequence[Tick]], str]:
@@ -140,7 +159,7 @@ def _remember(
         for name, gap in gaps.items():
             # Wholly after the gap's beginning: what was counted before it is in the standing already.
             began = counted.at - timedelta(seconds=counted.span_seconds)
-            if began >= gap.since and (tick := tick_of(gap.policy, counted)) is not None:
+            if began >= gap.since and (tick := tick_of(gap.state.policy, counted)) is not None:
                 found[name].append(tick)
     return found
 

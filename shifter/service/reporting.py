@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shifter.core.analysis.replay import Trail, as_json
+from shifter.core.balancing.apportion import MAX_ERROR_PERCENT
 from shifter.core.balancing.splits import Health, RouteView, Side
 from shifter.core.counts.evidence import Ledger
 from shifter.core.deciding.basis import Evidence
@@ -30,15 +31,11 @@ SILENT_REPORTS = 3
 
 def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, now: datetime) -> Report:
     """Return the explanation of one shift as of `now`."""
-    ledger, views = evidence.ledger, evidence.views
-    state = decision.state
+    state, views = decision.state, evidence.views
     spec = state.policy.spec
-    source, source_bad, target, target_bad = ledger.requests()
-    fresh = bool(ledger.ticks) and now - ledger.ticks[-1].at <= evidence.max_age
-    seen = observed_share(ledger.ticks) if fresh else None
-    left = ledger.ticks[-1].source.requests if ledger.ticks else 0.0
+    source, source_bad, target, target_bad = evidence.ledger.requests()
     late = overdue(state, evidence, decision.holds, decision.assessment, now)
-    return Report(
+    told = Report(
         name=state.name,
         at=now,
         mode=mode,
@@ -49,7 +46,7 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
         steps=spec.ladder,
         wanted=state.wanted,
         written=_written(views),
-        observed=None if seen is None else round(seen.share, _DIGITS),
+        observed=_observed(evidence, now),
         attempt=state.attempt,
         decision=decision.kind,
         reason=f"{decision.reason}; {late}" if late else decision.reason,
@@ -57,13 +54,13 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
         said=decision.assessment.reason,
         holds=tuple(HoldReport(kind=hold.kind, reason=hold.reason) for hold in decision.holds),
         findings=_findings(decision),
-        warnings=_warnings(state, views),
+        warnings=_warnings(decision, views),
         source_requests=_finite(source),
         source_bad=_finite(source_bad),
         target_requests=_finite(target),
         target_bad=_finite(target_bad),
         members=_members(views),
-        soaked_seconds=_soaked(state, ledger, evidence.settled_at),
+        soaked_seconds=_soaked(state, evidence.ledger, evidence.settled_at),
         soak_seconds=spec.soak.total_seconds(),
         epoch=0 if state.intent is None else state.intent.epoch,
         sequence=state.sequence,
@@ -71,15 +68,36 @@ def report(decision: Decision, evidence: Evidence, mode: str, timing: Timing, no
         harm=_odds(decision.assessment.harm),
         harm_limit=_odds(decision.assessment.limit),
         proven=decision.assessment.proven,
-        page=bool(late) or pages(state, decision.holds, decision.assessment, left),
-        silent_after_seconds=(SILENT_REPORTS * timing.report_every).total_seconds(),
-        requests_per_second=_per_second(ledger),
-        tick_seconds=timing.tick.total_seconds(),
-        sample_max_age_seconds=timing.sample_max_age.total_seconds(),
-        read_deadline_seconds=timing.read_deadline.total_seconds(),
-        operation_timeout_seconds=timing.operation_timeout.total_seconds(),
+        page=bool(late) or _pages(decision, evidence),
+        requests_per_second=_per_second(evidence.ledger),
         settle_seconds=None if not views else max(view.settle_seconds for view in views.values()),
     )
+    return told.model_copy(update=_timing(timing))
+
+
+def _timing(timing: Timing) -> dict[str, float]:
+    """How long what a reader may wait for takes at most, by the service's own settings."""
+    return {
+        "silent_after_seconds": (SILENT_REPORTS * timing.report_every).total_seconds(),
+        "tick_seconds": timing.tick.total_seconds(),
+        "sample_max_age_seconds": timing.sample_max_age.total_seconds(),
+        "read_deadline_seconds": timing.read_deadline.total_seconds(),
+        "operation_timeout_seconds": timing.operation_timeout.total_seconds(),
+    }
+
+
+def _pages(decision: Decision, evidence: Evidence) -> bool:
+    ticks = evidence.ledger.ticks
+    left = ticks[-1].source.requests if ticks else 0.0
+    return pages(decision.state, decision.holds, decision.assessment, left)
+
+
+def _observed(evidence: Evidence, now: datetime) -> float | None:
+    """The share that the metrics show; None if nothing recent shows one."""
+    ticks = evidence.ledger.ticks
+    fresh = bool(ticks) and now - ticks[-1].at <= evidence.max_age
+    seen = observed_share(ticks) if fresh else None
+    return None if seen is None else round(seen.share, _DIGITS)
 
 
 def evidence_of(decision: Decision, ledger: Ledger, trail: Trail | None) -> dict[str, object]:
@@ -153,7 +171,9 @@ def _record_of_ceiling(
     if state.ceiling is None:
         share = 0.0 if before.ceiling is None else before.ceiling.share
         return NewRecord(now, state.name, What.CEILING, SERVICE, f"it may reach {share:g} % again", evidence=evidence)
-    said = f"it failed at {state.ceiling.share:g} % and stays below: {state.ceiling.reason}"
+    at = f"{state.ceiling.share:g} %"
+    stays = f"it stays below {at} as a probe" if state.ceiling.probe else f"it failed at {at} and stays below"
+    said = f"{stays}: {state.ceiling.reason}"
     return NewRecord(now, state.name, What.CEILING, SERVICE, said, evidence={"share": state.ceiling.share, **evidence})
 
 
@@ -184,8 +204,9 @@ def way_back_of(state: ShiftState, intent: Intent) -> dict[str, object]:
     return {"wayBack": dict(state.way_back.had)}
 
 
-def _warnings(state: ShiftState, views: Mapping[str, RouteView] | None) -> tuple[str, ...]:
+def _warnings(decision: Decision, views: Mapping[str, RouteView] | None) -> tuple[str, ...]:
     """What a person should know besides: what the routes show, and that nobody goes back by themselves."""
+    state = decision.state
     told = [warning for view in (views or {}).values() for warning in view.warnings]
     if state.overridden or (state.intent is not None and state.intent.override):
         told.insert(0, "promoted with --override: shifter does not roll back by itself until a retry")
@@ -193,7 +214,20 @@ def _warnings(state: ShiftState, views: Mapping[str, RouteView] | None) -> tuple
         told.append(
             "what tcm had before the first step is not known: whether it could take everything back is not, too"
         )
+    if state.intent is None and decision.holds and state.phase in {Phase.SHIFTING, Phase.COMPLETED}:
+        told += [
+            _sunk(route, view.share, state.share) for route, view in (views or {}).items() if _is_sunk(view, state)
+        ]
     return tuple(told)
+
+
+def _is_sunk(view: RouteView, state: ShiftState) -> bool:
+    return view.share is not None and view.share < state.share - MAX_ERROR_PERCENT
+
+
+def _sunk(route: str, share: float | None, verified: float) -> str:
+    """Members came, went or recovered; weights that raise the share again wait as a climb does."""
+    return f"{route} is at {share:.3g} % while {verified:g} % is verified: it is raised again once nothing holds"
 
 
 def _soaked(state: ShiftState, ledger: Ledger, settled_at: datetime | None) -> float:

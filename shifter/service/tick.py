@@ -31,6 +31,7 @@ from shifter.service.policy_files import PolicyFolder
 from shifter.service.refill import Refill
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Outlook, Shift, Turner
+from shifter.service.unread import Unread
 from shifter.service.workload import WorkloadObserver
 
 
@@ -76,6 +77,7 @@ class Ticker:
         self._refill = Refill(parts.metrics, parts.fleet, parts.lanes)
         self._adoption = Adoption(parts.folder, parts.telemetry, parts.lanes, self._timing.read_deadline)
         self._freezer = Freezer(parts.store, parts.leadership, parts.mode, parts.telemetry)
+        self._unread = Unread(parts.store, parts.telemetry, self._timing, parts.mode)
         self._shifts: dict[str, Shift] = {}
         self._looked_at: datetime | None = None
         self._signal_problem = "the meshes have not been looked at yet"
@@ -95,16 +97,19 @@ class Ticker:
         return self._shifts
 
     def load(self) -> None:
-        """Take up where the last process stopped.
+        """Take up where the last process stopped. A shift whose state cannot be read holds, and keeps no other.
 
         Raises:
             StoreUnavailableError: the store does not answer.
-            RefusedError: what is saved is not understood.
+            RefusedError: what is saved of all shifts together is not understood.
         """
         self._freezer.load()
-        for name, saved in self._parts.store.load().items():
-            self._shifts[name] = _restored(self._taken_over(saved))
+        self._take_up(self._unread.load())
         self._loaded = True
+
+    def _take_up(self, found: Mapping[str, Saved]) -> None:
+        for name, saved in found.items():
+            self._shifts[name] = _restored(self._taken_over(saved))
 
     def _taken_over(self, saved: Saved) -> Saved:
         """Save a shift as it is, and return it with its new version: whoever had it before can save it no more.
@@ -169,7 +174,9 @@ class Ticker:
     def _tick(self, orders: Sequence[Order], now: datetime, *, looking: bool) -> None:
         if looking:
             self._looked_at = now
-            self._part("policies", lambda: self._adoption.reload(self._shifts, now))
+            self._part("unreadable", lambda: self._take_up(self._unread.mended()))
+            self._part("policies", lambda: self._adoption.reload(self._shifts, now, self._unread.names))
+            self._part("unreadable", lambda: self._unread.tell(now))
             self._freezer.refresh()
         self._part("fleet", lambda: self._freezer.obey(orders, now))
         began, now = now, now + self._passed()
@@ -251,7 +258,7 @@ class Ticker:
         orders: Sequence[Order],
         now: datetime,
     ) -> None:
-        """Take one shift's turn. The one broad `except`: a bug in one shift's turn must not stop the others."""
+        """Take one shift's turn. Broad `except`: a bug in one shift's turn must not stop the others."""
         name = shift.place.state.name
         try:
             outlook = self._outlook(shift.place.state, views, counted)

@@ -22,6 +22,7 @@ from shifter.core.deciding.holds import forbids
 from shifter.core.deciding.journal import Move, Step
 from shifter.core.deciding.orders import OBSERVING, Answer, Order, OrderAnswer
 from shifter.core.deciding.pinning import Workload
+from shifter.core.deciding.retreat import STALE_TICKS
 from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.core.records import What
@@ -48,7 +49,8 @@ class Shift:
     """One shift as this process knows it: its place, and what it has seen.
 
     `bug` says which one of ours struck in one of its turns; empty if none did. `source` is what is believed of what the
-    source has. `looked`: its routes have been seen since it was loaded.
+    source has. `seen_since`: its routes were first seen then, since it was loaded; `looked`: for so long by now that no
+    read is from before that.
     """
 
     place: Place
@@ -57,6 +59,7 @@ class Shift:
     policy_problem: str = ""
     bug: str = ""
     told: Report | None = None
+    seen_since: datetime | None = None
     looked: bool = False
 
 
@@ -122,7 +125,9 @@ class Turner:
             news = self._carry_out(shift, outlook, decision, {order.id: order for order in orders}, now)
             decision = replace(decision, state=shift.place.state, reason=news or decision.reason)
             evidence = replace(evidence, ledger=shift.seen.ledger, settled_at=shift.seen.settled_at)
-        shift.looked = shift.looked or (outlook.views is not None and not outlook.provider_problem)
+        if outlook.views is not None and not outlook.provider_problem:
+            shift.seen_since = shift.seen_since or now
+            shift.looked = shift.looked or now >= shift.seen_since + STALE_TICKS * self._timing.tick
         told = report(decision, evidence, self._mode, self._timing, now)
         gap = (shift.seen.gap,) if shift.seen.gap else ()
         return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *gap)})
@@ -139,6 +144,7 @@ class Turner:
             or no_histogram(shift.seen.standing, shift.place.state, shift.seen.ledger),
             policy_problem=shift.policy_problem,
             bug=shift.bug,
+            unreadable=shift.place.refused,
             freezes=outlook.freezes,
             target_unseen=outlook.target_unseen,
             standing=shift.seen.standing,

@@ -17,7 +17,7 @@ from shifter.core.analysis.standing import Standing, begin
 from shifter.core.analysis.verdicts import Assessment, Situation
 from shifter.core.counts.evidence import INFINITY_MS, Counts, Ledger, Tick
 from shifter.core.deciding.gathering import Terms, gather, metrics_for
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 from shifter.core.state import Direction, Intent, ShiftState

@@ -19,7 +19,7 @@ from shifter.core.deciding.decision import Decision
 from shifter.core.deciding.gathering import Terms, gather
 from shifter.core.deciding.holds import HoldKind
 from shifter.core.deciding.orders import Order, OrderRequest, Verb
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 from shifter.core.state import Direction, Failure, Intent, Pause, ShiftState

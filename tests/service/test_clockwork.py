@@ -13,7 +13,7 @@ from shifter.core.balancing.splits import Side
 from shifter.core.deciding.orders import Answer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.service.clockwork import WAKE_JOB, LeapClock, Wakes
+from shifter.service.clockwork import FOLLOWING, WAKE_JOB, LeapClock, Wakes
 from shifter.service.daemon import Waker
 from tests.service.conftest import NOON, TICK, World
 from tests.service.waiting import wait_for
@@ -138,12 +138,34 @@ def test_a_leap_is_taken_over_in_the_end_even_if_somebody_is_always_busy() -> No
     assert taken == (NOON + HOUR + timedelta(minutes=1), 3600.0)
 
 
-def test_a_clock_that_is_only_being_adjusted_is_followed_without_a_word() -> None:
+@pytest.mark.parametrize("adjusted_seconds", [0.9, -0.9])
+def test_a_clock_that_is_only_being_adjusted_is_followed_without_a_word(adjusted_seconds: float) -> None:
     wall, monotonic = [NOON], [0.0]
     clock = LeapClock(lambda: wall[0], lambda: monotonic[0], patience_seconds=60)
-    wall[0], monotonic[0] = NOON + timedelta(seconds=10.9), 10.0
+    wall[0] += timedelta(seconds=adjusted_seconds)
+    for _ in range(20):
+        wall[0], monotonic[0] = wall[0] + timedelta(seconds=10), monotonic[0] + 10.0
+        clock.now(keep=True)
 
     assert clock.now(keep=True) == (wall[0], 0.0)
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="the wall clock is set by less than a second",
+    does="follows it by 1 % of the time that passes: a soak is off by no more",
+    sees="nothing",
+    safe_within="at once",
+)
+@pytest.mark.parametrize("adjusted_seconds", [0.9, -0.9])
+def test_a_clock_that_is_being_adjusted_adds_nothing_to_a_soak(adjusted_seconds: float) -> None:
+    wall, monotonic = [NOON], [0.0]
+    clock = LeapClock(lambda: wall[0], lambda: monotonic[0], patience_seconds=60)
+    before, _ = clock.now(keep=False)
+    wall[0], monotonic[0] = NOON + timedelta(seconds=10 + adjusted_seconds), 10.0
+    after, _ = clock.now(keep=False)
+
+    assert (after - before).total_seconds() == pytest.approx(10.0, rel=FOLLOWING)
 
 
 # -- the scheduler that wakes ----------------------------------------------------------------------------------------

@@ -77,6 +77,45 @@ def test_an_incident_right_after_a_step_costs_one_step_once(world: World) -> Non
     assert held == {HoldKind.INCIDENT}
 
 
+def test_an_incident_that_ends_with_the_step_back_leaves_a_ceiling_and_a_sentence_until_a_retry(world: World) -> None:
+    world.until_share(25)
+    fail_both(world)
+    world.until_share(5)
+    fail_both(world, 0)
+    world.step(60)
+    held, reason = world.holds(), world.reason()
+    (ceiling,) = (record for record in world.history() if record.what is What.CEILING)
+    world.order(Verb.RETRY)
+    world.until(Phase.COMPLETED)
+
+    assert held == {HoldKind.STEPPED_BACK}
+    assert reason.startswith("holding: stepped back: a step back from 25 % as a probe (both meshes fail: ")
+    assert reason.endswith("if it ended with the step back, `shifter retry shop` lets it go there again")
+    assert ceiling.reason.startswith("it stays below 25 % as a probe: both meshes fail: ")
+
+
+@pytest.mark.fault(
+    on="CLB",
+    fault="the balancer is locked when both meshes begin to fail after a step, and until they are well again",
+    does="gives up the step back, which would show nothing any more, and goes on",
+    sees="it may reach 25 % again",
+    safe_within="13 ticks after both are well",
+)
+def test_an_incident_that_is_over_before_the_step_back_can_be_written_leaves_no_ceiling(world: World) -> None:
+    world.until_share(25)
+    world.memory.hold_lock(world.route().domain)
+    fail_both(world)
+    world.step(4)
+    fail_both(world, 0)
+    world.step(12)
+    world.memory.release_lock(world.route().domain)
+    ceilings = [record.reason for record in world.history() if record.what is What.CEILING]
+    world.until(Phase.COMPLETED)
+
+    assert len(ceilings) == 2
+    assert ceilings[1] == "it may reach 25 % again"
+
+
 def test_a_target_that_is_worse_than_an_incident_of_both_still_goes_back(at_25: World) -> None:
     fail_both(at_25, 10)
     at_25.step(6)

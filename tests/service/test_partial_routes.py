@@ -144,3 +144,20 @@ def test_a_retreat_whose_members_are_all_gone_is_not_done(make_world: Worlds) ->
     assert len(too_early) == 1
     assert world.share() == 0
     assert world.state().phase is Phase.ROLLED_BACK
+
+
+def test_a_route_that_sank_under_a_pause_is_told_of_until_it_is_raised_again(world: World) -> None:
+    world.order(Verb.PAUSE)
+    world.step(2)
+    world.memory.set_health(second_route(world), NEW, Health.DEAD)
+    world.step(3)
+    sunk, told = share_of(world, second_route(world)), world.report().warnings
+    world.order(Verb.RESUME)
+    world.step(6)
+
+    assert sunk == pytest.approx(100 / 3)
+    assert [each for each in told if "again" in each] == [
+        f"{second_route(world).id} is at 33.3 % while 50 % is verified: it is raised again once nothing holds"
+    ]
+    assert share_of(world, second_route(world)) == 50
+    assert not [each for each in world.report().warnings if "again" in each]

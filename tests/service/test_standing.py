@@ -344,6 +344,90 @@ def test_after_a_restart_the_odds_survive(paused: World) -> None:
     assert standing(paused).history == saved(paused).history
 
 
+def without_a_process(world: World, ticks: int) -> None:
+    """Let time pass in which nobody looks; Prometheus goes on scraping."""
+    world.die()
+    for _ in range(ticks):
+        world.pass_time(TICK)
+        for side in world.sides.values():
+            side.read(world.now, ())
+
+
+def writing(world: World, share: float, fault: Fault | None = None) -> None:
+    """Go on until the step after a share is being written."""
+    world.until_share(share)
+    if fault is not None:
+        world.memory.inject(fault)
+    while world.state().intent is None:
+        world.step()
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="dies while a write is under way, and istio fails until the next process begins",
+    does="reads from Prometheus what was counted meanwhile, and rolls back",
+    sees="rolling back: istio fails ...",
+    safe_within="2 ticks",
+)
+def test_what_istio_failed_while_a_write_was_open_and_nobody_looked_is_known_to_the_next_process(
+    world: World,
+) -> None:
+    writing(world, 25, Fault.TASK_LIES)
+    world.sides[Side.TARGET].error_percent = 20
+    without_a_process(world, 12)
+    world.sides[Side.TARGET].error_percent = 0
+    world.start()
+    world.step(2)
+
+    assert world.state().phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
+    assert world.climbs() == [5, 25]
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="istio fails while no process lives, and the next one begins with a clock that is before what was counted",
+    does="reads from Prometheus what was counted meanwhile, once its clock is set right, and rolls back",
+    sees="rolling back: istio fails ...",
+    safe_within="2 ticks after the clock is set",
+)
+def test_what_nobody_counted_is_read_once_a_clock_that_was_behind_is_set_right(paused: World) -> None:
+    paused.sides[Side.TARGET].error_percent = 20
+    without_a_process(paused, 12)
+    paused.sides[Side.TARGET].error_percent = 0
+    behind = timedelta(minutes=10)
+    paused.now -= behind
+    paused.start()
+    paused.step()
+    believed = odds_of(paused, standing(paused))
+    paused.now += behind
+    paused.ticker.clock_was_set()
+    paused.step(2)
+
+    assert believed < 2
+    assert paused.state().phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}
+
+
+@pytest.mark.parametrize(
+    ("share", "fault", "why"),
+    [
+        (0, Fault.TASK_ENDLESS, "a write was under way"),
+        (25, None, "a share was verified since, or another attempt begun"),
+    ],
+)
+def test_what_was_counted_before_another_share_was_verified_is_left_out_and_told(
+    world: World, share: float, fault: Fault | None, why: str
+) -> None:
+    world.step()
+    writing(world, share, fault)
+    without_a_process(world, 3)
+    world.start()
+    world.step(2)
+    (warning,) = world.report().warnings
+
+    assert warning.startswith("what was counted from 12:")
+    assert warning.endswith(f"UTC is not part of the evidence: {why}")
+
+
 def test_after_a_restart_history_is_not_learnt_from_the_target(paused: World) -> None:
     before = standing(paused).history
     paused.restart()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from shifter.adapters.memory_store import MemoryStore
@@ -264,9 +265,42 @@ def test_a_retreat_that_nobody_could_save_is_taken_over_by_the_next_process(
     assert [record.by for record in world.history() if record.what is What.ADOPTED] == ["shifter"]
 
 
+def test_a_first_look_from_before_the_verified_share_is_no_retreat(world: World) -> None:
+    world.until_share(5)
+    verified = dict(world.view().weights)
+    at_0(world)
+    world.restart()
+    world.step()
+    at_first = world.state().phase, world.holds()
+    world.edit_weights(verified)
+    world.step(2)
+
+    assert at_first == (Phase.SHIFTING, {HoldKind.NO_SIGNAL, HoldKind.DRIFT})
+    assert (world.state().phase, world.state().share, world.share()) == (Phase.SHIFTING, 5, 5)
+    assert HoldKind.DRIFT not in world.holds()
+
+
+@pytest.mark.parametrize("looks_before", [0, 1], ids=["soon after the share was verified", "unseen at the first look"])
+def test_a_retreat_that_nobody_could_save_is_taken_over_though_reads_may_be_old(
+    world: World, looks_before: int
+) -> None:
+    world.until_share(5)
+    world.restart()
+    world.step(looks_before)
+    at_0(world)
+    world.step(3)
+
+    assert world.state().phase is Phase.ROLLED_BACK
+    assert "found at 0 % at the start" in world.reason()
+
+
+def at_0(world: World) -> None:
+    world.edit_weights(dict(world.view().weights) | {NEW: 0, NEWER: 0})
+
+
 def test_weights_that_a_person_sets_to_0_while_the_service_watches_are_drift(world: World) -> None:
     world.until_share(25)
-    world.edit_weights(dict(world.view().weights) | {NEW: 0, NEWER: 0})
+    at_0(world)
     world.step(2)
 
     assert world.holds() == {HoldKind.DRIFT}
@@ -338,3 +372,20 @@ def test_a_share_is_in_force_since_it_was_read_back_however_long_the_store_took_
     done = [record.at for record in world.history() if record.what is What.DONE]
 
     assert done[-1:] == [world.state().verified_at] == [world.now + timedelta(seconds=7)]
+
+
+@pytest.mark.parametrize(("error", "is_bug"), [(DISK_FULL, False), (KeyError("odd"), True)])
+def test_of_a_save_that_may_wait_only_a_bug_is_told_with_a_traceback(
+    world: World, error: Exception, *, is_bug: bool
+) -> None:
+    place = a_place()
+    place.records.append(a_record(1))
+    world.store.bugs["shop"] = error
+
+    with structlog.testing.capture_logs() as lines:
+        saved = StateWriter(world.store, world.telemetry).save(place, may_wait=True)
+
+    assert not saved
+    assert [(line["event"], line["error"], line["exc_info"]) for line in lines] == [
+        ("shift.error", type(error).__name__, is_bug)
+    ]

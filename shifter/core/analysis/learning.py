@@ -21,7 +21,8 @@ from typing import Final
 
 from shifter.core.analysis.measures import Metric, counted, metrics_of, slo_edge
 from shifter.core.counts.evidence import INFINITY_MS, Counts, Tick
-from shifter.core.documents.criteria import Analysis, LatencyRules, Lessons
+from shifter.core.documents.criteria import Analysis, LatencyRules
+from shifter.core.documents.fleet import Lessons
 from shifter.core.text import so_many
 
 SELDOM: Final = 0.005

@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class Metric:
     """One share that is compared.
 
-    `name` is unique in a policy. `tolerance` and `safety` are the two edges of `criteria.py` as rates. `pair_weight`
+    `name` is unique in a policy. `tolerance` and `safety` are the two edges of the policy, as rates. `pair_weight`
     and `history_weight` are its parts of all stakes. `most_rate` is what the policy allows the target whatever the
     source has, None if nothing. `edge_ms` is the bucket edge of a latency.
     """

@@ -29,7 +29,7 @@ _SICK_DEVIATIONS: Final = 3.0
 _WELL_TICKS: Final = 5
 
 Recent = Sequence[Sequence[tuple[float, float]]]
-"""The source's newest ticks, oldest first: (requests, bad ones) of every metric."""
+"""One side's newest ticks, oldest first: (requests, bad ones) of every metric, errors first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,18 @@ def is_sick(learnt: MetricHistory, requests: float, bad: float) -> bool:
     return bad >= _SICK_EVENTS and bad > limit + _SICK_DEVIATIONS * math.sqrt(learnt.dispersion * limit)
 
 
+def shows(learnt: MetricHistory, recent: Recent) -> bool:
+    """Return whether the errors in the newest tick, in the newest two, or so on to all of them are an incident's."""
+    requests = bad = 0.0
+    sick = False
+    for tick in reversed(recent):
+        requests, bad = requests + tick[0][0], bad + tick[0][1]
+        sick = sick or is_sick(learnt, requests, bad)
+    return sick
+
+
 def after_tick(before: Sickness | None, learnt: MetricHistory, recent: Recent, began: Sickness) -> Sickness | None:
-    """Look at the source's errors in the newest tick, in the newest two, and so on.
+    """Return how the source is after one more tick.
 
     Args:
         before: how it was.
@@ -66,12 +76,7 @@ def after_tick(before: Sickness | None, learnt: MetricHistory, recent: Recent, b
         recent: its newest ticks, this one the last.
         began: what it is if it begins now.
     """
-    requests = bad = 0.0
-    sick = False
-    for tick in reversed(recent):
-        requests, bad = requests + tick[0][0], bad + tick[0][1]
-        sick = sick or is_sick(learnt, requests, bad)
-    if sick:
+    if shows(learnt, recent):
         return began if before is None else replace(before, ticks=before.ticks + 1, well_ticks=0)
     if before is None or before.well_ticks + 1 >= _WELL_TICKS:
         return None

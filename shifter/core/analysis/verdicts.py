@@ -52,7 +52,7 @@ class Assessment:
     `harm` are the odds M against the target, `limit` those at which it goes back. `step` is the share (percent) that a
     pass allows next, None at the top. `proven`: no worse than the source is proven on all metrics. `incident` says why
     both meshes, or the source alone, are bad at once. `incident_after_ticks` is how long the share had lasted when both
-    became bad; None if only the source is, or a step back was taken because of it.
+    became bad; None if only the source is, if it seems to be over, or if a step back was taken because of it.
     """
 
     verdict: Verdict

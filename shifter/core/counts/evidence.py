@@ -1,6 +1,6 @@
 """What was seen: raw readings, counts, and the ledger they are added to.
 
-Readings are raw counters per pod; `counters.py` differences them. Nothing here judges; `analysis.py` does.
+Readings are raw counters per pod; `counters.py` differences them. Nothing here judges; `analysis/` does.
 """
 
 from __future__ import annotations

@@ -21,15 +21,16 @@ class Evidence:
     `views` are the routes as read back, None if the provider did not answer (`provider_problem` says why; with
     views it says that they are not fresh, which is good enough to go back on and for nothing else).
     `signal_problem` says which datasource does not answer, `policy_problem` what is wrong with the file, `bug`
-    which bug of shifter's own struck. `freezes`: who holds all shifts.
+    which bug of shifter's own struck, `unreadable` why the saved state is not written over. `freezes`: who holds all
+    shifts.
     `target_unseen`: the target's datasource answers and shows no pod, while
     the source's shows some. `settled_at` is when the metrics first showed the share in force. `max_age` is the
     oldest acceptable newest tick, `tick` how often the service looks. `standing` is what the ticks of this attempt
     amount to, None before the source is known; `lacking` says what is missing until then. `settling_since`: so long
     the metrics have been waited for to show the share, None if they do. `source` is what is believed of the source
     (`capacity.py`), `workload` what its workload says, None where nobody says it; `workload_problem` is why, empty
-    where nobody is there to ask. `pins` are those of other shifts on the same workload. `first_look`: since this shift
-    was loaded nobody has looked at its routes.
+    where nobody is there to ask. `pins` are those of other shifts on the same workload. `first_look`: what is
+    seen may be the first since this shift was loaded, since reads may be older than they are made.
     """
 
     views: Mapping[str, RouteView] | None
@@ -41,6 +42,7 @@ class Evidence:
     signal_problem: str = ""
     policy_problem: str = ""
     bug: str = ""
+    unreadable: str = ""
     freezes: Sequence[Freeze] = ()
     target_unseen: bool = False
     standing: Standing | None = None

@@ -54,7 +54,7 @@ def decide(state: ShiftState, evidence: Evidence, now: datetime) -> Decision:
     """Return what to do about one shift. `state.policy` is the policy in force."""
     evidence = _whole(state, evidence)
     found = found_back(state, evidence, now)
-    ordered, answers, wish = _obey_all(_seen(acquitted(found, evidence, now), evidence), evidence, now)
+    ordered, answers, wish = _obey_all(_seen(acquitted(found, evidence), evidence), evidence, now)
     assessment = _assess(ordered, evidence, now)
     holds = holds_of(ordered, evidence, assessment, now)
     decision = Decision(Kind.HOLD, "", ordered, assessment, holds, answers)

@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from shifter.core.analysis.verdicts import Assessment
 from shifter.core.balancing.apportion import apportion
-from shifter.core.balancing.splits import Member, RouteView, shown
+from shifter.core.balancing.splits import FULL_PERCENT, Health, Member, RouteView, Side, shown
 from shifter.core.deciding.holds import Hold, HoldKind
 from shifter.core.deciding.orders import Answer, OrderAnswer, Promotion, Wish
 from shifter.core.phases import Event, after
 from shifter.core.state import Direction, Intent, ShiftState, Weights
 from shifter.errors import RefusedError
+
+LEAST_PERCENT: Final = 1.0
+"""The last stop between 100 and 0, and 99 the one on the way up: with it both sides have weight. See `hands_over`."""
 
 
 class Kind(StrEnum):
@@ -112,8 +116,24 @@ def write_share(
     return replace(decision, write=Write(direction, from_share, share, before, weights, reason, by), reason=reason)
 
 
+def hands_over(view: RouteView, giving: Side) -> bool:
+    """Return whether `giving` serves a route alone and the other side could, so that it is no matter for one write.
+
+    A write may be carried out in part. Were that the part that takes weight away, no member would be left with any.
+    """
+    alive = [member for member in view.members if member.side is not None and member.health is not Health.DEAD]
+    serving = {member.side for member in alive if member.weight}
+    return serving == {giving} and any(member.side is not giving for member in alive)
+
+
 def climb_to(step: float, decision: Decision, views: Mapping[str, RouteView], reason: str, by: str) -> Decision:
-    """Return the decision with the write that raises the share to `step` percent, or a hold that says why not."""
+    """Return the decision with the write that raises the share to `step` percent, or a hold that says why not.
+
+    From 0 to 100 % it goes by way of 99.
+    """
+    if step == FULL_PERCENT and any(hands_over(view, Side.SOURCE) for view in views.values()):
+        step = FULL_PERCENT - LEAST_PERCENT
+        reason = f"{reason}; to {step:g} % first, since half of a write to 100 % would leave a route without weight"
     raised = write_share(replace(decision, kind=Kind.ADVANCE), Direction.CLIMB, step, views, reason, by)
     if raised.write is None:
         return raised

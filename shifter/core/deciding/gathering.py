@@ -15,7 +15,7 @@ from shifter.core.analysis.measures import Metric, metrics_of, slo_edge
 from shifter.core.analysis.sequential import open_wealth
 from shifter.core.analysis.standing import Row, Standing, advance, at_share, begin, begin_anew, row_of, tests_of
 from shifter.core.counts.evidence import Ledger, Tick
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.state import ShiftState
 
 RELEARN_TICKS: Final = 64

@@ -27,6 +27,7 @@ class HoldKind(StrEnum):
     HANDS_OFF = "hands off"
     FREEZE = "freeze"
     RESTORED = "restored"
+    UNREADABLE = "unreadable"
     APPROVAL = "approval"
     NO_SIGNAL = "no signal"
     INCIDENT = "incident"
@@ -75,6 +76,7 @@ RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
         HoldKind.HANDS_OFF: HoldRule(keeping=Keeping.NOTHING, of_completed=True, hinders_going_back=True),
         HoldKind.FREEZE: HoldRule(pages=False),
         HoldKind.RESTORED: HoldRule(),
+        HoldKind.UNREADABLE: HoldRule(of_completed=True, hinders_going_back=True),
         HoldKind.APPROVAL: HoldRule(pages=False, overriding=True, restoring=True, keeping=Keeping.ANYTHING),
         HoldKind.NO_SIGNAL: HoldRule(promoting=True, restoring=True),
         # The signs of a source mesh that is dying.
@@ -150,6 +152,7 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         (HoldKind.PAUSE, _paused(state, now)),
         (HoldKind.FREEZE, _frozen(evidence)),
         (HoldKind.RESTORED, _restored(evidence)),
+        (HoldKind.UNREADABLE, evidence.unreadable),
         (HoldKind.APPROVAL, _unapproved(state)),
         (HoldKind.INCIDENT, assessment.incident),
         (HoldKind.STEPPED_BACK, beyond_ceiling(state, state.next_step)),
@@ -210,7 +213,7 @@ def beyond_ceiling(state: ShiftState, step: float | None) -> str:
     again = f"`shifter retry {state.name}` lets it go there again"
     if ceiling.probe:
         probe = f"a step back from {ceiling.share:g} % as a probe ({ceiling.reason})"
-        return f"{probe}; it is lifted if that goes on, else {again}"
+        return f"{probe}; if that goes on below, it is lifted; if it ended with the step back, {again}"
     return f"it failed at {ceiling.share:g} % ({ceiling.reason}); {again}"
 
 
@@ -234,7 +237,7 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
         return found
     if not state.weights:
         strays = [view for view in views.values() if view.share is None or view.share > 0]
-        if strays and landed_late(state.abandoned, views, now):
+        if strays and landed_late(state, views, now):
             found.append(_late(views))
         else:
             found += [Hold(HoldKind.PREFLIGHT, _stray(state, view)) for view in strays]
@@ -258,7 +261,7 @@ def _stray(state: ShiftState, view: RouteView) -> str:
 
 def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> Hold:
     """Tell a write of our own that landed after it was given up, which is repaired, from somebody else's doing."""
-    if landed_late(state.abandoned, views, now):
+    if landed_late(state, views, now):
         return _late(views)
     live = _live(views)
     return Hold(

@@ -298,17 +298,26 @@ def failed(state: ShiftState, intent: Intent, move: Move, epoch: int, now: datet
     return state.model_copy(update=changes)
 
 
-def landed_late(abandoned: Intent | None, views: Mapping[str, RouteView], now: datetime) -> bool:
-    """Return whether the live weights are those of an intent that was given up a short while ago, or a part of them.
+def landed_late(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> bool:
+    """Return whether live weights that are not the verified ones are those of the intent given up last, or a part.
 
     The cloud has no fencing token: a call that was cut off may be carried out after it was given up. Within
     twice the time that the intent itself was given, that explains its weights better than a person's edit.
+
+    Who stood still before the call wakes at any time, and nobody may look for a while. So however late it is, routes
+    that are exactly as asked for are ours, next to those as verified; but not below the verified share, where it may
+    be a person who went back.
     """
-    if abandoned is None or now >= abandoned.deadline + (abandoned.deadline - abandoned.created_at):
+    abandoned = state.abandoned
+    if abandoned is None or not abandoned.weights.keys() <= views.keys():
         return False
-    if not abandoned.weights.keys() <= views.keys():
-        return False
-    return matches(abandoned.weights, views) or _is_mixture(abandoned, views)
+    if now < abandoned.deadline + (abandoned.deadline - abandoned.created_at):
+        return matches(abandoned.weights, views) or _is_mixture(abandoned, views)
+    verified = state.weights or abandoned.before
+    return abandoned.to_share >= state.share and all(
+        _in_force(abandoned.weights.get(route, {}), view) or matches({route: verified.get(route, {})}, views)
+        for route, view in views.items()
+    )
 
 
 def next_try(setback: Setback, tick: timedelta) -> datetime:

@@ -13,7 +13,10 @@ from datetime import datetime
 from typing import Final
 
 from shifter.core.analysis.guards import Guard
+from shifter.core.analysis.sickness import VOUCHING_REQUESTS, shows
+from shifter.core.analysis.standing import Standing
 from shifter.core.analysis.verdicts import Assessment, Verdict
+from shifter.core.balancing.apportion import MAX_ERROR_PERCENT
 from shifter.core.balancing.splits import Health, RouteView, Side
 from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.capacity import lowest_share, shortness
@@ -30,12 +33,18 @@ PROBE_TICKS: Final = 4
 """An incident of both meshes that began within so many ticks of a step may be the step's doing."""
 
 ACQUITTED_TICKS: Final = 8
-"""An incident that goes on for so many ticks after a step back is not the target's doing."""
+"""An incident that goes on for so many ticks wholly below a step back is not the target's doing ..."""
+
+NEWEST_TICKS: Final = 4
+"""... if so many newest ones show it: what the step broke may take a while to recover."""
 
 FOUND_BACK: Final = (
     "found at 0 % at the start: shifter went back while nothing could be saved, or somebody did it by hand"
 )
 """Why a shift is taken to have gone back when nobody saved that it did."""
+
+STALE_TICKS: Final = 2
+"""A read may be older than the moment at which it is made, by no more than so many ticks."""
 
 TOTAL: Final = frozenset({Guard.DEAD})
 """Guards after which a smaller share would be as bad for whoever gets it: there is no step to go back to."""
@@ -73,7 +82,7 @@ def _probe(state: ShiftState, assessment: Assessment) -> Trouble | None:
     """Return why to step back once although both meshes are bad: it began right after a step, which may be the cause.
 
     The target may be hurting something that both share. If it is not, a step is lost; if it is, this is the only way
-    in which it could be seen.
+    in which it could be seen. What came of it, `acquitted` says.
     """
     began = assessment.incident_after_ticks
     if began is None or began > PROBE_TICKS or state.share <= 0 or state.intent is not None:
@@ -127,18 +136,42 @@ def failed_by(state: ShiftState, trouble: Trouble, now: datetime) -> ShiftState:
     return state.model_copy(update={"ceiling": ceiling, "attempt": state.attempt + 1})
 
 
-def acquitted(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftState:
-    """Return the state without the ceiling of a probe if the incident goes on below it: the step was not its cause.
+def acquitted(state: ShiftState, evidence: Evidence) -> ShiftState:
+    """Return the state without the ceiling of a probe if the step was not the incident's cause.
 
-    If it ends, it may have been, and a person decides whether the shift goes there again.
+    It was not if the incident is over before the share is any lower, or goes on below. If it ends with the step back,
+    it may have been, and a person decides whether the shift goes there again.
     """
     ceiling, standing = state.ceiling, evidence.standing
-    if ceiling is None or not ceiling.probe or state.share >= ceiling.share or state.verified_at is None:
+    if ceiling is None or not ceiling.probe or standing is None or evidence.signal_problem:
         return state
-    sick = standing is not None and standing.sickness is not None and standing.sickness.well_ticks == 0
-    if not sick or evidence.signal_problem or now < state.verified_at + ACQUITTED_TICKS * evidence.tick:
-        return state
-    return state.model_copy(update={"ceiling": None})
+    if _is_owed(state):
+        innocent = standing.attempt == state.attempt and _is_over(standing) and _is_still_at(ceiling.share, evidence)
+    else:
+        innocent = standing.share == state.share and _goes_on(standing)
+    return state.model_copy(update={"ceiling": None}) if innocent else state
+
+
+def _goes_on(standing: Standing) -> bool:
+    """Return whether the very incident that was probed goes on, long after the share was lowered; not another one."""
+    sickness, learnt = standing.sickness, standing.history.metrics[0]
+    probed = sickness is not None and sickness.after_ticks is None
+    return probed and standing.ticks >= ACQUITTED_TICKS and shows(learnt, standing.recent[-NEWEST_TICKS:])
+
+
+def _is_over(standing: Standing) -> bool:
+    """Return whether both meshes are seen to be well; at 100 % only the target has requests to tell it by."""
+    learnt, seen = standing.history.metrics[0], standing.recent_target
+    answered = sum(requests for requests, _ in seen) >= VOUCHING_REQUESTS
+    is_known = learnt.requests > 0
+    return standing.sickness is None and is_known and answered and not shows(learnt, [(tick,) for tick in seen])
+
+
+def _is_still_at(share: float, evidence: Evidence) -> bool:
+    """Return whether no route is known or feared to be below a share (percent) yet."""
+    live = [view.share for view in (evidence.views or {}).values()]
+    is_seen = bool(live) and not evidence.provider_problem
+    return is_seen and all(each is not None and each >= share - MAX_ERROR_PERCENT for each in live)
 
 
 def found_back(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftState:
@@ -146,6 +179,8 @@ def found_back(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftSta
 
     A retreat is written even when nothing can be saved, and whoever wrote it may be gone by now. Somebody may also have
     done it by hand meanwhile; either way nothing climbs again before a person says so, and it is told.
+
+    A 0 that may be from before the share was verified is none: it is looked at again.
     """
     views = evidence.views or {}
     away = state.paused is not None and state.paused.hands_off(now)
@@ -153,7 +188,14 @@ def found_back(state: ShiftState, evidence: Evidence, now: datetime) -> ShiftSta
         return state
     if evidence.provider_problem or not all(is_back(view) for view in views.values()):
         return state
+    if _may_be_older(state, evidence, now):
+        return state
     return roll_back(state, FOUND_BACK, state.share, now)
+
+
+def _may_be_older(state: ShiftState, evidence: Evidence, now: datetime) -> bool:
+    """Return whether what is read now may be what was in force before the share was verified."""
+    return state.share > 0 and state.verified_at is not None and now < state.verified_at + STALE_TICKS * evidence.tick
 
 
 def is_too_high(state: ShiftState, wish: Wish | None) -> bool:
@@ -197,13 +239,17 @@ def _settled_below(back: Decision, evidence: Evidence, now: datetime) -> Decisio
     By whom does matter: weights of ours, or the verified ones of fewer members, are verified with it. Somebody else's
     are not, so that they are drift from now on, and nothing climbs over them unasked.
     """
-    if back.state.intent is not None or evidence.provider_problem:
-        waits = evidence.provider_problem or "an earlier write is under way"
+    waits = evidence.provider_problem
+    if back.state.intent is not None:
+        waits = waits or "an earlier write is under way"
+    elif _may_be_older(back.state, evidence, now):
+        waits = waits or "what was read may be older than the share"
+    if waits:
         return replace(back, reason=f"{back.reason} (waiting: {waits})")
     views = evidence.views or {}
     share = min((view.share or 0.0 for view in views.values()), default=0.0)
     state = back.state.model_copy(update={"share": share, "verified_at": now})
-    if matches(state.weights, views) or landed_late(state.abandoned, views, now):
+    if matches(state.weights, views) or landed_late(back.state, views, now):
         live = {route: view.weights for route, view in views.items()}
         return replace(back, state=state.model_copy(update={"weights": live}))
     return replace(back, state=state)
@@ -215,9 +261,11 @@ def go_back(decision: Decision, evidence: Evidence, now: datetime) -> Decision:
     why = state.failure.reason if state.failure is not None else "its last write failed"
     back = replace(decision, kind=Kind.ROLLBACK, reason=f"rolling back: {why}")
     lowest = 0.0 if _at_once(decision, evidence) else lowest_share(state)
-    if under_way := retreating(back, lowest):
+    if under_way := retreating(back, evidence.views or {}, lowest):
         return under_way
-    arrived = state.intent is None and all(is_back(view) for view in (evidence.views or {}).values())
+    # Where it may only have been at 0, a retreat that is carried out leaves no doubt.
+    doubtful = state.intent is not None or _may_be_older(state, evidence, now)
+    arrived = not doubtful and all(is_back(view) for view in (evidence.views or {}).values())
     unproven = arrived and evidence.provider_problem and state.phase is Phase.ROLLING_BACK
     if evidence.views is None or unproven:
         return replace(back, reason=f"{back.reason} (waiting: {evidence.provider_problem or 'no answer yet'})")

@@ -5,6 +5,9 @@ stage lowers the share as far as the source can carry what comes back (`capacity
 and the next follows once the source can carry more. A stage never asks for more than that, and no stage raises a share;
 so where the source carries all it can already, nothing moves and a person is told what does: a gateway that is scaled
 up, or an order that spares nothing. A source that could carry nothing at all is *drained*.
+
+From 100 % everything at once still is two writes: of one that is carried out in part, that part may be the target's,
+and then nobody serves. With the first, to 1 %, the source has its full weight, whatever part of it is in force.
 """
 
 from __future__ import annotations
@@ -14,10 +17,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from shifter.core.balancing.splits import FULL_PERCENT, Health, RouteView
+from shifter.core.balancing.splits import FULL_PERCENT, Health, RouteView, Side
 from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.capacity import lowest_share, shortness
-from shifter.core.deciding.decision import Decision, write_share
+from shifter.core.deciding.decision import LEAST_PERCENT, Decision, hands_over, write_share
 from shifter.core.deciding.holds import cold_routes
 from shifter.core.deciding.orders import Order, Verb
 from shifter.core.phases import Phase
@@ -28,17 +31,18 @@ from shifter.core.text import some
 _ROUTES_SHOWN: Final = 3
 
 
-def retreating(back: Decision, lowest: float) -> Decision | None:
+def retreating(back: Decision, views: Mapping[str, RouteView], lowest: float) -> Decision | None:
     """Return the decision to wait for a retreat that is under way; None if there is none, or a longer one is possible.
 
     Args:
         back: the decision to go back.
+        views: the routes as read back; empty if they could not be read.
         lowest: the share, percent, below which the source would get more than it can carry.
     """
     intent = back.state.intent
     if intent is None or intent.direction is not Direction.RETREAT:
         return None
-    if intent.to_share == 0:
+    if intent.to_share == 0 or (lowest == 0 and intent.to_share == LEAST_PERCENT and _is_all_on_target(views)):
         return back
     return replace(back, reason=f"{_short(back)}, and so it goes back in stages") if lowest > 0 else None
 
@@ -52,6 +56,9 @@ def retreat(back: Decision, views: Mapping[str, RouteView], lowest: float, reste
         lowest: as for `retreating`; 0 takes back everything.
         rested_since: a stage that was verified later has not shown yet what it does to the source.
     """
+    if lowest == 0 and _is_all_on_target(views):
+        lowered = {route: view for route, view in views.items() if view.share is None or view.share > LEAST_PERCENT}
+        return write_share(back, Direction.RETREAT, LEAST_PERCENT, lowered, back.reason, SERVICE)
     if lowest == 0 or all(view.share == 0 for view in views.values()):
         return write_share(back, Direction.RETREAT, 0.0, views, back.reason, SERVICE)
     state, short = back.state, _short(back)
@@ -70,6 +77,10 @@ def retreat(back: Decision, views: Mapping[str, RouteView], lowest: float, reste
         return replace(back, reason=f"{short}, and it carries no less now: {advice}")
     why = f"{short}, and so it goes to {to:g} % for now: {advice}"
     return write_share(replace(back, reason=why), Direction.RETREAT, to, higher, why, SERVICE)
+
+
+def _is_all_on_target(views: Mapping[str, RouteView]) -> bool:
+    return any(hands_over(view, Side.TARGET) for view in views.values())
 
 
 def _short(back: Decision) -> str:

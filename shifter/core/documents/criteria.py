@@ -1,4 +1,4 @@
-"""What counts as good: the `analysis` and the `blastRadius` of a policy. Margins here, arithmetic in `sequential.py`.
+"""What counts as good: the `analysis` and the `blastRadius` of a policy. Margins here, the arithmetic in `analysis/`.
 
 Two edges for every metric, and that they differ is the point. Up to the *tolerance* the target is not blamed: no two
 gateways are the same, and with enough traffic any difference could be proven. Within the *margin* it is no worse.
@@ -8,7 +8,6 @@ Between the two there is nothing to prove, and a shift goes on for want of harm 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -185,17 +184,3 @@ class BlastRadius(StrictModel):
 
     requests: Annotated[float, Field(ge=1)] = 25.0
     seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """How history is learnt: from the newest `most_ticks`, once there are `least_ticks` with `least_requests`.
-
-    With all of `most_ticks` it is learnt whatever the requests: a namespace that nobody uses must be able to move.
-    `one_pod_dispersion` is taken where the source has no two pods to compare.
-    """
-
-    least_ticks: int = 8
-    least_requests: float = 100.0
-    most_ticks: int = 240
-    one_pod_dispersion: float = 2.0

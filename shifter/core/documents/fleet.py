@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from shifter.core.documents.criteria import Lessons
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.documents.schema import API_VERSION, Duration, Metadata, Name, StrictModel, second_of_its_kind
 
@@ -207,18 +206,35 @@ class Timing(StrictModel):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """How history is learnt: from the newest `most_ticks`, once there are `least_ticks` with `least_requests`.
+
+    With all of `most_ticks` it is learnt whatever the requests: a namespace that nobody uses must be able to move.
+    `one_pod_dispersion` is taken where the source has no two pods to compare.
+    """
+
+    least_ticks: int = 8
+    least_requests: float = 100.0
+    most_ticks: int = 240
+    one_pod_dispersion: float = 2.0
+
+
+_USUAL: Final = Lessons()
+
+
 class Learning(StrictModel):
-    """How history is learnt before the first step, from the source alone; see `learning.py`.
+    """How history is learnt before the first step, from the source alone; see `analysis/learning.py`.
 
     From the newest `historyTicks`, once there are `minTicks` with `minRequests`, or `historyTicks` with whatever
     requests. `onePodDispersion`: how much more failures are taken to cluster than chance where the source's gateway
     has no two pods to compare; 1 is not at all.
     """
 
-    history_ticks: Annotated[int, Field(ge=8, le=720)] = 240
-    min_ticks: Annotated[int, Field(ge=2, le=720)] = 8
-    min_requests: Annotated[float, Field(ge=0)] = 100.0
-    one_pod_dispersion: Annotated[float, Field(ge=1, le=100)] = 2.0
+    history_ticks: Annotated[int, Field(ge=8, le=720)] = _USUAL.most_ticks
+    min_ticks: Annotated[int, Field(ge=2, le=720)] = _USUAL.least_ticks
+    min_requests: Annotated[float, Field(ge=0)] = _USUAL.least_requests
+    one_pod_dispersion: Annotated[float, Field(ge=1, le=100)] = _USUAL.one_pod_dispersion
 
     @model_validator(mode="after")
     def _can_be_learnt(self) -> Self:
@@ -229,7 +245,7 @@ class Learning(StrictModel):
         return self
 
     def lessons(self) -> Lessons:
-        """Return the same as the core's value."""
+        """Return the same as what the analysis takes."""
         return Lessons(self.min_ticks, self.min_requests, self.history_ticks, self.one_pod_dispersion)
 
 

@@ -1,7 +1,7 @@
 """What a policy leads to before it happens: when each step comes at the soonest, and what it may cost at worst.
 
-Pure arithmetic over the same rules that `decide.py`, `settling.py` and `climbing.py` follow, with every assumption
-written down; how soon a target that fails is noticed, and what a step is taken to cost, is asked of the rules
+Pure arithmetic over the same rules that `deciding/` and `analysis/climbing.py` follow, with every assumption written
+down; how soon a target that fails is noticed, and what a step is taken to cost, is asked of the rules
 themselves (`worst_case.py`). A number that rests on something nobody measured is no number but a reason
 (`Estimate.why`). Rates are taken in four digits and spans in whole seconds, rounded up *before* they are multiplied or
 added: whoever reads the numbers and does the sum must come to what is printed.

@@ -1,7 +1,7 @@
 """What nobody has seen yet: a target that fails from its first second on, held against the rules that would find it.
 
 No formula of its own says how soon a dead target is noticed: it is made up here, tick by tick, and the shipped rules
-(`standing.py`, `guards.py`, `analysis.py`) look at it until they fail it. So the number is true of the rules as they
+(`analysis/`: standing, guards, assess) look at it until they fail it. So the number is true of the rules as they
 are, also after they change. Where they are kinder on a good day the bad one is taken: the two sides are sampled at
 different moments, and nothing is compared while the write is under way, as long as that may take; what is found sooner
 is found by the guard that needs no share. Only that requests come evenly is assumed, one by one.
@@ -24,7 +24,8 @@ from shifter.core.analysis.verdicts import Situation, Verdict
 from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.counts.evidence import INFINITY_MS, Counts, Ledger, Tick
 from shifter.core.deciding.retreat import TOTAL
-from shifter.core.documents.criteria import Analysis, Lessons
+from shifter.core.documents.criteria import Analysis
+from shifter.core.documents.fleet import Lessons
 from shifter.core.documents.policy import PolicySpec
 
 MOST_TICKS: Final = 240

@@ -40,6 +40,7 @@ APPROVED: Final = "no climb past a gate that nobody approved"
 
 BLINDING: Final = frozenset({Kind.NO_METRICS, Kind.HUNG_METRICS})
 _SAME_PERCENT: Final = 0.01
+_BY_WAY_OF: Final = 99
 _SETTLED_SECONDS: Final = 3.0
 _FEWEST_BAD: Final = 5
 _FASTEST_CLOCK: Final = 1.03
@@ -194,6 +195,9 @@ def policies_at(seen: Seen, shift: str, at: float) -> list[PolicyFile]:
 
 def _beyond(seen: Seen, climb: _Climb) -> str:
     to = climb.entry.share("to")
+    if climb.share <= 0 and to == _BY_WAY_OF:
+        # Whoever may go from 0 to 100 % stops there: half of one write of all weight would leave nobody with any.
+        to = 100.0
     if climb.promoted is not None and climb.promoted.full and to == 100:  # noqa: PLR2004 - percent
         return ""
     if climb.promoted is not None and climb.promoted.share is not None:
@@ -315,7 +319,10 @@ def _no_file(seen: Seen, climb: _Climb) -> str:
 
 
 def _users_failed(seen: Seen, climb: _Climb) -> str:
-    """What users saw in the seconds before, their edges left out: no verdict may pass what they plainly suffered."""
+    """What users saw in the seconds before, their edges left out: no verdict may pass what they plainly suffered.
+
+    They suffer what fails, and what takes too long.
+    """
     if climb.share <= 0 or climb.promoted is not None:
         return ""
     at, shift = climb.entry.at, climb.entry.shift
@@ -325,17 +332,24 @@ def _users_failed(seen: Seen, climb: _Climb) -> str:
     if any(each.covers(since, until, _SETTLED_SECONDS) for each in also):
         return ""
     seconds = [each for each in seen.seconds if each.namespace == shift and since <= each.at and each.at + 1 <= until]
-    # What nobody could see while it happened is no evidence afterwards: the soak has begun anew since.
-    blind = [each for each in seen.incidents if each.kind in BLINDING | {Kind.ODD_METRICS}]
-    seconds = [each for each in seconds if not any(one.covers(each.at, each.at + 1) for one in blind)]
+    # What nobody could see while it happened, or when it was to be read, is no evidence afterwards: a sample and a look
+    # come later, and what was counted before a datasource went away, or a process waited, is lost if that goes on.
+    blind = [each for each in seen.incidents if each.kind in BLINDING | {Kind.ODD_METRICS} or _stands_still(each)]
+    read_seconds = seen.bounds.noticed_seconds / 2
+    seconds = [each for each in seconds if not any(one.covers(each.at, each.at + 1 + read_seconds) for one in blind)]
     # Who reads by a clock that is behind sees what was, as long ago as a sample may be.
     behind = any(each.kind == Kind.CLOCK and each.began_at <= at for each in seen.incidents)
     known_until = at - seen.bounds.noticed_seconds if behind else until
-    bad = sum(each.failed for each in seconds if each.at + 1 <= known_until)
+    bad = sum(each.failed + each.slow for each in seconds if each.at + 1 <= known_until)
     answers = sum(each.by_mesh.get(TARGET, 0) for each in seconds)
     if bad < _FEWEST_BAD or 100 * bad <= seen.bounds.plainly_percent * answers:
         return ""
-    return f"users saw {bad} failures among {answers} answers of {TARGET} and none of {SOURCE} is to blame"
+    return f"users saw {bad} bad answers among {answers} of {TARGET} and none of {SOURCE} is to blame"
+
+
+def _stands_still(incident: Incident) -> bool:
+    """Whether a process waits for a call that it can do nothing without."""
+    return incident.kind == Kind.WAITS and incident.whom != ""
 
 
 def _frozen(seen: Seen, climb: _Climb) -> str:
@@ -351,5 +365,6 @@ def _not_approved(seen: Seen, climb: _Climb) -> str:
     if None in climb.approved or (climb.promoted is not None and climb.promoted.override):
         return ""
     files = policies_at(seen, climb.entry.shift, climb.entry.at)
-    shut = [{gate for gate in file.gates if gate <= climb.entry.share("to")} - climb.approved for file in files]
+    lowest, highest = climb.share, climb.entry.share("to")
+    shut = [{gate for gate in file.gates if lowest < gate <= highest} - climb.approved for file in files]
     return "" if not shut or not all(shut) else f"nobody has approved {sorted(shut[0])} in this attempt"

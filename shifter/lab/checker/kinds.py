@@ -36,11 +36,13 @@ class Kind(StrEnum):
     ODD_METRICS = "a part of the metrics is odd"
     QUIET = "namespace without traffic"
     INCIDENT = "both meshes bad"
+    WAITS = "shifter waits for a call"
 
 
 SIMULATED: Final = frozenset(
     {
         Kind.STORE, Kind.STALE, Kind.LEASE, Kind.CLOCK, Kind.CHURN, Kind.ODD_METRICS, Kind.QUIET, Kind.INCIDENT,
+        Kind.WAITS,
     }
 )  # fmt: skip
 """What only a simulation does: a soak's machines would have to be broken for it."""

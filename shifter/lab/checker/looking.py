@@ -43,8 +43,10 @@ def _verified(seen: Seen) -> Finding:
 
 
 def _unseen(seen: Seen, entry: Entry) -> str:
-    """Return which shares were in force instead, at any time that the read may have shown; empty if the right ones."""
-    """What was known of members and their health when it was meant may be what was reckoned with, then or since."""
+    """Return which shares were in force instead, at any time that the read may have shown; empty if the right ones.
+
+    What was known of members and their health when it was meant may be what was reckoned with, then or since.
+    """
     to, since, until = entry.share("to"), entry.at - seen.bounds.read_seconds, entry.kept_at
     earlier = [each.at for each in seen.of(entry.shift, "done") if each.id < entry.id]
     meant = min(since, earlier[-1] if earlier else seen.began_at) - seen.bounds.read_seconds - seen.bounds.tick_seconds
@@ -97,7 +99,8 @@ def _is_about(call: Call, place: tuple[str, str]) -> bool:
 def _again(seen: Seen) -> Finding:
     """It may still be carried out: until that is known, or its time is over, a second one could only make it worse.
 
-    Another process than the one that sent it cannot know what it was answered, so to it every answer is lost.
+    Another process than the one that sent it cannot know what it was answered, so to it every answer is lost. Weights
+    as they were when the intent began are not sent again but put back: the source's may have gone up by a unit alone.
     """
     raises = [call for call in seen.calls if call.what == "submit" and call.raises and call.routes]
     names = {change.route: change.namespace for change in seen.changes}
@@ -106,9 +109,12 @@ def _again(seen: Seen) -> Finding:
     for call in sorted(raises, key=lambda call: call.at):
         namespace = names.get(call.routes[0], "")
         is_open = [span.intent for span in spans(seen, namespace) if span.open_at(call.at)]
-        if not is_open or is_open[-1].evidence.get("direction") == "retreat":
+        if not is_open or is_open[-1].evidence.get("direction") == "retreat" or _puts_back(seen, call, is_open[-1]):
             continue
         key = namespace, is_open[-1].sequence, call.domain
+        if _led_before(seen, call, is_open[-1]):
+            # What an earlier leader decided, and sent late: what may come of that is `terms`' to judge.
+            continue
         before = taken.get(key)
         if before is not None and (before.answer == "unknown" or before.caller != call.caller):
             said = f"{call.request_id} by {call.caller}, after {before.request_id} by {before.caller}, intent {key[1]}"
@@ -116,6 +122,22 @@ def _again(seen: Seen) -> Finding:
         if call.answer in {"ok", "unknown"}:
             taken[key] = call
     return Finding(AGAIN, len(taken), tuple(wrong))
+
+
+def _led_before(seen: Seen, call: Call, intent: Entry) -> bool:
+    """Whether who made a call never led as late as an intent was begun, so that it is no sending of that one."""
+    epochs = [life.epoch for life in seen.lives if life.replica and life.replica == call.caller]
+    return bool(epochs) and max(epochs) < intent.epoch
+
+
+def _puts_back(seen: Seen, call: Call, intent: Entry) -> bool:
+    """Whether a call asks for the weights that were live when an intent was saved: a part of it is mended so.
+
+    Who mends toward the source need not have it saved first, so that no intent of its own need be open.
+    """
+    live = seen.weights_at(intent.shift, intent.kept_at)
+    same = [live.get(route, {}).get(key) == each for route, asked in call.asked.items() for key, each in asked.items()]
+    return bool(same) and all(same)
 
 
 def _told_at(call: Call) -> float:

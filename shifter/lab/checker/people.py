@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from shifter.lab.checker.back import ended_with_step
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Entry, Finding, LastWord, Seen, Violation
+from shifter.lab.checker.seen import NOBODY, TARGET, Entry, Finding, LastWord, Seen, Violation
 
 KEPT: Final = "every order that was recorded is kept"
 ANSWERED: Final = "every order is answered exactly once, and the history has the answer"
@@ -28,6 +29,9 @@ _EXIT_CODES: Final = frozenset({0, 3, 4, 5, 124})
 
 _EDITING: Final = frozenset({Kind.EDIT, Kind.RESYNC, Kind.CHURN})
 """Of whom weights may be: a member that is unbound and bound again comes back with another one."""
+
+_MISLEADING: Final = frozenset({Kind.CLOCK, Kind.ODD_METRICS, Kind.NO_METRICS, Kind.HUNG_METRICS, Kind.GATEWAY})
+"""By which requests may seem to be lost on their way, if it lasts for longer than a tick."""
 
 _MOVES: Final = frozenset(
     {
@@ -177,6 +181,8 @@ def _ill(seen: Seen, word: LastWord) -> str:
         return f"told {seen.ended_at - word.at:.0f} s before the end: nobody looks at it any more"
     if word.phase != phase:
         return f"the history says {phase}"
+    if phase == "RolledBack" and not _sent_back(seen, word.shift):
+        return "it went back, though nobody ordered that and nothing ever seemed wrong with istio"
     if phase in _RESTING:
         told = any(hold in {"drift", "preflight"} and not _baseless(seen, word.shift, hold) for hold in word.holds)
         return "" if told or abs(share - _RESTING[phase]) < 1 else f"the cloud has {share:.4g} %"
@@ -186,14 +192,32 @@ def _ill(seen: Seen, word: LastWord) -> str:
 
 
 def _waits(seen: Seen, word: LastWord) -> str:
-    """Return why a shift in the middle has no reason to be there; empty if it has one, moves, or calls somebody."""
+    """Return why a shift in the middle has no reason to be there; empty if it has one that is known here, or moves.
+
+    That it calls somebody is none by itself: who waits for ever and calls for help all the while is stuck.
+    """
     if word.holds:
         return "; ".join(said for hold in word.holds if (said := _baseless(seen, word.shift, hold)))
     moved = max((entry.at for entry in seen.of(word.shift, "intent", "done", "phase")), default=0.0)
-    return (
-        ""
-        if word.page or moved > seen.ended_at - _MOVING_SECONDS
-        else f"nothing has moved for {seen.ended_at - moved:.0f} s"
+    if moved > seen.ended_at - _MOVING_SECONDS:
+        return ""
+    # What failed at this very share is neither enough to go back nor little enough to go on: a person has to say.
+    undecided = word.page and _was_broken(seen, word.shift, moved - seen.bounds.noticed_seconds)
+    return "" if undecided else f"nothing has moved for {seen.ended_at - moved:.0f} s"
+
+
+def _sent_back(seen: Seen, shift: str) -> bool:
+    """Whether anything that went wrong, or anybody, sent a shift back."""
+    ordered = any(row.shift == shift and row.verb in _BACK and row.answer == "accepted" for row in seen.orders)
+    return ordered or _was_broken(seen, shift)
+
+
+def _was_broken(seen: Seen, shift: str, after: float = 0.0) -> bool:
+    """Whether istio was broken or slow for a shift's users, or was shown to be, and could still be after a time."""
+    theirs = [each for each in seen.incidents if shift in each.namespaces and each.ended_at >= after]
+    shown = (each for each in theirs if each.ended_at - each.began_at > seen.bounds.tick_seconds)
+    return any(each.hurts & {TARGET, NOBODY} or each.kind == Kind.SLOW for each in theirs) or any(
+        each.kind in _MISLEADING for each in shown
     )
 
 
@@ -207,12 +231,22 @@ def _baseless(seen: Seen, shift: str, hold: str) -> str:
     if hold == "freeze":
         return "" if _is_frozen(seen) else "nobody's accepted freeze is in force"
     files = [file for file in seen.policies if file.shift == shift]
+    # Weights that somebody set lead past no gate.
+    share = min(seen.share_at(shift, seen.ended_at), _verified_share(seen, shift))
+    broken = _was_broken(seen, shift)
     left = {
-        "approval": any(file.gates for file in files),
-        "stepped back": any(file.steps_back for file in files) and bool(seen.of(shift, "ceiling")),
-        "failing": any(file.stays for file in files),
+        "approval": any(gate > share for file in files for gate in file.gates),
+        "stepped back": broken
+        and bool(seen.of(shift, "ceiling"))
+        and (any(file.steps_back for file in files) or ended_with_step(seen, shift)),
+        "failing": broken and any(file.stays for file in files),
     }
     return "" if left.get(hold) else f"{hold}, but everything is mended, or its policy does not ask for it"
+
+
+def _verified_share(seen: Seen, shift: str) -> float:
+    done = seen.of(shift, "done")
+    return done[-1].share("to") if done else 0.0
 
 
 def _is_frozen(seen: Seen) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 from shifter.lab.checker.climbs import climbs_of
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Finding, Seen, Violation
+from shifter.lab.checker.seen import Entry, Finding, Seen, Violation
 from shifter.lab.checker.spans import overlap_seconds
 from shifter.lab.checker.writes import spans
 
@@ -28,6 +28,9 @@ _TELLING: Final = (
     "policy",
 )
 """Holds of which people are told and that keep routes from being mended."""
+
+_WITHHOLDING: Final = ("pause", "freeze", "restored", "no signal", "incident", "failing")
+"""And those that let no share rise: they keep routes from being mended where none is above the verified share."""
 
 _HINDERING: Final = frozenset(
     {
@@ -86,6 +89,16 @@ def _mended(seen: Seen) -> Finding:
     return Finding(MENDED, looked_at, tuple(wrong))
 
 
+def _tells(seen: Seen, entry: Entry, until: float) -> bool:
+    """Whether holds tell people why routes that differ stay so."""
+    kinds = {kind for kind in (*_TELLING, *_WITHHOLDING) if f"{kind}: " in f"{entry.reason}; "}
+    if kinds - {*_WITHHOLDING}:
+        return True
+    done = [each for each in seen.of(entry.shift, "done") if each.at <= until]
+    highest = max((share or 0.0 for share in seen.split(entry.shift, until).values()), default=0.0)
+    return bool(kinds and done) and highest <= done[-1].share("to") + _APART_PERCENT
+
+
 def _idle_seconds(seen: Seen, shift: str, since: float, until: float) -> float:
     """The longest stretch without an open intent, a hold that tells of it, or anything that keeps from either."""
     busy = [(span.intent.at, seen.ended_at if span.end is None else span.end) for span in spans(seen, shift)]
@@ -93,9 +106,10 @@ def _idle_seconds(seen: Seen, shift: str, since: float, until: float) -> float:
     told = [
         (entry.at, following.at if following is not None else seen.ended_at)
         for entry, following in pairwise([*holds, None])
-        if entry is not None and any(f"{kind}: " in f"{entry.reason}; " for kind in _TELLING)
+        if entry is not None and _tells(seen, entry, until)
     ]
-    struck = [(each.began_at, each.ended_at) for each in seen.incidents if each.kind in _HINDERING]
+    hindering = [each for each in seen.incidents if each.kind in _HINDERING and shift in each.namespaces]
+    struck = [(each.began_at, each.ended_at) for each in hindering]
     taken = [*busy, *told, *struck]
     edges = sorted({since, until, *(at for span in taken for at in span if since < at < until)})
     free = [(a, b) for a, b in pairwise(edges) if not any(overlap_seconds(a, b, taken))]

@@ -64,7 +64,6 @@ class OrderRow:
     verb: str
     by: str
     answer: str
-    answered_at: float | None
     full: bool = False
     override: bool = False
     share: float | None = None
@@ -124,6 +123,7 @@ class Call:
         as_of: what time an observe showed; None for its own.
         request_id: of a submit.
         routes: which routes it is about; several shifts may share a lock domain.
+        asked: the weights that a submit asks for, by route.
     """
 
     at: float
@@ -136,6 +136,7 @@ class Call:
     as_of: float | None = None
     request_id: str = ""
     routes: tuple[str, ...] = ()
+    asked: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +215,17 @@ class PolicyFile:
 
 @dataclass(frozen=True, slots=True)
 class UserSecond:
-    """What users of one namespace saw in one second, with the answers of each mesh."""
+    """What users of one namespace saw in one second, with the answers of each mesh.
+
+    `slow` are those answers that took plainly too long, where the policy compares latency.
+    """
 
     at: int
     namespace: str
     requests: int
     failed: int
     by_mesh: Mapping[str, int]
+    slow: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from shifter.lab.checker.climbs import accepted
 from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.seen import EVERYBODY, Change, Entry, Finding, Seen, Violation
 from shifter.lab.checker.terms import was_stopped
-from shifter.lab.checker.writes import explained, raised
+from shifter.lab.checker.writes import explained, raised, saved_first
 
 FLYING: Final = "a climb that lands after a pause, rollback or freeze was under way"
 WAITING: Final = "no raise is sent while an order against it waits"
@@ -83,7 +83,11 @@ def _sent(seen: Seen, climb: Entry, stop: Entry) -> Iterator[Violation]:
 
 
 def _waiting(seen: Seen) -> Finding:
-    """Orders are read right before each call: one that was given before stands against it, answered or not."""
+    """Orders are read right before each call: one that was given before stands against it until its answer is saved.
+
+    A pause and what ends it may be answered in one turn, and what follows from that be sent in the same instant.
+    """
+    answers = {entry.evidence.get("order"): entry for entry in seen.entries if entry.what == "order"}
     raises = [change for change in seen.changes if change.request_id and change.submitted_at and raised(seen, change)]
     wrong: list[Violation] = []
     for change in raises:
@@ -94,7 +98,7 @@ def _waiting(seen: Seen) -> Finding:
             if row.verb in _AGAINST
             and row.shift in {change.namespace, EVERYBODY}
             and row.at < at - _READING_SECONDS
-            and (row.answered_at is None or row.answered_at >= at)
+            and not (row.id in answers and saved_first(answers[row.id], change))
         ]
         stale = any(each.kind in _UNREAD and each.covers(at, at) for each in seen.incidents)
         if against and not stale and not was_stopped(seen, change.caller, against[0].at, at):

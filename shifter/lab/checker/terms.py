@@ -3,7 +3,8 @@
 Only where several processes share a lease and the cloud's log says who called is there anything to judge. The
 exception is written here once: a process that is stopped between its last look and its call, and hears of nothing
 while it stands still, may land one write per lock domain afterwards. The cloud has no fencing token against it. It is
-the same where somebody deletes a lease under who holds it.
+the same where somebody deletes a lease under who holds it; until its next renewal that one may even decide on a write,
+since it does not stand still. It saves it as its own, in time for whoever comes next to see it.
 """
 
 from __future__ import annotations
@@ -67,10 +68,11 @@ def _leads(seen: Seen) -> Finding:
 def _not_excused(seen: Seen, change: Change, term: Life, at: float) -> str:
     """Return why a raise after the end of a term is not the one that was on its way; empty if it is."""
     ended_at = term.ended_at if term.ended_at is not None else at
-    if not was_stopped(seen, change.caller, ended_at, at) and not _was_robbed(seen, change.caller, ended_at, at):
+    robbed = _was_robbed(seen, change.caller, ended_at, at)
+    if not robbed and not was_stopped(seen, change.caller, ended_at, at):
         return f"its term ended {at - ended_at:.1f} s before, and it did not stand still since"
     found = explained(seen, change)
-    if found is None or found.intent.at > ended_at:
+    if found is None or (found.intent.at > ended_at and not (robbed and found.intent.epoch == term.epoch)):
         return "no intent of its term explains it"
     return ""
 

@@ -8,6 +8,7 @@ and how long until nobody was sent to the broken mesh any more.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -29,11 +30,14 @@ TAIL_SECONDS: Final = 2.0
 _PLAINLY_BROKEN: Final = 3
 _HALTING: Final = frozenset(
     {
-        Kind.CLOUD, Kind.LOCK, Kind.NO_METRICS, Kind.HUNG_METRICS, Kind.SLOW_METRICS, Kind.KILLED,
-        Kind.FROZEN, Kind.RESTARTED, Kind.GATEWAY, Kind.DEAD, Kind.GONE, Kind.EDIT, Kind.RESYNC, Kind.STALE,
-        Kind.LEASE, Kind.CLOCK, Kind.CHURN, Kind.ODD_METRICS, Kind.QUIET,
+        Kind.NO_METRICS, Kind.HUNG_METRICS, Kind.SLOW_METRICS, Kind.KILLED, Kind.FROZEN, Kind.RESTARTED, Kind.LEASE,
+        Kind.CLOCK, Kind.DEAD, Kind.GONE, Kind.EDIT, Kind.RESYNC, Kind.CHURN, Kind.QUIET,
     }
 )  # fmt: skip
+"""After which whoever looks on begins anew: with nothing in memory, or with members that are others."""
+
+_DELAYING: Final = frozenset({Kind.CLOUD, Kind.LOCK, Kind.STALE, Kind.GATEWAY, Kind.ODD_METRICS, Kind.WAITS})
+"""Which only keep it waiting, and for whom the clock stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +103,50 @@ def _seconds_to_safety(seen: Seen, incident: Incident) -> float | None:
 
 
 def _went_back(seen: Seen) -> Finding:
-    """The worst mistake is to leave users on a broken mesh: undisturbed, a shift must have left it within a bound."""
+    """The worst mistake is to leave users on a broken mesh: undisturbed, a shift must have left it within a bound.
+
+    Broken is what fails, and what takes too long for users of a shift whose policy compares that. Looked at is only
+    what gave a shift time enough, and users plainly something to suffer while it stayed.
+    """
     looked_at, wrong = 0, []
+    bound = seen.bounds.back_seconds
     for each in seen.incidents:
-        if each.kind != Kind.FAILING or each.hurts != {TARGET}:
+        if not _is_to_be_left(seen, each):
             continue
         (namespace,) = each.namespaces
-        if phase_at(seen, namespace, each.began_at) != "Shifting" or _overridden(seen, namespace, each.ended_at):
-            continue
-        if any(file.stays for file in policies_at(seen, namespace, each.began_at)):
+        left_at = _left_at(seen, each, namespace)
+        stayed_seconds = _undisturbed_seconds(seen, each, min(left_at, each.ended_at))
+        felt = sum(
+            second.failed if each.kind == Kind.FAILING else second.slow
+            for second in seen.seconds
+            if second.namespace == namespace and each.began_at <= second.at < left_at
+        )
+        plainly = felt > _PLAINLY_BROKEN * min(stayed_seconds, bound)
+        if not plainly or _undisturbed_seconds(seen, each, each.ended_at) <= bound:
             continue
         looked_at += 1
-        ended_at = _left_at(seen, each, namespace)
-        undisturbed = _undisturbed_seconds(seen, each, min(ended_at, each.ended_at))
-        felt = sum(
-            second.failed
-            for second in seen.seconds
-            if second.namespace == namespace and each.began_at <= second.at < ended_at
-        )
-        if undisturbed > seen.bounds.back_seconds and felt > _PLAINLY_BROKEN * seen.bounds.back_seconds:
-            allowed = f"{seen.bounds.back_seconds:g} allowed"
-            told = f"{each.told}: {felt} failures, {undisturbed:.0f} undisturbed seconds, {allowed}"
+        if stayed_seconds > bound:
+            what = "failures" if each.kind == Kind.FAILING else "slow answers"
+            told = f"{each.told}: {felt} {what}, {stayed_seconds:.0f} undisturbed seconds, {bound:g} allowed"
             wrong.append(Violation(WENT_BACK, each.began_at, namespace, told))
     return Finding(WENT_BACK, looked_at, tuple(wrong))
+
+
+def _is_to_be_left(seen: Seen, incident: Incident) -> bool:
+    """Whether one shift's istio broke while it was on its way there, and nobody had said that it may."""
+    fails = incident.kind == Kind.FAILING and incident.hurts == {TARGET}
+    if len(incident.namespaces) != 1 or not (fails or incident.kind == Kind.SLOW):
+        return False
+    (namespace,) = incident.namespaces
+    # What completes before anybody could notice had no failure in its evidence.
+    noticed_at = incident.began_at + seen.bounds.noticed_seconds
+    if (
+        phase_at(seen, namespace, incident.began_at) != "Shifting"
+        or phase_at(seen, namespace, noticed_at) == "Completed"
+    ):
+        return False
+    stays = any(file.stays for file in policies_at(seen, namespace, incident.began_at))
+    return not stays and not _overridden(seen, namespace, incident.ended_at)
 
 
 def _left_at(seen: Seen, incident: Incident, namespace: str) -> float:
@@ -133,24 +158,35 @@ def _left_at(seen: Seen, incident: Incident, namespace: str) -> float:
 
 
 def _undisturbed_seconds(seen: Seen, incident: Incident, until: float) -> float:
-    """The longest stretch of an incident in which nothing else stood in the way of seeing it and going back."""
-    others = [
-        each
-        for each in seen.incidents
-        if each is not incident
-        and (each.kind in _HALTING or (each.namespaces & incident.namespaces and SOURCE in each.hurts))
-        and each.covers(incident.began_at, until)
-    ]
-    # Who has all hands off has taken it in hand, and is told that it would go back.
-    by_hand = [(since, off) for shift in incident.namespaces for _, since, off in hands_off_spans(seen, shift)]
-    taken = [*((each.began_at, each.ended_at) for each in others), *by_hand]
-    edges = sorted({incident.began_at, until, *(at for span in taken for at in span)})
-    longest = 0.0
-    for start, end in pairwise(edges):
-        within = incident.began_at <= start and end <= until
-        if within and not any(overlap_seconds(start, end, taken)):
-            longest = max(longest, end - start)
+    """How long it could be seen and left: the most that nothing began anew, less what only kept it waiting."""
+    anew, waiting = _disturbances(seen, incident)
+    edges = sorted({incident.began_at, until, *(at for span in (*anew, *waiting) for at in span)})
+    longest = run = 0.0
+    for start, end in pairwise(each for each in edges if incident.began_at <= each <= until):
+        if any(overlap_seconds(start, end, anew)):
+            run = 0.0
+        elif not any(overlap_seconds(start, end, waiting)):
+            run += end - start
+        longest = max(longest, run)
     return longest
+
+
+def _disturbances(seen: Seen, incident: Incident) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """When whoever looks on had to begin anew, and when it was only kept waiting, each with what is felt after it."""
+    (namespace,) = incident.namespaces
+    others = [each for each in seen.incidents if each is not incident and namespace in each.namespaces]
+
+    def spans(found: Iterable[Incident]) -> list[tuple[float, float]]:
+        # It is felt until the next look.
+        return [(each.began_at, each.ended_at + seen.bounds.tick_seconds) for each in found]
+
+    anew = spans(each for each in others if each.kind in _HALTING or SOURCE in each.hurts)
+    # Who has all hands off has taken it in hand, and is told that it would go back; at 0 % there is nothing to leave.
+    anew += [(since, off) for _, since, off in hands_off_spans(seen, namespace)]
+    reached = [at for at, share in seen.shares(namespace) if at > incident.began_at and share]
+    if not seen.share_at(namespace, incident.began_at):
+        anew.append((incident.began_at, min(reached, default=incident.ended_at)))
+    return anew, spans(each for each in others if each.kind in _DELAYING)
 
 
 def _overridden(seen: Seen, shift: str, at: float) -> bool:

@@ -139,7 +139,8 @@ def _written(seen: Seen) -> Finding:
         begun = [span for span in meant if span.intent.at <= change.at]
         if begun and (begun[-1].end is None or change.at <= begun[-1].end + seen.bounds.late_seconds):
             continue
-        if any(each.covers(since - seen.bounds.operation_seconds, change.at) for each in away):
+        theirs = [each for each in away if each.whom in {change.caller, ""} or not change.caller]
+        if any(each.covers(since - seen.bounds.operation_seconds, change.at) for each in theirs):
             continue
         wrong.append(_violation(WRITTEN, seen, change, "nobody meant it"))
     return Finding(WRITTEN, len(ours), tuple(wrong))
@@ -157,17 +158,17 @@ def explained(seen: Seen, change: Change) -> Span | None:
     """Return the intent that may have done it: an open one if any, else one that ended a short while ago."""
     late_seconds = seen.bounds.late_seconds
     fits = [span for span in spans(seen, change.namespace) if _high_enough(seen, change, span.intent)]
-    fits = [span for span in fits if _saved_first(span.intent, change)]
+    fits = [span for span in fits if saved_first(span.intent, change)]
     is_open = [span for span in fits if span.open_at(change.at)]
     late = [span for span in fits if span.late_at(change.at, late_seconds)]
     return next(reversed(is_open or late), None)
 
 
-def _saved_first(intent: Entry, change: Change) -> bool:
-    """Whether an intent was in the store before the call was made; in one instant the calls' numbers tell."""
-    if change.call and intent.call:
-        return intent.call < change.call
-    return intent.kept_at <= (change.at if change.submitted_at is None else change.submitted_at)
+def saved_first(entry: Entry, change: Change) -> bool:
+    """Whether a record was in the store before the call was made; in one instant the calls' numbers tell."""
+    if change.call and entry.call:
+        return entry.call < change.call
+    return entry.kept_at <= (change.at if change.submitted_at is None else change.submitted_at)
 
 
 def _high_enough(seen: Seen, change: Change, intent: Entry) -> bool:

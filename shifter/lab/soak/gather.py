@@ -83,7 +83,6 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 
 def _order(row: Mapping[str, Any]) -> OrderRow:
-    answered = row["answered_at"]
     return OrderRow(
         id=row["id"],
         at=_unix(row["at"]),
@@ -91,7 +90,6 @@ def _order(row: Mapping[str, Any]) -> OrderRow:
         verb=row["verb"],
         by=row["who"],
         answer=row["answer"] or "",
-        answered_at=None if answered is None else _unix(answered),
         full=bool(row["is_full"]),
         override=bool(row["is_override"]),
         share=row.get("share"),

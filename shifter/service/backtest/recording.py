@@ -16,8 +16,7 @@ from shifter.core.balancing.splits import Side
 from shifter.core.counts.answers import BadAnswers
 from shifter.core.counts.counters import Baselines, advance
 from shifter.core.counts.evidence import Answers, Reading, SideCounts, Tick
-from shifter.core.documents.criteria import Lessons
-from shifter.core.documents.fleet import Fleet, common_edges_ms
+from shifter.core.documents.fleet import Fleet, Lessons, common_edges_ms
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.errors import NotFoundError
 from shifter.ports import MeshMetrics, Unread

@@ -20,6 +20,7 @@ from shifter.service.checkup.gathering import Outcome, Unanswered
 _RECORDS_LOOKED_AT: Final = 500
 _RECORDS_CHECKED: Final = 1000
 _DEAD: Final = "see runbook 'shifter is dead'"
+_UNREADABLE: Final = "see runbook 'Hold: unreadable'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class StoreLook:
     """What was seen. Everything but `lease` is empty if there is no store.
 
     `trouble` is why its contents cannot be read, or why there is none. `last_write` is when a write to the cloud was
-    last read back, `written` are the shifts whose weights shifter has verified. `chain` is what became of the newest
+    last read back, `written` are the shifts whose weights shifter has verified. `unreadable`: what of states and
+    reports cannot be read, and what to do. `chain` is what became of the newest
     records, or why that cannot be told.
     """
 
@@ -53,6 +55,7 @@ class StoreLook:
     open_orders: int = 0
     last_write: datetime | None = None
     written: frozenset[str] = frozenset()
+    unreadable: Sequence[str] = ()
     chain: Examined | str = ""
     trouble: str = ""
 
@@ -69,10 +72,10 @@ def look(door: StoreDoor) -> StoreLook:
     facts = door.facts(door.path)
     store = door.open_(door.path)
     try:
-        reports = store.reports()
+        states, told = store.load(), store.reports()
         orders = len(store.open_orders())
         done = [each for each in store.history(limit=_RECORDS_LOOKED_AT) if each.record.what is What.DONE]
-        written = frozenset(name for name, saved in store.load().items() if saved.state.weights)
+        written = frozenset(name for name, saved in states.readable.items() if saved.state.weights)
         chain = _newest(store)
     except ShifterError as error:
         return StoreLook(door.path, exists=True, lease=lease, facts=facts, trouble=str(error))
@@ -83,7 +86,8 @@ def look(door: StoreDoor) -> StoreLook:
         exists=True,
         lease=lease,
         facts=facts,
-        reports=reports,
+        reports=told.readable,
+        unreadable=(*states.unreadable.values(), *told.unreadable.values()),
         open_orders=orders,
         last_write=done[-1].record.at if done else None,
         written=written,
@@ -172,6 +176,8 @@ def _history(notes: Notes, seen: StoreLook) -> None:
 def _contents(notes: Notes, seen: StoreLook, fleet: Fleet | None, now: datetime) -> None:
     reports = seen.reports or {}
     _history(notes, seen)
+    for trouble in seen.unreadable:
+        notes.problem("shifts", trouble, f"{_UNREADABLE}; the other shifts go on")
     notes.ok("shifts", f"{len(reports)} told about: {few(reports) or 'none'}; {seen.open_orders} orders wait")
     if not seen.lease.held:
         return

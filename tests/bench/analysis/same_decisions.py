@@ -20,7 +20,7 @@ from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.decide import decide
 from shifter.core.deciding.decision import Write
 from shifter.core.deciding.gathering import Terms
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 from shifter.core.state import ShiftState

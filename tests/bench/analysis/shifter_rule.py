@@ -16,7 +16,7 @@ import numpy as np
 from shifter.core.analysis.assess import SUSPECTED, alpha_of
 from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.deciding.gathering import RELEARN_TICKS
-from shifter.core.deciding.retreat import ACQUITTED_TICKS, PROBE_TICKS
+from shifter.core.deciding.retreat import ACQUITTED_TICKS, NEWEST_TICKS, PROBE_TICKS
 from shifter.core.deciding.settling import _DEVIATIONS, ALLOWANCE_PERCENT, CLIENTS, SAMPLE_REQUESTS
 from shifter.core.documents.policy import ShiftPolicy
 from tests.bench.analysis.permit_arrays import dead, loses_traffic, permits
@@ -106,7 +106,6 @@ class Shifter(Run):
         self._ceiling = np.full(trials, _NEVER)
         self._settling = Settling(trials, by_request=self._by_request)
         self._silent_seconds = np.full(trials, np.inf)
-        self._share_seconds = np.zeros(trials)
 
     @property
     def standing(self) -> Standing:
@@ -138,7 +137,6 @@ class Shifter(Run):
         standing.advance(seen)
         self._settling.add(standing.share, seen)
         self._silent_seconds = np.where(seen.seen, 0.0, self._silent_seconds + TICK_SECONDS)
-        self._share_seconds = self._share_seconds + TICK_SECONDS
         self._acquit()
         heard = running & (self._silent_seconds <= MAX_AGE.total_seconds())
         harm = standing.wealth.harm(standing.tests)
@@ -178,14 +176,14 @@ class Shifter(Run):
     def _acquit(self) -> None:
         """Lift the ceiling of who stepped back while the incident went on: the step was not its cause."""
         standing = self.standing
-        goes_on = standing.is_sick & (standing.well_ticks == 0)
-        long = self._share_seconds >= ACQUITTED_TICKS * TICK_SECONDS
-        self._ceiling = np.where(goes_on & long & (standing.share < self._ceiling), _NEVER, self._ceiling)
+        probed = standing.is_sick & (standing.sick_after < 0)
+        goes_on = probed & (standing.ticks >= ACQUITTED_TICKS) & standing.shows_incident(NEWEST_TICKS)
+        self._ceiling = np.where(goes_on & (standing.share < self._ceiling), _NEVER, self._ceiling)
 
     def _began_with_a_step(self) -> Flags:
         """Return where both sides are bad, and since a moment after a step."""
         standing = self.standing
-        soon = (standing.sick_after >= 0) & (standing.sick_after <= PROBE_TICKS)
+        soon = (standing.sick_after >= 0) & (standing.sick_after <= PROBE_TICKS) & (standing.well_ticks == 0)
         return np.asarray(standing.is_sick & soon & standing.shares_incident & (standing.share > 0), dtype=np.bool_)
 
     def _alphas(self) -> Floats:
@@ -207,7 +205,6 @@ class Shifter(Run):
         changed = percent != standing.share
         self._settling.restart(changed)
         self._silent_seconds = np.where(changed, np.inf, self._silent_seconds)
-        self._share_seconds = np.where(changed, 0.0, self._share_seconds)
         standing.at_share(percent)
         self.share = np.where(self.status == RUNNING, percent / FULL_PERCENT, self.share)
 

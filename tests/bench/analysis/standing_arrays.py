@@ -226,6 +226,11 @@ class Standing(Columns):
         """Whether the target fails as much as a source in an incident does."""
         return _is_sick(self.tests, self.requests[0], self.bad[0, 0])
 
+    def shows_incident(self, newest: int) -> Flags:
+        """Whether the source's newest tick, its newest two, or so on to so many of them are an incident's."""
+        requests, bad = self.recent_requests[:newest].cumsum(axis=0), self.recent_bad[:newest, 0].cumsum(axis=0)
+        return np.asarray(_is_sick(self.tests, requests, bad).any(axis=0), dtype=np.bool_)
+
     def relearn(self, learnt: Learnt, which: Flags) -> None:
         """Take over what was learnt anew before the first step; other edges begin everything anew."""
         others = which & (learnt.edges != self.learnt.edges).any(axis=0)
@@ -310,8 +315,7 @@ class Standing(Columns):
         self.recent_bad = np.where(live, newest_bad, self.recent_bad)
 
     def _look_for_sickness(self, live: Flags) -> None:
-        requests, bad = self.recent_requests.cumsum(axis=0), self.recent_bad[:, 0].cumsum(axis=0)
-        ill = _is_sick(self.tests, requests, bad).any(axis=0)
+        ill = self.shows_incident(RECENT_TICKS)
         before = self.is_sick
         over = ~ill & (~before | (self.well_ticks + 1 >= _WELL_TICKS))
         self.sick_after = np.where(live & ill & ~before, self.ticks, self.sick_after)

@@ -380,7 +380,7 @@ def test_a_stage_under_way_is_waited_for_as_soon_as_the_source_lacks_anything(lo
     state = short(1, 95, Phase.ROLLING_BACK, intent=an_intent(Direction.RETREAT, 95, 50))
     back = Decision(Kind.ROLLBACK, "rolling back", state, Assessment(Verdict.FAIL, "errors"))
 
-    assert (retreating(back, lowest) is not None) is waits
+    assert (retreating(back, live(95), lowest) is not None) is waits
 
 
 def test_a_stage_replaces_a_climb_that_may_still_land_without_asking_for_more() -> None:
@@ -555,7 +555,7 @@ def test_who_overrides_sends_a_completed_shift_back_even_to_a_source_without_any
     taken = decide(state, replace(nobody, orders=[an_order(Verb.ROLLBACK, override=True)]), NOON)
 
     assert (written(refused), answered(refused)[0]) == (None, Answer.REFUSED)
-    assert written(taken) == (Direction.RETREAT, 0)
+    assert written(taken) == (Direction.RETREAT, 1)
     assert answered(taken) == (Answer.ACCEPTED, "rolling back to 0 % at once")
 
 

@@ -60,6 +60,7 @@ GRID = {
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
         bug          | hold  | hold  | hold   | hold
+        unreadable   | hold  | hold  | hold   | hold
     """,
     Phase.SHIFTING: """
         hold         | good  | bad   | little | none
@@ -81,6 +82,7 @@ GRID = {
         policy       | hold  | back  | hold   | hold
         lease        | hold  | back  | hold   | hold
         bug          | hold  | back  | hold   | hold
+        unreadable   | hold  | back  | hold   | hold
     """,
     Phase.COMPLETED: """
         hold         | good  | bad   | little | none
@@ -102,6 +104,7 @@ GRID = {
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
         bug          | hold  | hold  | hold   | hold
+        unreadable   | hold  | hold  | hold   | hold
     """,
     Phase.ROLLING_BACK: """
         hold         | good  | bad   | little | none
@@ -123,6 +126,7 @@ GRID = {
         policy       | back  | back  | back   | back
         lease        | back  | back  | back   | back
         bug          | back  | back  | back   | back
+        unreadable   | back  | back  | back   | back
     """,
     Phase.ROLLED_BACK: """
         hold         | good  | bad   | little | none
@@ -144,6 +148,7 @@ GRID = {
         policy       | hold  | hold  | hold   | hold
         lease        | hold  | hold  | hold   | hold
         bug          | hold  | hold  | hold   | hold
+        unreadable   | hold  | hold  | hold   | hold
     """,
 }
 SHARES = {Phase.WAITING: 0, Phase.SHIFTING: 25, Phase.COMPLETED: 100, Phase.ROLLING_BACK: 25, Phase.ROLLED_BACK: 0}
@@ -194,6 +199,7 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.POLICY: {"policy_problem": "the file is gone"},
         HoldKind.LEASE: {"leader": False},
         HoldKind.BUG: {"bug": "Completed is no way out of Waiting"},
+        HoldKind.UNREADABLE: {"unreadable": "saved state of shop is not what shifter saved"},
     }
     if hold not in {*states, *changes, "-"}:
         raise KeyError(hold)

@@ -71,15 +71,20 @@ def decided(phase: Phase, share: int, live: int, abandoned: Intent | None, **cha
     return decide(ShiftState.model_validate(fields | changes), evidence, NOON)
 
 
-def test_a_climb_that_landed_after_it_was_given_up_is_taken_back_by_itself() -> None:
-    decision = decided(Phase.SHIFTING, 5, 25, given_up(25, NOON - timedelta(seconds=30)))
+AGO = [timedelta(seconds=30), timedelta(days=1)]
+
+
+@pytest.mark.parametrize("ago", AGO)
+def test_a_climb_that_landed_after_it_was_given_up_is_taken_back_by_itself(ago: timedelta) -> None:
+    decision = decided(Phase.SHIFTING, 5, 25, given_up(25, NOON - ago))
 
     assert written(decision) == (Direction.RETREAT, 5)
     assert {hold.kind for hold in decision.holds} == {HoldKind.HALF_APPLIED}
 
 
-def test_a_climb_that_landed_after_a_rollback_is_taken_back_by_itself() -> None:
-    decision = decided(Phase.ROLLED_BACK, 0, 25, given_up(25, NOON - timedelta(seconds=30)))
+@pytest.mark.parametrize("ago", AGO)
+def test_a_climb_that_landed_after_a_rollback_is_taken_back_by_itself(ago: timedelta) -> None:
+    decision = decided(Phase.ROLLED_BACK, 0, 25, given_up(25, NOON - ago))
 
     assert written(decision) == (Direction.RETREAT, 0)
 
@@ -87,13 +92,19 @@ def test_a_climb_that_landed_after_a_rollback_is_taken_back_by_itself() -> None:
 @pytest.mark.parametrize(
     ("live", "abandoned"),
     [
-        (25, given_up(25, NOON - timedelta(minutes=1))),
+        (1, given_up(1, NOON - timedelta(minutes=1))),
         (40, given_up(25, NOON - timedelta(seconds=30))),
+        (40, given_up(25, NOON - timedelta(days=1))),
         (25, None),
     ],
-    ids=["long after it was given up", "other weights than the intent's", "nothing was given up"],
+    ids=[
+        "lower, long after it was given up",
+        "other weights than the intent's",
+        "other weights, long after it was given up",
+        "nothing was given up",
+    ],
 )
-def test_weights_that_no_recent_intent_explains_are_somebody_elses(live: int, abandoned: Intent | None) -> None:
+def test_weights_that_no_intent_of_ours_explains_are_somebody_elses(live: int, abandoned: Intent | None) -> None:
     decision = decided(Phase.SHIFTING, 5, live, abandoned)
 
     assert written(decision) is None

@@ -95,10 +95,20 @@ def test_promote_ends_a_pause() -> None:
 
 
 def test_promote_full_goes_to_100_at_once() -> None:
-    decision = decide(a_shift(Phase.WAITING, 0), seen(0, GOOD, an_order(Verb.PROMOTE, **FULL)), NOON)
+    decision = decide(a_shift(share=10), seen(10, GOOD, an_order(Verb.PROMOTE, **FULL)), NOON)
 
     assert written(decision) == (Direction.CLIMB, 100)
+
+
+def test_from_0_percent_promote_full_goes_to_99_first_so_that_half_of_the_write_leaves_nobody_unserved() -> None:
+    decision = decide(a_shift(Phase.WAITING, 0), seen(0, GOOD, an_order(Verb.PROMOTE, **FULL)), NOON)
+
+    assert written(decision) == (Direction.CLIMB, 99)
     assert decision.state.phase is Phase.SHIFTING
+    assert decision.reason == (
+        "to 100 %: promoted by bob: because; to 99 % first, since half of a write to 100 % would leave a route without"
+        " weight"
+    )
 
 
 BARRED: dict[str, tuple[dict[str, object], dict[str, object]]] = {

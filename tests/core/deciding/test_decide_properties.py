@@ -343,8 +343,9 @@ def test_a_climb_takes_the_next_step_and_only_a_promotion_may_skip(situation: tu
     promotion = promotion_of(evidence, decision)
     asked = None if promotion is None else promotion.share
 
+    to = asked or min(step for step in STEPS if step > state.share)
     assert decision.kind is Kind.ADVANCE
-    assert write.to_share == (asked or min(step for step in STEPS if step > state.share))
+    assert write.to_share in ({to, 99} if to == 100 else {to})
     assert write.by != SERVICE or write.to_share == decision.assessment.step
 
 
@@ -380,7 +381,7 @@ def test_a_completed_shift_writes_nothing_unless_it_is_rolled_back_or_restored(
     decision = decide(state, evidence, NOON)
     asked = {order.request.verb for order in evidence.orders}
     # Onto a source that was scaled down it goes in stages.
-    back = {0.0, lowest_share(decision.state)} if Verb.ROLLBACK in asked else set()
+    back = {0.0, 1.0, lowest_share(decision.state)} if Verb.ROLLBACK in asked else set()
     allowed = back | ({state.share} if Verb.RECONCILE in asked else set())
 
     assert decision.write is None or decision.write.to_share in allowed
@@ -395,7 +396,24 @@ def test_after_a_rollback_nothing_rises_until_a_person_retries(phase: Phase, dat
 
     assert retried or not raised(decision, evidence)
     staged = phase is Phase.ROLLING_BACK and lowest_share(decision.state) > 0
-    assert retried or decision.write is None or decision.write.to_share == 0 or staged
+    assert retried or decision.write is None or decision.write.to_share in {0, 1} or staged
+
+
+@THOROUGH
+@given(situations())
+def test_no_part_of_a_climb_or_of_the_way_back_leaves_a_route_without_weight(
+    situation: tuple[ShiftState, Evidence],
+) -> None:
+    state, evidence = situation
+    decision = decide(state, evidence, NOON)
+    write, restored = decision.write, any(order.request.verb is Verb.RECONCILE for order in evidence.orders)
+    if write is None or restored or write.to_share == state.share:
+        return
+    for route, weights in write.weights.items():
+        members = (evidence.views or {})[route].members
+        alive = [member.key for member in members if member.weight and member.health is not Health.DEAD]
+
+        assert not alive or any(weights[key] for key in alive)
 
 
 @given(situations())

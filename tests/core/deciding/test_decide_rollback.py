@@ -9,6 +9,7 @@ import pytest
 from shifter.core.analysis.verdicts import Verdict
 from shifter.core.balancing.splits import Member
 from shifter.core.counts.evidence import Counts, Ledger
+from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.decide import decide
 from shifter.core.deciding.decision import Kind
 from shifter.core.deciding.holds import HoldKind
@@ -31,6 +32,7 @@ from tests.core.shifts import (
     a_shift,
     an_intent,
     an_order,
+    at_times,
     kinds,
     live,
     new,
@@ -159,13 +161,22 @@ def test_an_incident_that_is_not_the_steps_doing_holds(ledger: Ledger, policy: S
 PROBE = Ceiling(share=25, reason="both meshes fail", at=EARLIER, probe=True)
 
 
+def below_since_it_began(ledger: Ledger) -> Evidence:
+    """At 5 %, in an incident that began above it, if the ledger has one."""
+    evidence = seen(5, ledger)
+    assert evidence.standing is not None
+    sickness = evidence.standing.sickness
+    probed = None if sickness is None else replace(sickness, after_ticks=None)
+    return replace(evidence, standing=replace(evidence.standing, sickness=probed))
+
+
 @pytest.mark.parametrize(
     ("ledger", "ceiling", "lifted"),
     [(BOTH_BAD, PROBE, True), (GOOD, PROBE, False), (BOTH_BAD, OWED, False)],
     ids=["it goes on", "it ended", "the target failed by itself"],
 )
 def test_an_incident_that_goes_on_below_the_step_acquits_it(ledger: Ledger, ceiling: Ceiling, *, lifted: bool) -> None:
-    decision = decide(a_shift(share=5, ceiling=ceiling), seen(5, ledger), NOON)
+    decision = decide(a_shift(share=5, ceiling=ceiling), below_since_it_began(ledger), NOON)
 
     assert (decision.state.ceiling is None) is lifted
     assert written(decision) is None
@@ -176,10 +187,10 @@ def test_an_incident_that_goes_on_below_the_step_acquits_it(ledger: Ledger, ceil
 
 
 def test_nothing_is_acquitted_right_after_the_step_back_or_unseen() -> None:
-    just_now = a_shift(share=5, ceiling=PROBE, verified_at=NOON)
-    unseen = replace(seen(5, BOTH_BAD), signal_problem="tcm: no answer")
+    just_now = below_since_it_began(ticks(SICK, SICK, 3))
+    unseen = replace(below_since_it_began(BOTH_BAD), signal_problem="tcm: no answer")
 
-    assert decide(just_now, seen(5, BOTH_BAD), NOON).state.ceiling == PROBE
+    assert decide(a_shift(share=5, ceiling=PROBE), just_now, NOON).state.ceiling == PROBE
     assert decide(a_shift(share=5, ceiling=PROBE), unseen, NOON).state.ceiling == PROBE
 
 
@@ -197,6 +208,42 @@ def test_a_dead_target_rolls_back_also_without_a_signal_and_in_an_incident(ledge
 
     assert written(decision) == (Direction.RETREAT, 0)
     assert decision.reason.startswith("rolling back: istio's gateway is gone")
+
+
+FEW_ARRIVE = ticks(Counts(MANY), Counts(MANY / 20))
+
+
+def test_requests_that_do_not_arrive_are_lost_where_every_route_splits_them_one_by_one() -> None:
+    decision = decide(a_shift(), seen(25, FEW_ARRIVE), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert "requests are lost on the way to it" in decision.reason
+
+
+@pytest.mark.parametrize("views", [[A.id], [A.id, B.id], None], ids=["one sticks", "both stick", "unseen"])
+def test_where_clients_stick_or_nobody_knows_requests_that_go_elsewhere_are_not_lost(views: list[str] | None) -> None:
+    shown = live(25) | {
+        name: replace(view, split_by_request=False) for name, view in live(25).items() if name in (views or ())
+    }
+    evidence = replace(seen(25, FEW_ARRIVE), views=None if views is None else shown)
+
+    decision = decide(a_shift(), evidence, NOON)
+
+    assert decision.assessment.verdict is not Verdict.FAIL
+    assert written(decision) is None
+
+
+@pytest.mark.parametrize(("to_share", "goes_back"), [(99, False), (100, True), (None, False)])
+def test_without_a_source_a_target_is_only_dead_where_a_write_under_way_may_have_left_none(
+    to_share: int | None, *, goes_back: bool
+) -> None:
+    intent = None if to_share is None else an_intent(Direction.CLIMB, 25, to_share)
+    ledger = at_times(*[(Counts(MANY), Counts(MANY))] * 11, (Counts(), Counts(20, 20)))
+
+    decision = decide(a_shift(intent=intent), seen(25, ledger), NOON)
+
+    assert (written(decision) == (Direction.RETREAT, 0)) is goes_back
+    assert ("istio failed 20 of 20 requests in one tick: dead" in decision.reason) is goes_back
 
 
 def test_pods_that_no_metric_shows_are_not_gone_while_the_balancer_finds_a_member_alive() -> None:
@@ -285,6 +332,40 @@ def test_a_rollback_whose_reason_was_lost_still_goes_back() -> None:
 def test_a_completed_shift_can_still_be_rolled_back() -> None:
     decision = decide(a_shift(Phase.COMPLETED, 100), seen(100, GOOD, an_order(Verb.ROLLBACK)), NOON)
 
+    assert written(decision) == (Direction.RETREAT, 1)
+
+
+def test_from_100_percent_it_goes_back_by_way_of_1_so_that_half_of_the_write_leaves_nobody_unserved() -> None:
+    first = decide(a_shift(Phase.ROLLING_BACK, 100), seen(100), NOON)
+    waits = decide(a_shift(Phase.ROLLING_BACK, 100, intent=an_intent(Direction.RETREAT, 100, 1)), seen(100), NOON)
+    then = decide(a_shift(Phase.ROLLING_BACK, 1), seen(1), NOON)
+
+    assert written(first) == (Direction.RETREAT, 1)
+    assert written(waits) is None
+    assert written(then) == (Direction.RETREAT, 0)
+
+
+def test_where_one_route_is_at_100_percent_no_other_is_raised_on_the_way_back() -> None:
+    views = live(100, 0)
+    decision = decide(a_shift(Phase.ROLLING_BACK, 100), replace(seen(100), views=views), NOON)
+
+    assert decision.write is not None
+    assert list(decision.write.weights) == [A.id]
+
+
+def test_a_route_without_a_living_source_keeps_no_other_one_from_going_all_the_way_back() -> None:
+    views = live((old(99), new(1)), (old(0, DEAD), new(100)))
+    decision = decide(a_shift(Phase.ROLLING_BACK, 100), replace(seen(100), views=views), NOON)
+
+    assert written(decision) == (Direction.RETREAT, 0)
+    assert decision.write is not None
+    assert list(decision.write.weights) == [A.id]
+
+
+def test_from_a_target_that_is_dead_everything_goes_back_in_one_write() -> None:
+    views = live((old(0), new(100, DEAD)))
+    decision = decide(a_shift(Phase.ROLLING_BACK, 100), replace(seen(100), views=views), NOON)
+
     assert written(decision) == (Direction.RETREAT, 0)
 
 
@@ -298,7 +379,8 @@ def test_a_rolled_back_shift_rests_and_says_how_to_start_over() -> None:
 def test_nothing_is_judged_well_after_a_rollback_before_a_retry() -> None:
     assessment = decide(a_shift(Phase.ROLLED_BACK, 0), seen(0), NOON).assessment
 
-    assert (assessment.verdict, assessment.reason) == (Verdict.TOO_LITTLE, "nothing is judged before a retry")
+    assert (assessment.verdict, assessment.step) == (Verdict.TOO_LITTLE, None)
+    assert assessment.reason == "nothing is judged before a retry"
 
 
 def test_a_rollback_waits_for_a_route_that_was_not_shown() -> None:

@@ -10,7 +10,7 @@ import pytest
 from shifter.core.analysis.standing import evidence_of_harm
 from shifter.core.counts.evidence import Counts, Tick
 from shifter.core.deciding.gathering import RELEARN_TICKS, belonging, gather, no_histogram, still_lacking
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from tests.core.evidences import EDGES_MS, NOON, TICK_SECONDS, a_policy, a_story, an_intent, learnt, timed
 
 LATENCY = a_policy({"answers": {"codes": ()}})
@@ -47,8 +47,9 @@ def test_until_the_first_step_history_is_learnt_anew_at_first_often_and_then_reg
     assert story.known.history.metrics[0].rate == story.known.wealth.metrics[0].source_rate > 0.03
 
 
-def test_once_it_climbs_history_is_fixed() -> None:
-    story = learnt().at(5).tick(Counts(1400, 200), Counts(75, 1), count=2 * RELEARN_TICKS)
+@pytest.mark.parametrize("share", [0.5, 5])
+def test_once_it_climbs_history_is_fixed(share: float) -> None:
+    story = learnt().at(share).tick(Counts(1400, 200), Counts(75, 1), count=2 * RELEARN_TICKS)
 
     assert story.known.history == learnt().known.history
 
@@ -67,15 +68,33 @@ def test_a_verified_share_begins_its_own_counts() -> None:
     assert story.known.totals == ((225, 3, 4275, 42),)
 
 
-def test_the_time_that_a_tick_has_in_common_with_the_one_before_counts_once() -> None:
+@pytest.mark.parametrize(
+    ("before", "after_ticks", "span_ticks", "adds"),
+    [(1, 1, 2, 1), (2, 1, 2, 1), (1, 3, 1, 1), (1, -1, 1, 0)],
+    ids=["a pod counted back", "into the newest only", "after a gap", "clock set back"],
+)
+def test_the_time_that_a_tick_has_in_common_with_the_one_before_counts_once(
+    before: int, after_ticks: int, span_ticks: int, adds: int
+) -> None:
     """A pod that was left out of a tick is counted back into it in the next."""
-    story = learnt().at(5).tick(Counts(1425, 14), Counts(75, 1))
-    now = story.now + timedelta(seconds=TICK_SECONDS)
-    ledger = story.ledger.add(Tick(now, 2 * TICK_SECONDS, Counts(1425, 14), Counts(75, 1)))
+    story = learnt().at(5).tick(Counts(1425, 14), Counts(75, 1), count=before)
+    now = story.now + timedelta(seconds=after_ticks * TICK_SECONDS)
+    ledger = story.ledger.add(Tick(now, span_ticks * TICK_SECONDS, Counts(1425, 14), Counts(75, 1)))
     gathered = gather(story.standing, story.state, ledger, whole=True, terms=story.terms)
 
     assert gathered is not None
-    assert gathered.standing.seconds == gathered.standing.exposed_seconds == 2 * TICK_SECONDS
+    assert gathered.standing.seconds == gathered.standing.exposed_seconds == (before + adds) * TICK_SECONDS
+    assert not gathered.row.since, "nobody said that it began after the share was verified"
+
+
+def test_a_row_says_whether_its_tick_began_after_the_share_was_verified() -> None:
+    story = learnt().at(5).tick(Counts(1425, 14), Counts(75, 1))
+    rows = [
+        gather(story.standing, story.state, story.ledger, whole=False, terms=story.terms, since=since)
+        for since in (False, True)
+    ]
+
+    assert [None if each is None else each.row.since for each in rows] == [False, True]
 
 
 def test_a_share_that_is_not_verified_yet_changes_nothing() -> None:
@@ -131,6 +150,21 @@ def test_a_share_that_nobody_watched_from_the_start_knows_nothing_of_the_source(
     assert (story.known.share, story.known.history.per_tick, story.known.ticks) == (25, 1500, 1)
 
 
+def test_a_share_that_nobody_watched_is_what_all_its_ticks_show_and_no_history() -> None:
+    story = a_story().at(25).tick(Counts(1200, 12), Counts(300, 3)).tick(Counts(900), Counts(200))
+    gathered = gather(None, story.state, story.ledger, whole=True, terms=story.terms)
+
+    assert gathered is not None
+    history = gathered.before.history
+    assert (history.ticks, history.requests, history.per_tick) == (0, 0, 1300)
+
+
+def test_a_share_that_nobody_watched_nor_verified_is_not_the_standings() -> None:
+    story = a_story().at(25, verified_at=None).tick(Counts(1200, 12), Counts(300, 3), whole=False)
+
+    assert story.known.share == 0
+
+
 def test_without_a_limit_such_a_share_judges_no_latency() -> None:
     assert a_story(LATENCY).at(25).tick(timed(1200), timed(300)).known.history.edges_ms == ()
 
@@ -139,6 +173,12 @@ def test_a_limit_beyond_every_edge_judges_no_latency_there() -> None:
     beyond = a_policy({"answers": {"codes": ()}, "latency": {"maxMs": 5000}})
 
     assert a_story(beyond).at(25).tick(timed(1200), timed(300)).known.history.edges_ms == ()
+
+
+def test_a_limit_of_latency_that_is_not_judged_is_not_judged_there_either() -> None:
+    unjudged = a_policy({"latency": {"enabled": False, "maxMs": 300}})
+
+    assert a_story(unjudged).at(25).tick(timed(1200), timed(300)).known.history.edges_ms == ()
 
 
 def test_a_write_under_way_from_0_without_a_standing_is_judged_all_the_same() -> None:
@@ -159,7 +199,14 @@ def test_other_edges_learnt_later_begin_the_standing_anew_but_not_the_wait() -> 
     story = learnt(LATENCY).tick(slower, count=12)
 
     assert story.known.history.edges_ms == (1000.0,)
-    assert story.known.ticks == 13
+    assert (story.known.ticks, story.known.seconds) == (13, 13 * TICK_SECONDS)
+
+
+def test_what_is_usual_before_the_first_step_is_learnt_anew_with_history() -> None:
+    known = learnt().tick(Counts(3000, 30)).known
+
+    assert known.history.per_tick > learnt().known.history.per_tick
+    assert known.usual == pytest.approx(0.9 * known.history.per_tick + 0.1 * 3000)
 
 
 def test_a_source_without_a_histogram_is_said_to_lack_one() -> None:
@@ -177,7 +224,14 @@ def test_a_source_that_nobody_uses_need_not_show_a_histogram() -> None:
     assert story.known.history.requests == 0
 
 
-@pytest.mark.parametrize("share", [5, 100])
+def test_where_something_was_learnt_or_users_are_on_the_target_no_histogram_is_lacking() -> None:
+    story = a_story(LATENCY).tick(GOOD, count=10)
+
+    assert no_histogram(learnt(LATENCY).known, story.state, story.ledger) == ""
+    assert no_histogram(None, story.at(0.5).state, story.ledger) == ""
+
+
+@pytest.mark.parametrize("share", [0.5, 5, 100])
 def test_above_0_nothing_is_lacking(share: float) -> None:
     story = a_story().at(share)
 

@@ -204,17 +204,69 @@ def test_a_failed_climb_that_was_applied_in_part_must_be_repaired(
     assert (not_at_all.step, not_at_all.repair) == (Step.FAILED, False)
 
 
+def after(given_up: Intent, verified: int | None = 5) -> ShiftState:
+    """A shift that gave a write up, and verified this share before or since, or none."""
+    weights = {} if verified is None else {A: split(verified), B: split(verified)}
+    share = float(verified or 0)
+    policy = a_policy("lbl-1", steps=(5, 100))
+    return ShiftState(name="shop", policy=policy, since=NOON, share=share, weights=weights, abandoned=given_up)
+
+
 @pytest.mark.parametrize(
     ("shares", "late"),
     [((25, 25), True), ((25, 5), True), ((5, 5), False), ((25, 15), False)],
     ids=["whole", "half", "not at all", "somebody else"],
 )
 def test_what_landed_of_an_intent_that_was_given_up_is_known_as_ours(shares: tuple[int, int], late: bool) -> None:  # noqa: FBT001 - a row of the table
-    assert landed_late(an_intent(), live(*shares), NOON) is late
+    assert landed_late(after(an_intent()), live(*shares), NOON) is late
+
+
+LONG_AFTER = DEADLINE + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("shares", "verified", "late"),
+    [
+        ((25, 25), 5, True),
+        ((25, 5), 5, True),
+        ((25, 0), 0, True),
+        ((25, 25), None, True),
+        ((25, 5), None, True),
+        ((25, 15), 5, False),
+        ((25, 5), 0, False),
+        ((25, 25), 50, False),
+        ((25, 50), 50, False),
+    ],
+    ids=[
+        "whole",
+        "half",
+        "half, after going back",
+        "nothing was verified",
+        "half, nothing was verified",
+        "somebody else",
+        "what was before is not verified any more",
+        "somebody may have gone back",
+        "somebody may have gone back on a route",
+    ],
+)
+def test_routes_exactly_as_a_write_that_was_given_up_asked_are_ours_however_late_it_is_if_they_are_too_high(
+    shares: tuple[int, int],
+    verified: int | None,
+    late: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    assert landed_late(after(an_intent(), verified), live(*shares), LONG_AFTER) is late
+
+
+def test_a_part_of_a_routes_weights_is_known_as_ours_for_a_short_while_only() -> None:
+    half = {A: a_view(A, split(5) | {"new": 25}), B: a_view(B, split(5))}
+    a_minute_after = DEADLINE + timedelta(minutes=1)
+
+    assert landed_late(after(an_intent()), half, a_minute_after - timedelta(seconds=1))
+    assert not landed_late(after(an_intent()), half, a_minute_after)
 
 
 def test_what_landed_is_not_known_while_a_route_is_not_seen() -> None:
-    assert not landed_late(an_intent(), {A: a_view(A, split(25))}, NOON)
+    assert not landed_late(after(an_intent()), {A: a_view(A, split(25))}, NOON)
 
 
 def test_a_write_that_nobody_took_is_not_taken_for_the_one_that_lands_late() -> None:

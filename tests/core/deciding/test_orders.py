@@ -119,7 +119,7 @@ def test_hands_off_is_not_prolonged_by_a_clock_that_is_set_back() -> None:
     state, _ = obeyed(a_shift(), an_order(Verb.PAUSE, hands_off=timedelta(minutes=30)), LATER)
 
     assert state.paused is not None
-    assert state.paused.hands_off(LATER - timedelta(minutes=4))
+    assert state.paused.hands_off(LATER - timedelta(minutes=5))
     assert not state.paused.hands_off(LATER - timedelta(days=3))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from shifter.core.analysis.sickness import Sickness
 from shifter.core.analysis.verdicts import Assessment, Verdict
 from shifter.core.balancing.splits import Health, Member, RouteView, Side
 from shifter.core.counts.evidence import Counts
@@ -17,11 +16,11 @@ from shifter.core.deciding.decide import decide
 from shifter.core.deciding.decision import Decision, Kind
 from shifter.core.deciding.holds import HoldKind
 from shifter.core.deciding.orders import Answer, Order, OrderRequest, Verb
-from shifter.core.deciding.retreat import ACQUITTED_TICKS, FOUND_BACK, PROBE_TICKS, acquitted, trouble_of
+from shifter.core.deciding.retreat import ACQUITTED_TICKS, FOUND_BACK, PROBE_TICKS, STALE_TICKS, acquitted, trouble_of
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
 from shifter.core.state import Ceiling, Direction, Pause, ShiftState
-from tests.core.evidences import NOON, NOTHING, TICK_SECONDS, Story, a_policy, an_intent, learnt
+from tests.core.evidences import NOON, NOTHING, TICK_SECONDS, Story, a_history, a_policy, an_intent, learnt
 
 STEPS = (5, 25, 50, 100)
 STEPPING_BACK = a_policy(onFailure="stepBack", steps=STEPS)
@@ -347,6 +346,17 @@ def test_what_is_stale_or_under_way_settles_nothing() -> None:
     assert moving.state.share == 25
 
 
+def test_a_lower_share_that_may_be_from_before_the_verified_one_settles_nothing() -> None:
+    verified_at = OWED.now - STALE_TICKS * timedelta(seconds=TICK_SECONDS)
+    just_now = OWED.state.model_copy(update={"verified_at": verified_at + timedelta(seconds=1)})
+    before = OWED.state.model_copy(update={"verified_at": verified_at})
+    decision = decided(after(OWED, just_now), 2)
+
+    assert decision.reason.endswith("(waiting: what was read may be older than the share)")
+    assert (written(decision), decision.state.share) == (None, 25)
+    assert decided(after(OWED, before), 2).state.share == 2
+
+
 def test_weights_that_send_traffic_nowhere_are_written_all_the_same() -> None:
     assert written(decided(OWED, views=a_view(None))) == (Direction.RETREAT, 5)
 
@@ -412,6 +422,18 @@ def test_one_incident_is_probed_once() -> None:
     assert decision.assessment.incident_after_ticks is None
 
 
+def test_an_incident_that_seems_to_be_over_is_not_probed() -> None:
+    story = in_an_outage(traffic(at(25), GOOD, 2))
+
+    while story.known.sickness is not None and story.known.sickness.well_ticks == 0:
+        assert decided(story).state.ceiling is not None
+        story = traffic(story, GOOD)
+
+    assert story.known.sickness is not None
+    assert decided(story).assessment.incident.startswith("both meshes fail")
+    assert decided(story).state.ceiling is None
+
+
 def test_an_incident_of_the_source_alone_is_not_probed() -> None:
     story = traffic(traffic(at(25), GOOD, 2), GOOD, 2, source_rate=0.6)
 
@@ -437,13 +459,97 @@ def probed() -> Story:
 def test_an_incident_that_goes_on_below_acquits_the_step(ticks: int, *, lifted: bool) -> None:
     story = in_an_outage(probed(), ticks)
 
-    assert (acquitted(story.state, seen(story), story.now).ceiling is None) is lifted
+    assert (acquitted(story.state, seen(story)).ceiling is None) is lifted
 
 
-def test_an_incident_that_ended_below_acquits_nobody() -> None:
-    story = traffic(probed(), GOOD, 20)
+@pytest.mark.parametrize("ticks", [0, 1, 4])
+def test_an_incident_that_ended_below_acquits_nobody_even_if_it_took_a_while(ticks: int) -> None:
+    story = in_an_outage(probed(), ticks)
 
-    assert acquitted(story.state, seen(story), story.now) == story.state
+    for _ in range(20):
+        story = traffic(story, GOOD)
+        assert acquitted(story.state, seen(story)) is story.state
+
+
+def test_only_ticks_that_lie_wholly_below_are_of_what_goes_on_there() -> None:
+    story = in_an_outage(in_an_outage(probed(), ACQUITTED_TICKS, whole=False), ACQUITTED_TICKS - 1)
+
+    assert acquitted(story.state, seen(story)) is story.state
+    assert acquitted((later := in_an_outage(story)).state, seen(later)).ceiling is None
+
+
+def test_another_incident_below_acquits_nobody() -> None:
+    story = in_an_outage(traffic(probed(), GOOD, ACQUITTED_TICKS), 2 * ACQUITTED_TICKS)
+
+    assert story.known.sickness is not None
+    assert acquitted(story.state, seen(story)) is story.state
+
+
+def owed(share: float = 25, below: float = 5) -> Story:
+    """At the ceiling of a probe whose step back could not be written yet; the incident began within the step."""
+    moving = at(below, intent=an_intent(below, share))
+    weights = {ROUTE.id: {"old": 100 - int(share), "new": int(share)}}
+    there = in_an_outage(moving, 1, whole=False).at(share, intent=None, weights=weights)
+    story = traffic(there, BAD, source_rate=BAD)
+    return after(story, decided(story, provider_problem="throttled").state)
+
+
+def test_an_incident_that_is_over_before_the_step_back_acquits_the_step_and_it_goes_on() -> None:
+    story = traffic(owed(), GOOD, 7)
+
+    decision = decided(story)
+
+    assert decision.state.ceiling is None
+    assert written(decision) == (Direction.CLIMB, 50)
+
+
+def test_a_step_back_stays_owed_for_as_long_as_the_incident_is_not_over() -> None:
+    story = traffic(owed(), GOOD, 2)
+
+    assert story.known.sickness is not None
+    assert acquitted(story.state, seen(story)) is story.state
+
+
+def test_what_is_over_while_a_step_back_is_under_way_acquits_the_step_too() -> None:
+    story = traffic(owed(), GOOD, 7)
+    state = story.state.model_copy(update={"intent": an_intent(25, 5)})
+
+    decision = decided(after(story, state))
+
+    assert (decision.state.ceiling, decision.state.intent) == (None, state.intent)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"views": a_view(5)}, {"views": a_view(None)}, {"views": None}, {"views": {}}, {"provider_problem": "throttled"}],
+    ids=["lower already", "nobody gets anything", "not seen", "no route", "not fresh"],
+)
+def test_what_is_over_acquits_nobody_where_the_share_may_be_lower_already(changes: dict[str, Any]) -> None:
+    story = traffic(owed(), GOOD, 20)
+
+    assert acquitted(story.state, seen(story, **changes)) is story.state
+
+
+@pytest.mark.parametrize(("rate", "lifted"), [(BAD, False), (GOOD, True)], ids=["it fails on", "it is well"])
+def test_at_100_percent_the_target_tells_whether_it_is_over(rate: float, *, lifted: bool) -> None:
+    story = traffic(owed(100, below=50), rate, 20)
+
+    assert story.known.sickness is None
+    assert (acquitted(story.state, seen(story)).ceiling is None) is lifted
+
+
+def test_where_nobody_asks_for_anything_nothing_is_seen_to_be_over() -> None:
+    story = owed().tick(NOTHING, NOTHING, 20)
+
+    assert story.known.sickness is None
+    assert acquitted(story.state, seen(story)) is story.state
+
+
+@pytest.mark.parametrize("changes", [{"attempt": 1}, {"history": a_history(requests=0.0)}], ids=["old", "unlearnt"])
+def test_a_standing_that_does_not_know_of_the_incident_acquits_nobody(changes: dict[str, Any]) -> None:
+    story = traffic(owed(), GOOD, 7)
+
+    assert acquitted(story.state, seen(story, standing=replace(story.known, **changes))) is story.state
 
 
 @pytest.mark.parametrize(
@@ -452,29 +558,22 @@ def test_an_incident_that_ended_below_acquits_nobody() -> None:
         {"ceiling": None},
         {"ceiling": Ceiling(share=25, reason="errors", at=FAILING.now)},
         {"share": 25.0},
-        {"verified_at": None},
+        {"share": 10.0},
     ],
-    ids=["no ceiling", "no probe", "not below yet", "not verified"],
+    ids=["no ceiling", "no probe", "not below yet", "seen at another share"],
 )
 def test_only_a_probe_that_happened_can_be_acquitted(changes: dict[str, object]) -> None:
     story = in_an_outage(probed(), ACQUITTED_TICKS)
     state = story.state.model_copy(update=changes)
 
-    assert acquitted(state, seen(story), story.now) is state
+    assert acquitted(state, seen(story)) is state
 
 
 @pytest.mark.parametrize("changes", [{"standing": None}, {"signal_problem": "tcm does not answer"}])
 def test_who_sees_nothing_acquits_nobody(changes: dict[str, Any]) -> None:
     story = in_an_outage(probed(), ACQUITTED_TICKS)
 
-    assert acquitted(story.state, seen(story, **changes), story.now) is story.state
-
-
-def test_an_incident_that_is_about_to_end_acquits_nobody() -> None:
-    story = in_an_outage(probed(), ACQUITTED_TICKS)
-    ending = replace(story.known, sickness=Sickness(10, 1, None))
-
-    assert acquitted(story.state, seen(story, standing=ending), story.now) is story.state
+    assert acquitted(story.state, seen(story, **changes)) is story.state
 
 
 # All the way
@@ -524,6 +623,15 @@ def test_after_the_rollback_what_somebody_raised_by_hand_waits_for_a_person() ->
     assert "drift" in decision.reason
 
 
+def test_a_0_that_may_be_from_before_the_verified_share_is_written_on_the_way_back() -> None:
+    verified_at = GOING.now - STALE_TICKS * timedelta(seconds=TICK_SECONDS)
+    just_now = GOING.state.model_copy(update={"verified_at": verified_at + timedelta(seconds=1)})
+    before = GOING.state.model_copy(update={"verified_at": verified_at})
+
+    assert written(decided(after(GOING, just_now), 0)) == (Direction.RETREAT, 0)
+    assert decided(after(GOING, before), 0).state.phase is Phase.ROLLED_BACK
+
+
 def test_a_rollback_without_a_failure_says_so() -> None:
     broken = GOING.state.model_copy(update={"failure": None})
 
@@ -566,10 +674,19 @@ def test_nothing_else_is_taken_for_a_retreat(live: float, changes: dict[str, Any
 
 @pytest.mark.parametrize(("share", "goes_back"), [(0, False), (1, True)])
 def test_only_a_share_that_was_verified_can_have_been_taken_back(share: int, *, goes_back: bool) -> None:
-    story = at(share, intent=an_intent(share, 5))
+    story = traffic(at(share, intent=an_intent(share, 5)), GOOD, STALE_TICKS)
     decision = found_at(0, story)
 
     assert (decision.state.phase is Phase.ROLLING_BACK) is goes_back
+
+
+@pytest.mark.parametrize(("ticks", "is_back"), [(STALE_TICKS - 1, False), (STALE_TICKS, True)])
+def test_a_0_that_may_be_from_before_the_verified_share_is_not_taken_for_a_retreat(
+    ticks: int, *, is_back: bool
+) -> None:
+    decision = found_at(0, traffic(at(25), GOOD, ticks))
+
+    assert (decision.state.phase is Phase.ROLLED_BACK, written(decision)) == (is_back, None)
 
 
 def test_whoever_has_hands_on_the_routes_may_set_them_to_0() -> None:

@@ -10,7 +10,7 @@ import pytest
 from shifter.core.analysis.learning import History, MetricHistory
 from shifter.core.analysis.measures import metrics_of
 from shifter.core.analysis.sequential import bound
-from shifter.core.documents.criteria import Lessons
+from shifter.core.documents.fleet import Lessons
 from shifter.core.documents.policy import PolicySpec
 from shifter.core.forecasts.worst_case import (
     MOST_TICKS,
