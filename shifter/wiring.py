@@ -167,16 +167,13 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     # Imported here: these cost half a second and 100 MB, and `shifter get` needs none of them.
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
-    from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415
     from shifter.adapters.sqlite.lease import SqliteLease  # noqa: PLC0415
     from shifter.adapters.sqlite.store import SqliteStore  # noqa: PLC0415
     from shifter.adapters.tencent.api import ClbApi  # noqa: PLC0415
     from shifter.adapters.tencent.clb import ClbProvider  # noqa: PLC0415
-    from shifter.core.balancing.splits import Side  # noqa: PLC0415
     from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
     from shifter.service.lanes import Lanes  # noqa: PLC0415
-    from shifter.service.observe import MESH  # noqa: PLC0415
     from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415
     from shifter.service.tick import Parts  # noqa: PLC0415
 
@@ -191,8 +188,6 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     if not store.load():
         # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.
         folder.reload()
-    max_age = fleet.spec.timing.sample_max_age.total_seconds()
-    sources = {Side.SOURCE: fleet.spec.datasources.source, Side.TARGET: fleet.spec.datasources.target}
     parts = Parts(
         fleet=fleet,
         mode=options.mode or fleet.spec.mode,
@@ -200,12 +195,22 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
         store=store,
         leadership=lease,
         provider=ClbProvider(ClbApi(fleet.spec.provider.tencent)),
-        metrics={
-            side: PrometheusMetrics(source, max_age, MESH[side], custom=fleet.spec.custom_metrics)
-            for side, source in sources.items()
-        },
+        metrics=_metrics(fleet),
         lanes=Lanes(),
         telemetry=told,
         stopwatch=time.monotonic,
     )
     daemon.run(refit(parts), options.listen_host, options.listen_port)
+
+
+def _metrics(fleet: Fleet) -> Mapping[Side, MeshMetrics]:
+    from shifter.adapters.prometheus import PrometheusMetrics  # noqa: PLC0415 - see `_serve`
+    from shifter.core.balancing.splits import Side  # noqa: PLC0415 - as above
+    from shifter.service.observe import MESH  # noqa: PLC0415 - as above
+
+    max_age = fleet.spec.timing.sample_max_age.total_seconds()
+    sources = {Side.SOURCE: fleet.spec.datasources.source, Side.TARGET: fleet.spec.datasources.target}
+    return {
+        side: PrometheusMetrics(source, max_age, MESH[side], custom=fleet.spec.custom_metrics)
+        for side, source in sources.items()
+    }

@@ -50,9 +50,8 @@ def advance(clock: StandingClock) -> Callable[[float], None]:
     return clock.advance
 
 
-@pytest.fixture
-def balancers() -> list[LoadBalancer]:
-    """One balancer with both layers, every way to bind a target, and one of each odd kind."""
+def rules_of_layer_7() -> tuple[Rule, ...]:
+    """One rule with targets of two kinds, and one whose targets are a group's."""
     shop = Rule(
         location_id="loc-shop",
         domain="shop.example.com",
@@ -73,7 +72,12 @@ def balancers() -> list[LoadBalancer]:
         target_groups=(TargetGroup("lbtg-1", "group"),),
         targets=(Target(kind=TargetKind.CVM, instance_id="ins-tcm1", ip="10.0.0.1", port=30080),),
     )
-    tcp = Rule(
+    return shop, grouped
+
+
+def rule_of_layer_4() -> Rule:
+    """A listener's own rule, with a target of either kind."""
+    return Rule(
         location_id="loc-tcp",
         scheduler="LEAST_CONN",
         targets=(
@@ -81,6 +85,10 @@ def balancers() -> list[LoadBalancer]:
             Target(kind=TargetKind.ENI, ip="10.1.0.1", port=9090, weight=0, eni_id="eni-1", health=Health.DEAD),
         ),
     )
+
+
+def odd_balancers() -> list[LoadBalancer]:
+    """One that TKE manages, one of the classic kind, and one without health checks."""
     managed = Rule(
         location_id="loc-tke",
         targets=(Target(kind=TargetKind.CVM, instance_id="ins-9", ip="10.0.0.9", port=30080),),
@@ -91,15 +99,6 @@ def balancers() -> list[LoadBalancer]:
         targets=(Target(kind=TargetKind.ENI, ip="10.1.0.9", port=53, health=Health.DEAD),),
     )
     return [
-        LoadBalancer(
-            load_balancer_id="lb-shop",
-            name="shop",
-            vips=("203.0.113.7",),
-            listeners=(
-                Listener(listener_id="lbl-http", protocol="HTTP", port=80, rules=(shop, grouped)),
-                Listener(listener_id="lbl-tcp", protocol="TCP", port=9000, rules=(tcp,)),
-            ),
-        ),
         LoadBalancer(
             load_balancer_id="lb-tke",
             name="cls-1_default_gateway",
@@ -112,6 +111,21 @@ def balancers() -> list[LoadBalancer]:
             listeners=(Listener(listener_id="lbl-unchecked", protocol="UDP", port=53, rules=(unchecked,)),),
         ),
     ]
+
+
+@pytest.fixture
+def balancers() -> list[LoadBalancer]:
+    """One balancer with both layers, every way to bind a target, and one of each odd kind."""
+    both_layers = LoadBalancer(
+        load_balancer_id="lb-shop",
+        name="shop",
+        vips=("203.0.113.7",),
+        listeners=(
+            Listener(listener_id="lbl-http", protocol="HTTP", port=80, rules=rules_of_layer_7()),
+            Listener(listener_id="lbl-tcp", protocol="TCP", port=9000, rules=(rule_of_layer_4(),)),
+        ),
+    )
+    return [both_layers, *odd_balancers()]
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def phase(number: int, at: float, before: str, after: str) -> Entry:
 
 
 def order(number: int, at: float, verb: str) -> OrderRow:
-    return OrderRow(number, BEGAN + at, "shop", verb, "ann", "accepted", BEGAN + at + 0.5)
+    return OrderRow(number, BEGAN + at, "shop", verb, "ann", "accepted")
 
 
 def given(row: OrderRow) -> Given:
@@ -318,6 +318,11 @@ def climbing_while_users_fail(seen: Seen) -> Seen:
     return with_incident(replace(seen, seconds=bad), incident(2, Kind.FAILING, 20, 24, "istio"))
 
 
+def climbing_while_users_wait(seen: Seen) -> Seen:
+    slow = tuple(replace(s, slow=30) if 20 <= s.at - BEGAN < 24 else s for s in seen.seconds)
+    return with_incident(replace(seen, seconds=slow), incident(2, Kind.SLOW, 20, 24))
+
+
 def climbing_while_frozen(seen: Seen) -> Seen:
     row = replace(order(3, 21, "freeze"), shift="*")
     seen = replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
@@ -363,6 +368,43 @@ def lifting_a_ceiling_by_itself(seen: Seen) -> Seen:
     lifted = entry(0, 24, "ceiling", verdict="pass")
     again = move(0, 25, 5, (10, 50)), done(0, 27, 5, 50)
     return with_change(stepped_back(seen, lifted, *again), change(26.5, split(10), split(50), "r6"))
+
+
+def resting_below(seen: Seen, began: float, ended: float, decided: float = 14.1) -> Seen:
+    """At 50 % since +11.5 both meshes fail: the service steps back, and stays there."""
+    failed = entry(0, decided, "ceiling", share=50.0, verdict="pass")
+    back = move(0, decided + 0.1, 4, (50, 10), "retreat"), done(0, decided + 0.9, 4, 10)
+    seen = with_history(seen, failed, *back, without=[10, 11, 12])
+    seen = with_change(seen, change(decided + 0.7, split(50), split(10), "r5"), without=["r4"])
+    seen = ending(seen, phase="Shifting", written=10.0, holds=("stepped back",))
+    return with_incident(seen, incident(2, Kind.INCIDENT, began, ended, "istio", "tcm"))
+
+
+def resting_below_what_was_over_long_before(seen: Seen) -> Seen:
+    return resting_below(seen, 12, 14, decided=23.5)
+
+
+def resting_below_what_went_on(seen: Seen) -> Seen:
+    return with_incident(resting_below(seen, 12, 18), incident(3, Kind.INCIDENT, 17, 30, "istio", "tcm"))
+
+
+def resting_below_what_no_step_began(seen: Seen) -> Seen:
+    return resting_below(seen, 20, 24, decided=21)
+
+
+def resting_below_nothing(seen: Seen) -> Seen:
+    return replace(resting_below(seen, 12, 15), incidents=seen.incidents)
+
+
+def resting_at_what_was_never_left(seen: Seen) -> Seen:
+    probed = resting_below(seen, 12, 15)
+    return with_change(with_history(probed, without=[10, 11]), without=["r5"])
+
+
+def resting_without_a_ceiling(seen: Seen) -> Seen:
+    probed = resting_below(seen, 12, 15)
+    held = replace(ending(seen, phase="Shifting", holds=("stepped back",)), incidents=probed.incidents)
+    return with_history(held, without=[12])
 
 
 def landing_after_a_pause(seen: Seen) -> Seen:
@@ -421,7 +463,7 @@ def keeping_another_order(seen: Seen) -> Seen:
 
 
 def never_answering(seen: Seen) -> Seen:
-    row = replace(order(3, 30, "pause"), answer="", answered_at=None)
+    row = replace(order(3, 30, "pause"), answer="")
     return replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
 
 
@@ -527,6 +569,11 @@ def not_sending(seen: Seen) -> Seen:
 def staying_on_a_broken_mesh(seen: Seen) -> Seen:
     bad = tuple(replace(s, failed=20) if 12 <= s.at - BEGAN < 24 else s for s in seen.seconds)
     return replace(seen, seconds=bad, incidents=(*seen.incidents, incident(2, Kind.FAILING, 12, 24, "istio")))
+
+
+def staying_on_a_slow_mesh(seen: Seen) -> Seen:
+    slow = tuple(replace(s, slow=20) if 12 <= s.at - BEGAN < 24 else s for s in seen.seconds)
+    return replace(seen, seconds=slow, incidents=(*seen.incidents, incident(2, Kind.SLOW, 12, 24)))
 
 
 # ---- the lies that only a simulation can see -------------------------------------------------------------------------
@@ -663,12 +710,11 @@ def raising_after_a_restart(seen: Seen) -> Seen:
 
 
 def sending_past_an_order(seen: Seen) -> Seen:
-    seen = with_order(simulated(seen), replace(order(3, 25.1, "pause"), answered_at=BEGAN + 26.4), 26.4)
-    return simulated(seen)
+    return simulated(with_order(seen, order(3, 25.1, "pause"), 26.4))
 
 
 def sending_after_a_freeze(seen: Seen) -> Seen:
-    row = replace(order(3, 25.05, "freeze"), shift="*", answered_at=BEGAN + 25.1)
+    row = replace(order(3, 25.05, "freeze"), shift="*")
     seen = replace(seen, orders=(*seen.orders, row), given=(*seen.given, given(row)))
     return simulated(with_history(seen, replace(answered(0, 25.1, 3), shift="*")))
 
@@ -784,6 +830,7 @@ LIES: list[tuple[Lie, list[str]]] = [
     (climbing_over_an_edit, [climbs.DRIFT, looking.OVER]),
     (climbing_without_a_file, [climbs.FILE]),
     (climbing_while_users_fail, [climbs.USERS]),
+    (climbing_while_users_wait, [climbs.USERS]),
     (climbing_while_frozen, [climbs.FROZEN]),
     (climbing_past_a_gate, [climbs.APPROVED]),
     (stepping_back_too_far, [back.RUNG]),
@@ -818,6 +865,12 @@ LIES: list[tuple[Lie, list[str]]] = [
     (held_for_nothing, [people.STUCK]),
     (held_by_what_is_mended, [people.STUCK]),
     (drifting_untouched, [people.STUCK]),
+    (resting_below_what_was_over_long_before, [people.STUCK]),
+    (resting_below_what_went_on, [people.STUCK]),
+    (resting_below_what_no_step_began, [people.STUCK]),
+    (resting_below_nothing, [people.STUCK]),
+    (resting_at_what_was_never_left, [people.STUCK]),
+    (resting_without_a_ceiling, [people.STUCK]),
     (standing_still, [people.STUCK]),
     (throwing, [people.CALM]),
     (not_coming_up, [people.CALM]),
@@ -827,6 +880,7 @@ LIES: list[tuple[Lie, list[str]]] = [
     (failing_long_after, [users.EXPLAINED]),
     (not_sending, [users.ALL_SENT]),
     (staying_on_a_broken_mesh, [users.WENT_BACK, climbs.USERS]),
+    (staying_on_a_slow_mesh, [users.WENT_BACK, climbs.USERS]),
 ]
 
 
@@ -874,6 +928,25 @@ def test_an_incident_that_goes_on_below_the_step_acquits_it(good: Seen) -> None:
     seen = with_incident(lifting_a_ceiling_by_itself(good), incident(2, Kind.FAILING, 13, 20, "istio", "tcm"))
 
     assert broken(seen) == []
+
+
+def test_an_incident_that_was_over_before_the_share_was_any_lower_acquits_the_step(good: Seen) -> None:
+    set_at, lifted = entry(0, 13, "ceiling", share=50.0, verdict="pass"), entry(0, 26.1, "ceiling", verdict="pass")
+    seen = with_incident(good, incident(2, Kind.INCIDENT, 12, 13.5, "istio", "tcm"))
+    climb = move(0, 26.2, 4, (50, 100))
+
+    assert back.CEILING in broken(with_history(seen, set_at, climb, without=[10]))
+    assert broken(with_history(seen, set_at, lifted, climb, without=[10])) == []
+
+
+def test_a_shift_may_rest_below_a_share_with_whose_leaving_an_incident_of_both_ended(good: Seen) -> None:
+    assert broken(resting_below(good, 12, 15)) == []
+
+
+def test_a_shift_may_rest_below_if_nobody_saw_that_the_incident_was_over_before(good: Seen) -> None:
+    unseen = incident(3, Kind.NO_METRICS, 14, 22)
+
+    assert broken(with_incident(resting_below_what_was_over_long_before(good), unseen)) == []
 
 
 def test_a_shift_that_steps_back_has_left_a_broken_mesh_one_step_lower(good: Seen) -> None:
@@ -934,12 +1007,42 @@ def test_a_step_of_the_file_before_its_edit_may_still_be_taken(good: Seen) -> No
     assert broken(replace(good, policies=(*good.policies, edit))) == []
 
 
+def test_who_does_not_mind_slow_answers_may_stay_on_a_slow_mesh(good: Seen) -> None:
+    slow = replace(good, incidents=(*good.incidents, incident(2, Kind.SLOW, 12, 24)))
+
+    assert broken(slow) == []
+
+
 def test_what_users_suffered_while_nobody_could_see_it_stops_no_climb_that_soaked_since(good: Seen) -> None:
     suffered = climbing_while_users_fail(good)
     unseen = with_incident(suffered, incident(3, Kind.ODD_METRICS, 19, 25, "istio"))
 
     assert climbs.USERS in broken(suffered)
     assert climbs.USERS not in broken(unseen)
+
+
+@pytest.mark.parametrize(("away_at", "is_known"), [(23.5, False), (24.5, True)])
+def test_what_was_to_be_read_while_a_datasource_was_away_stops_no_climb(
+    good: Seen,
+    away_at: float,
+    is_known: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    suffered = climbing_while_users_fail(good)
+    unread = with_incident(suffered, incident(3, Kind.ODD_METRICS, away_at, away_at + 0.5, "istio"))
+
+    assert (climbs.USERS in broken(unread)) is is_known
+
+
+@pytest.mark.parametrize(("whom", "is_known"), [("a.1", False), ("", True)], ids=["its process", "one lane"])
+def test_what_came_while_a_process_waited_for_a_call_stops_no_climb(
+    good: Seen,
+    whom: str,
+    is_known: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    suffered = climbing_while_users_fail(good)
+    waiting = replace(incident(3, Kind.WAITS, 16, 25, "istio"), whom=whom)
+
+    assert (climbs.USERS in broken(with_incident(suffered, waiting))) is is_known
 
 
 def test_who_reads_by_a_wrong_clock_may_see_what_users_suffer_a_little_later(good: Seen) -> None:
@@ -1010,6 +1113,17 @@ def test_one_write_of_who_cannot_know_yet_that_its_lease_was_deleted_may_land_af
     assert terms.LEADS not in broken(with_incident(seen, deleted))
 
 
+def test_who_cannot_know_yet_that_its_lease_was_deleted_may_still_decide_but_as_itself(good: Seen) -> None:
+    """Deleted at +25.8 and taken at +25.9; it decides at +26 and sends at +26.2."""
+    deleted = replace(incident(7, Kind.LEASE, 25.8, 27), whom="a")
+    seen = with_incident(handing_over(good, 25.9), deleted)
+    decided = altered(seen, 10, at=BEGAN + 26, saved_at=BEGAN + 26.01)
+
+    assert terms.LEADS not in broken(decided)
+    assert terms.LEADS in broken(altered(decided, 10, epoch=2))
+    assert terms.LEADS in broken(standing_still_from(replace(decided, incidents=good.incidents), 25.8, 26.2))
+
+
 def test_a_save_that_outlives_its_process_is_in_its_term_until_the_next_one_has_loaded(good: Seen) -> None:
     late = committing_too_late(good)
     first, second = late.lives
@@ -1056,6 +1170,20 @@ def test_an_order_that_waits_stands_against_a_raise_also_while_the_store_is_away
     assert stops.WAITING not in broken(with_incident(sending_past_an_order(good), stale))
 
 
+def test_an_order_waits_until_its_answer_is_saved_and_in_one_instant_the_calls_tell(good: Seen) -> None:
+    """A pause and the promotion after it, both given before +25 and answered at +26.2, when the climb is sent."""
+    seen = with_order(good, order(3, 24.1, "pause"), 26.2)
+    seen = simulated(with_order(seen, order(4, 24.2, "promote"), 26.2))
+    (pause,) = (each.id for each in seen.entries if each.evidence.get("order") == 3)
+    sent = tuple(replace(each, call=8) if each.request_id == "r4" else each for each in seen.changes)
+
+    def answered_by(call: int) -> Seen:
+        return altered(replace(seen, changes=sent), pause, saved_at=BEGAN + 26.2, call=call)
+
+    assert stops.WAITING not in broken(answered_by(7))
+    assert stops.WAITING in broken(answered_by(9))
+
+
 def test_routes_that_differ_by_a_dead_member_are_even_again_when_it_lives(good: Seen) -> None:
     seen = two_routes(good)
     apart = [
@@ -1100,6 +1228,19 @@ def test_who_did_not_make_a_lost_call_need_not_wait_for_its_answer_to_read_it_ba
     assert looking.READ_BACK not in broken(replace(again, calls=(*others, read)))
 
 
+def test_what_puts_back_the_weights_that_were_there_sends_no_raise_again(good: Seen) -> None:
+    """The lost call for 50 % had moved the source's weight alone, so that 10 % is a little more."""
+    lost = replace(sent(BEGAN + 10.6, "r3x", "unknown"), asked={"": split(50)})
+    seen = replace(simulated(good), calls=(look(BEGAN + 10.5), lost))
+
+    def then(asked: Mapping[str, int]) -> Seen:
+        return replace(seen, calls=(*seen.calls, look(BEGAN + 11), replace(sent(BEGAN + 11.1, ""), asked={"": asked})))
+
+    assert looking.AGAIN not in broken(then(split(10)))
+    assert looking.AGAIN in broken(then(split(50)))
+    assert looking.AGAIN in broken(then({}))
+
+
 def test_what_users_felt_is_told_by_incident(good: Seen) -> None:
     (felt,) = sufferings(good)
 
@@ -1123,3 +1264,130 @@ def test_the_report_says_how_to_replay_and_what_was_going_on(good: Seen) -> None
     (violation,) = report["violations"]
     assert (violation["at"], violation["during"]) == (42.0, ["!2 another actor's lock"])
     assert {row["rule"]: row["violations"] for row in report["rules"]}[users.EXPLAINED] == 1
+
+
+@pytest.mark.parametrize(
+    ("sequence", "steps", "breaks"),
+    [(2, (100.0,), False), (2, (10.0, 100.0), True), (3, (10.0, 100.0), True)],
+    ids=["0 to 100", "0 to 10", "10 to 100"],
+)
+def test_only_on_the_way_from_0_to_100_is_99_a_step(
+    good: Seen, sequence: int, steps: tuple[float, ...], *, breaks: bool
+) -> None:
+    seen = with_evidence(good, number_of(good, sequence), to=99.0)
+    seen = replace(seen, policies=(PolicyFile(BEGAN, "shop", steps, 4.0),))
+    named = [
+        violation.told for finding in judge(seen) for violation in finding.violations if finding.rule == climbs.STEP
+    ]
+
+    assert any(text.startswith(f"intent {sequence} ") for text in named) is breaks
+
+
+def test_a_gate_that_was_passed_is_not_asked_for_at_every_step_above(good: Seen) -> None:
+    seen = replace(good, policies=(replace(good.policies[0], gates=(10.0,)),))
+    (finding,) = [finding for finding in judge(seen) if finding.rule == climbs.APPROVED]
+
+    assert [violation.told.split(" (")[0] for violation in finding.violations] == ["intent 2"]
+
+
+def test_a_call_that_fails_excuses_nobody_who_stays_on_a_broken_mesh(good: Seen) -> None:
+    stays = staying_on_a_broken_mesh(good)
+    fails, lasts = incident(3, Kind.CLOUD, 18, 18), incident(3, Kind.CLOUD, 16, 19)
+
+    assert users.WENT_BACK in broken(with_incident(stays, fails))
+    assert users.WENT_BACK not in broken(with_incident(stays, lasts))
+
+
+def test_what_hinders_another_shift_excuses_nobody_who_stays_on_a_broken_mesh(good: Seen) -> None:
+    stays = staying_on_a_broken_mesh(good)
+    theirs = incident(3, Kind.LEASE, 12, 24)
+
+    assert users.WENT_BACK in broken(with_incident(stays, replace(theirs, namespaces=frozenset({"pay"}))))
+    assert users.WENT_BACK in broken(with_incident(stays, replace(theirs, namespaces=frozenset())))
+    assert users.WENT_BACK not in broken(with_incident(stays, theirs))
+
+
+def test_going_back_is_not_looked_at_where_there_was_no_time_to(good: Seen) -> None:
+    stays = staying_on_a_broken_mesh(good)
+    unseen = with_incident(stays, incident(3, Kind.NO_METRICS, 12, 22))
+    looked_at = [f.looked_at for each in (stays, unseen) for f in judge(each) if f.rule == users.WENT_BACK]
+
+    assert looked_at == [1, 0]
+
+
+def test_what_hinders_another_shift_keeps_nobody_from_mending(good: Seen) -> None:
+    apart, theirs = leaving_it_half_applied(good), incident(7, Kind.CLOUD, 0, 100)
+
+    assert routes.MENDED in broken(with_incident(apart, replace(theirs, namespaces=frozenset({"pay"}))))
+    assert routes.MENDED not in broken(with_incident(apart, theirs))
+
+
+def test_who_stands_still_and_calls_for_help_is_stuck_all_the_same(good: Seen) -> None:
+    seen = replace(ending(standing_still(good), page=True), incidents=())
+
+    assert people.STUCK in broken(seen)
+
+
+def test_who_stands_still_where_istio_failed_may_leave_it_to_a_person(good: Seen) -> None:
+    seen = replace(ending(standing_still(good), page=True), incidents=())
+    moved = max(entry.at for entry in seen.of("shop", "intent", "done", "phase")) - BEGAN
+    failed, failed_before = (incident(7, Kind.FAILING, at - 8, at, "istio") for at in (moved + 1, moved - 8))
+
+    assert people.STUCK not in broken(with_incident(seen, failed))
+    assert people.STUCK in broken(with_incident(seen, failed_before))
+
+
+def test_who_went_back_for_nothing_is_stuck(good: Seen) -> None:
+    went_back = with_history(good, phase(0, 34.5, "Shifting", "RolledBack"), without=[12])
+    seen = with_change(ending(went_back, phase="RolledBack"), change(34.4, split(100), split(0), "r9"))
+    seen = replace(seen, incidents=())
+
+    assert people.STUCK in broken(seen)
+    assert people.STUCK not in broken(with_incident(seen, incident(7, Kind.FAILING, 30, 34, "istio")))
+    assert people.STUCK not in broken(with_order(seen, order(3, 34, "rollback"), 34.3))
+
+
+def test_a_call_of_who_led_before_an_intent_is_no_sending_of_it(good: Seen) -> None:
+    """`b` stood still since before the climb to 50 % was begun by `a`; the call lands while that is on its way."""
+    seen = raising_after_a_restart(good)
+    later = replace(seen, entries=tuple(replace(e, epoch=2) if e.sequence == 3 else e for e in seen.entries))
+    led = [Life(BEGAN, BEGAN + 9, replica="b", epoch=1), Life(BEGAN + 9, replica="a", epoch=2)]
+
+    assert looking.AGAIN not in broken(replace(later, lives=tuple(led)))
+    led = [Life(BEGAN, BEGAN + 9, replica="a", epoch=1), Life(BEGAN + 9, replica="b", epoch=2)]
+    assert looking.AGAIN in broken(replace(seen, lives=tuple(led)))
+
+
+def test_who_completed_before_the_failures_could_be_noticed_need_not_go_back(good: Seen) -> None:
+    fails = with_incident(good, incident(3, Kind.FAILING, 12, 24, "istio"))
+    bad = tuple(replace(s, failed=20) if 12 <= s.at - BEGAN < 24 else s for s in good.seconds)
+    stays = replace(fails, seconds=bad)
+    noticed = good.bounds.noticed_seconds
+    at_once, later = (with_history(stays, phase(0, at, "Shifting", "Completed")) for at in (12.1, 12 + noticed + 1))
+
+    assert users.WENT_BACK in broken(later)
+    assert users.WENT_BACK not in broken(at_once)
+
+
+def test_weights_that_somebody_set_lead_past_no_gate(good: Seen) -> None:
+    edited = with_incident(with_history(good, without=[10, 11, 12]), incident(2, Kind.EDIT, 25, 26))
+    edited = with_change(edited, change(25.5, split(50), split(60)), without=["r4"])
+    gated = replace(edited, policies=(PolicyFile(BEGAN, "shop", (10.0, 50.0, 100.0), 4.0, gates=(55.0,)),))
+    held = ending(gated, phase="Shifting", written=60.0, holds=("approval", "drift"))
+
+    assert people.STUCK not in broken(held)
+    assert people.STUCK in broken(replace(held, policies=edited.policies))
+
+
+def test_who_is_paused_need_not_raise_a_route_that_sank(good: Seen) -> None:
+    """The second route is still at 10 % when the share of both is 50."""
+    seen = replace(leaving_it_half_applied(good), incidents=())
+    paused = with_history(seen, entry(0, 12.2, "holds"))
+    paused = replace(
+        paused, entries=tuple(replace(e, reason="pause: ann") if e.at == BEGAN + 12.2 else e for e in paused.entries)
+    )
+
+    assert routes.MENDED in broken(seen)
+    assert routes.MENDED not in broken(paused)
+    lower = tuple(replace(e, evidence={**e.evidence, "to": 10.0}) if e.what == "done" else e for e in paused.entries)
+    assert routes.MENDED in broken(replace(paused, entries=lower))

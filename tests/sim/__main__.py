@@ -1,7 +1,8 @@
 """`python -m tests.sim`: replay one seed, or look for trouble in many; ends with one line.
 
 python -m tests.sim --seed 7 --mode safety --verbose
-python -m tests.sim --seeds 1..500 --jobs 2 --minutes 5
+python -m tests.sim --seeds 1..500 --jobs 2 --minutes 5 --at-least 200
+python -m tests.sim --week
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from shifter.lab.checker.judge import judge
-from tests.sim import every, stages
+from tests.sim import every, slowness, stages, week
 from tests.sim.calls import PORTS, Fate, Fates
 from tests.sim.drawing import plan_of
 from tests.sim.plan import Plan
@@ -29,19 +30,23 @@ _MODES = ("safety", "liveness")
 _ALTERNATE = "alternate"
 """Even seeds in the first mode, odd ones in the second: for many seeds, each of which is another day anyway."""
 
+MODES = (*_MODES, "both", _ALTERNATE, every.MODE, slowness.MODE, *stages.STAGES)
+
 _AHEAD = 4
 _MODE_HELP = (
-    "faults for ever (safety), that stop (liveness), both or in turn (alternate); one at every call (every); or a stage"
+    "faults for ever (safety), that stop (liveness), both or in turn (alternate); in turn with latency (latency); "
+    "each but an order at every call (every; a seed is a pair's number); or a stage"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run came to: how many port calls, what struck them, the digest of its log, and what is wrong."""
+    """What one run came to: how many port calls, what struck them, its log in brief, and what is wrong."""
 
     seed: int
     mode: str
     calls: int
+    lines: int
     digest: str
     violations: tuple[tuple[str, str], ...]
     fates: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -52,11 +57,27 @@ class Outcome:
         """The command that runs it again."""
         return f"make sim SEED={self.seed} MODE={self.mode}"
 
+    @property
+    def show_log(self) -> str:
+        """The command that runs it again and shows its log."""
+        return f"{self.replay} VERBOSE=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a block was to be: how many seeds, within how many minutes (0: any), and how many of them at the least."""
+
+    seeds: int
+    minutes: float = 0.0
+    at_least: int = 1
+
 
 def run(seed: int, mode: str, show: Callable[[str], None] | None = None) -> Outcome:
     """Run one seed in one mode and judge it; in the mode `every` a seed is the number of a pair, from 1."""
     if mode == every.MODE:
         return _run(seed, mode, *every.struck(*_pair(seed)), show)
+    if mode == slowness.MODE:
+        return _run(seed, mode, slowness.plan_of(seed), None, show)
     if mode in stages.STAGES:
         return _run(seed, mode, stages.plan_of(mode, seed), None, show)
     return _run(seed, mode, plan_of(seed, liveness=mode == "liveness"), None, show)
@@ -81,26 +102,31 @@ def _run(seed: int, mode: str, plan: Plan, fates: Fates | None, show: Callable[[
         for each in found.violations
     )
     looked_at = {found.rule: found.looked_at for found in findings}
-    return Outcome(seed, mode, world.tally.number, world.journal.digest, wrong, dict(world.tally.fates), looked_at)
+    log = world.journal
+    return Outcome(seed, mode, world.tally.number, log.lines, log.digest, wrong, dict(world.tally.fates), looked_at)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; return 0 if no rule was broken, 1 if one was."""
+    """Run what is asked for; return 0 if all of it ran, no rule was broken and memory stayed flat, else 1."""
     asked = _parsed(arguments)
+    if asked.week:
+        return week.main(asked.seed or 1, _say)
     if asked.seed is not None:
-        outcomes: Iterator[Outcome] = (
-            run(asked.seed, mode, _show(asked.verbose)) for mode in _modes(asked.mode, asked.seed)
-        )
-    else:
-        first, last = asked.seeds
-        last = min(last, len(_pairs())) if asked.mode == every.MODE else last
-        jobs = ((seed, mode) for seed in range(first, last + 1) for mode in _modes(asked.mode, seed))
-        outcomes = _many(jobs, asked.jobs, time.monotonic() + 60 * asked.minutes if asked.minutes else None)
-    return _tell(outcomes, first_only=asked.first, rules=asked.rules)
+        show, modes = _say if asked.verbose else None, _modes(asked.mode, asked.seed)
+        return tell((_shown(run(asked.seed, mode, show)) for mode in modes), Asked(1), rules=asked.rules)
+    first, last = asked.seeds
+    if asked.mode == every.MODE:
+        last = min(last, len(_pairs()))
+    jobs = ((seed, mode) for seed in range(first, last + 1) for mode in _modes(asked.mode, seed))
+    outcomes = _many(jobs, asked.jobs, time.monotonic() + 60 * asked.minutes if asked.minutes else None)
+    block = Asked(max(0, last - first + 1), asked.minutes, asked.at_least)
+    return tell(outcomes, block, first_only=asked.first, rules=asked.rules)
 
 
-def _show(verbose: bool) -> Callable[[str], None] | None:  # noqa: FBT001 - the switch itself
-    return _say if verbose else None
+def _shown(outcome: Outcome) -> Outcome:
+    """Say what tells one run from another."""
+    _say(f"run {outcome.seed} {outcome.mode}: {outcome.lines:,} lines of log, digest {outcome.digest}")
+    return outcome
 
 
 def _say(line: str) -> None:
@@ -131,8 +157,8 @@ def _is_over(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
 
 
-def _tell(outcomes: Iterator[Outcome], *, first_only: bool, rules: bool) -> int:
-    """Print violations as they come, and one line at the end."""
+def tell(outcomes: Iterator[Outcome], asked: Asked, *, first_only: bool = False, rules: bool = False) -> int:
+    """Print violations as they come, and one line at the end; return 1 if there were some, or too few seeds."""
     runs, seeds, calls, violations, first = 0, set[int](), 0, 0, ""
     looked_at: Counter[str] = Counter()
     fates: Counter[tuple[str, str]] = Counter()
@@ -150,8 +176,17 @@ def _tell(outcomes: Iterator[Outcome], *, first_only: bool, rules: bool) -> int:
     if rules:
         _tell_tables(looked_at, fates)
     again = f"; the first: {first}" if first else ""
-    _say(f"{len(seeds):,} seeds, {runs:,} runs, {calls:,} port calls, {violations:,} violations{again}")
-    return 1 if violations else 0
+    ended = _shortfall(asked, len(seeds), is_cut=first_only and bool(first))
+    _say(f"{len(seeds):,} seeds, {runs:,} runs, {calls:,} port calls, {violations:,} violations{again}{ended}")
+    return 1 if violations or len(seeds) < asked.at_least else 0
+
+
+def _shortfall(asked: Asked, seeds: int, *, is_cut: bool) -> str:
+    """Return what to say of seeds that did not run: none is as green as a block in which nothing is wrong."""
+    told = ""
+    if seeds < asked.seeds and not is_cut:
+        told = f"; ended after {seeds:,} of {asked.seeds:,} seeds: MINUTES={asked.minutes:g}"
+    return f"{told}; too few: at least {asked.at_least:,} are asked for" if seeds < asked.at_least else told
 
 
 def _tell_violations(outcome: Outcome) -> None:
@@ -159,6 +194,8 @@ def _tell_violations(outcome: Outcome) -> None:
         told = [told for name, told in outcome.violations if name == rule]
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
         _say(f"seed {outcome.seed}: {rule}: {told[0]}{more} [{outcome.mode}]")
+    if outcome.violations:
+        _say(f"its log: {outcome.show_log}")
 
 
 def _tell_tables(looked_at: Mapping[str, int], fates: Mapping[tuple[str, str], int]) -> None:
@@ -171,7 +208,11 @@ def _tell_tables(looked_at: Mapping[str, int], fates: Mapping[tuple[str, str], i
 
 
 def _span(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("..")
+    first, dots, last = text.partition("..")
+    if not first.isdecimal() or (dots and not last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is no span of seeds: write 1..500")
+    if int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"{text} has no seed in it: write {last}..{first}")
     return int(first), int(last or first)
 
 
@@ -180,12 +221,17 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="run this one again")
     parser.add_argument("--seeds", type=_span, default=(1, 100), help="run these: 1..500")
     parser.add_argument(
-        "--mode", choices=[*_MODES, "both", _ALTERNATE, every.MODE, *stages.STAGES], default="both", help=_MODE_HELP
+        "--mode",
+        choices=MODES,
+        default="both",
+        help=_MODE_HELP,
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--minutes", type=float, default=0, help="begin no seed after so many minutes")
+    parser.add_argument("--at-least", type=int, default=1, help="fail if fewer seeds ran than this")
     parser.add_argument("--first", action="store_true", help="stop at the first violation")
     parser.add_argument("--verbose", action="store_true", help="with --seed: show the whole log")
+    parser.add_argument("--week", action="store_true", help="one week in one process: what it holds must not grow")
     parser.add_argument("--rules", action="store_true", help="say how much each rule had to look at")
     return parser.parse_args(arguments)
 

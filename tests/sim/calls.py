@@ -6,6 +6,7 @@ come never. Which of it happens is not decided here but by a `Fates`: chance, or
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,17 +191,21 @@ class Chance:
 
 
 class Script:
-    """Decides by a list: what happens to the call of which number. All spans are the same `fraction` of the longest."""
+    """Decides by a list: what happens to the call of which number, unless it is made after `until_seconds`.
 
-    def __init__(self, fates: Mapping[int, Fate], fraction: float = 0.5) -> None:
+    All spans are the same `fraction` of the longest.
+    """
+
+    def __init__(self, fates: Mapping[int, Fate], fraction: float = 0.5, until_seconds: float = math.inf) -> None:
         self.stoppable = 1.0
         self._fates = fates
         self._fraction = fraction
+        self._until_seconds = until_seconds
 
     def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
         """Look it up; what cannot happen to that call does not."""
         fate = self._fates.get(call.number)
-        return fate if fate in possible else None
+        return fate if fate in possible and call.at < self._until_seconds else None
 
     def seconds(self, low: float, high: float) -> float:
         """Always the same part of the span."""
@@ -230,6 +235,22 @@ class Body(Protocol):
         """Let somebody give an order at this very moment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A call that went wrong: of which port, from when to when that could be felt, and by whom.
+
+    `domain` is the lock domain that it was about, empty if any; `caller` the process that made it, empty if it is not
+    the caller's; it `waits` if that process could do nothing else meanwhile.
+    """
+
+    port: str
+    since: float
+    until: float
+    domain: str = ""
+    caller: str = ""
+    waits: bool = False
+
+
 @dataclass(slots=True)
 class Tally:
     """How many calls there were, by port, what happened to how many of them, and when something was wrong.
@@ -239,13 +260,9 @@ class Tally:
 
     calls: Counter[str] = field(default_factory=Counter)
     fates: Counter[tuple[str, str]] = field(default_factory=Counter)
-    troubles: list[tuple[str, float, float]] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
     made: list[tuple[float, str]] = field(default_factory=list)
     number: int = 0
-
-    def trouble(self, port: str, since: float, until: float) -> None:
-        """Note that a call of a port went wrong, and from when to when that could be felt."""
-        self.troubles.append((port, since, until))
 
 
 class Door:
@@ -267,8 +284,8 @@ class Door:
         self.number = 0
         self.fate: Fate | None = None
 
-    def call(self, port: Port, asked: str, effect: Callable[[], T]) -> T:
-        """Make a call, if its fate lets it.
+    def call(self, port: Port, asked: str, effect: Callable[[], T], domain: str = "") -> T:
+        """Make a call, if its fate lets it; `domain` is the lock domain that it is about, if any.
 
         Raises:
             Killed: its process died.
@@ -286,11 +303,12 @@ class Door:
             tally.fates[port.name, fate] += 1
             self._journal.add(self._kernel.now, f"{what} [{fate}]")
         try:
-            answer = self._made(port, fate, number, effect)
+            answer = self._made(port, fate, number, effect, domain)
         except ShifterError as error:
             self._journal.add(self._kernel.now, f"{what}: {type(error).__name__}: {error}")
             if fate in TROUBLES:
-                tally.trouble(port.name, began, self._kernel.now)
+                waits = fate in HANGS and not port.in_lane
+                tally.troubles.append(Trouble(port.name, began, self._kernel.now, domain, body.name, waits))
             raise
         self._journal.add(self._kernel.now, what)
         return answer
@@ -306,7 +324,7 @@ class Door:
         if self._body.dead:
             raise Killed
 
-    def _made(self, port: Port, fate: Fate | None, number: int, effect: Callable[[], T]) -> T:
+    def _made(self, port: Port, fate: Fate | None, number: int, effect: Callable[[], T], domain: str) -> T:
         self.fate = fate
         if fate is None:
             self.made_at, self.number = self._kernel.now, number
@@ -318,15 +336,17 @@ class Door:
             raise port.refused("connection refused")
         if fate is Fate.LOST and port.lost is not None:
             raise port.lost("the connection was reset; nobody knows how far it came")
+        if fate is Fate.LATE:
+            self._let_arrive(port, number, effect, domain)
         if fate in {Fate.HANG_BEFORE, Fate.LATE}:
-            self._hang(port, fate, number, effect)
+            self._hang(port)
         self.made_at, self.number, self.fate = self._kernel.now, number, fate
         answer = effect()
         self._befall(fate, Fate.CRASH_AFTER, Fate.PAUSE_AFTER, Fate.LEASE_AFTER, Fate.ORDER_AFTER)
         if fate is Fate.ERROR_AFTER and port.lost is not None:
             raise port.lost("the connection was reset; nobody knows how far it came")
         if fate is Fate.HANG_AFTER:
-            self._hang(port, fate, number, effect)
+            self._hang(port)
         return answer
 
     def _befall(self, fate: Fate, crash: Fate, pause: Fate, lease: Fate, order: Fate) -> None:
@@ -341,13 +361,14 @@ class Door:
         elif fate is order:
             self._body.interrupt()
 
-    def _hang(self, port: Port, fate: Fate, number: int, effect: Callable[[], object]) -> None:
-        """Answer nothing until nobody waits any more; what is late arrives after that all the same."""
-        if fate is Fate.LATE:
-            late = port.timeout_seconds + self._fates.seconds(0.1, 4.0)
-            made_at = self._kernel.now
-            self._tally.trouble(port.name, made_at, made_at + late)
-            self._kernel.after(late, lambda: self._arrive(port, effect, made_at, number))
+    def _let_arrive(self, port: Port, number: int, effect: Callable[[], object], domain: str) -> None:
+        """Let a call arrive when nobody waits for its answer any more."""
+        late, made_at = port.timeout_seconds + self._fates.seconds(0.1, 4.0), self._kernel.now
+        self._tally.troubles.append(Trouble(port.name, made_at, made_at + late, domain, self._body.name))
+        self._kernel.after(late, lambda: self._arrive(port, effect, made_at, number))
+
+    def _hang(self, port: Port) -> None:
+        """Answer nothing until nobody waits any more."""
         self._kernel.sleep(port.timeout_seconds)
         self.enter()
         assert port.lost is not None, f"{port.name} is answered by nobody who could hang"

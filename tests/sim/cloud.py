@@ -15,11 +15,13 @@ from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError
 from shifter.lab.checker import seen
 from shifter.ports import Change, Operation, OperationState, Progress
+from tests.sim.calls import Trouble
 from tests.sim.dice import Dice
 from tests.sim.journal import Journal
 from tests.sim.kernel import Kernel
 
 _REMEMBERED_SECONDS = 30.0
+_REMEMBERED_TASKS = 100
 _SLOW_SECONDS = 2.0
 _WRITE = "BatchModifyTargetWeight"
 
@@ -101,6 +103,7 @@ class Logged:
     answered_at: float | None = None
     as_of: float | None = None
     request_id: str = ""
+    asked: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Cloud:
@@ -111,7 +114,7 @@ class Cloud:
         self.changes: list[seen.Change] = []
         self.health: list[seen.HealthNote] = []
         self.calls: list[Logged] = []
-        self.troubles: list[tuple[str, float, float]] = []
+        self.troubles: list[Trouble] = []
         self._kernel = kernel
         self._dice = dice
         self._journal = journal
@@ -138,11 +141,11 @@ class Cloud:
         """Return what is in force, or was a moment ago, and when that was."""
         if len({route.domain for route in routes}) > 1:
             raise InvariantError("routes of several lock domains in one call")
-        self._reach()
+        self._reach(routes[0].domain)
         ago = 0.0
         if self._dice.hits(self.weather.stale):
             ago = self._dice.between(0.0, self.weather.stale_seconds)
-            self.troubles.append(("stale", self._kernel.now - ago, self._kernel.now))
+            self.troubles.append(Trouble("stale", self._kernel.now - ago, self._kernel.now, routes[0].domain))
         as_of = self._kernel.now - ago
         return {route.id: self._view(route, as_of) for route in routes}, as_of
 
@@ -151,11 +154,11 @@ class Cloud:
         domain = changes[0].route.domain
         if any(change.route.domain != domain for change in changes):
             raise InvariantError("routes of several lock domains in one call")
-        self._reach()
+        self._reach(domain)
         self._refuse(changes)
         if self.weather.refusals or self._dice.hits(self.weather.refused):
             self.weather.refusals = max(0, self.weather.refusals - 1)
-            self.troubles.append(("task", self._kernel.now, self._kernel.now))
+            self.troubles.append(Trouble("task", self._kernel.now, self._kernel.now, domain))
             raise ProviderRefusedError("the quota of the account is exceeded")
         if domain in self._busy:
             raise ProviderUnavailableError(f"another operation is running in {domain}; try again later")
@@ -168,13 +171,13 @@ class Cloud:
         if ending is Ending.ENDLESS:
             seconds = self.weather.endless_seconds
         if ending is not Ending.DONE or seconds > _SLOW_SECONDS:
-            self.troubles.append(("task", now, now + seconds))
+            self.troubles.append(Trouble("task", now, now + seconds, domain))
         self._kernel.after(seconds, lambda: self._finish(operation, tuple(changes), ending))
         return operation
 
     def check(self, operation: Operation) -> OperationState:
         """Return how an operation stands."""
-        self._reach()
+        self._reach(operation.domain)
         task = self._tasks.get(operation.id)
         if task is None or task.operation != operation:
             raise ProviderRefusedError(f"there is no operation {operation.id} in {operation.domain}")
@@ -223,6 +226,13 @@ class Cloud:
         if rest and len(rest) < len(rule.servers):
             self._change(rule, rest, "RemoveTarget", "", "done")
 
+    def forget(self) -> None:
+        """Drop the log, and all tasks but the newest, which somebody may still ask about."""
+        for log in (self.changes, self.health, self.calls, self.troubles):
+            log.clear()
+        for old in list(self._tasks)[:-_REMEMBERED_TASKS]:
+            del self._tasks[old]
+
     # -- the truth -----------------------------------------------------------------------------------------------
 
     def servers(self, route_id: str) -> tuple[Server, ...]:
@@ -254,11 +264,11 @@ class Cloud:
         known = [servers for since, servers in rule.past if since <= at] or [rule.past[0][1]]
         return view(route, known[-1])
 
-    def _reach(self) -> None:
+    def _reach(self, domain: str) -> None:
         if self._kernel.now < self.weather.down_until:
             raise ProviderUnavailableError("the cloud's API does not answer")
         if self._dice.hits(self.weather.throttled):
-            self.troubles.append(("throttled", self._kernel.now, self._kernel.now))
+            self.troubles.append(Trouble("throttled", self._kernel.now, self._kernel.now, domain))
             raise ProviderUnavailableError("too many requests")
 
     def _refuse(self, changes: Sequence[Change]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar, cast
 
 from shifter.adapters.memory_store import MemoryStore
@@ -17,7 +18,7 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError, StoreUnavailableError
-from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Unread
+from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Shelf, Unread
 from tests.sim.calls import PORTS, Door, Fate
 from tests.sim.cloud import Asker, Cloud, Logged
 from tests.sim.lease import Lease
@@ -50,7 +51,7 @@ class DoorProvider:
             return views
 
         with self._logged(domain, "observe", routes) as call:
-            views = self._door.call(PORTS["provider.observe"], domain, observe)
+            views = self._door.call(PORTS["provider.observe"], domain, observe, domain)
             call.as_of = as_of
             return views
 
@@ -69,12 +70,14 @@ class DoorProvider:
         routes = [change.route for change in changes]
         with self._logged(routes[0].domain, "submit", routes) as call:
             call.raises = self._cloud.would_raise(changes)
-            return self._door.call(PORTS["provider.submit"], asked, submit)
+            call.asked = {change.route.id: change.weights for change in changes}
+            return self._door.call(PORTS["provider.submit"], asked, submit, routes[0].domain)
 
     def check(self, operation: Operation) -> OperationState:
         """Ask how an operation stands."""
         with self._logged(operation.domain, "check", ()):
-            return self._door.call(PORTS["provider.check"], operation.id, lambda: self._cloud.check(operation))
+            check = partial(self._cloud.check, operation)
+            return self._door.call(PORTS["provider.check"], operation.id, check, operation.domain)
 
     @contextmanager
     def _logged(self, domain: str, what: str, routes: Sequence[Route]) -> Iterator[Logged]:
@@ -160,7 +163,7 @@ class Library:
     """The store that all processes share, and what of it only the world knows.
 
     `away_until`: nobody reaches it before. When records were really decided and saved, and by which call, is kept by
-    id, when orders were answered too, and when a shift was last told of by name: no process's clock is believed.
+    id, and when a shift was last told of by name: no process's clock is believed.
     `read` is what was answered last, by call, and when; `stale` is when that was answered again, and how old it was.
     """
 
@@ -168,7 +171,6 @@ class Library:
     now: Callable[[], float]
     away_until: float = 0.0
     records: dict[int, tuple[float, float, int]] = field(default_factory=dict)
-    answers: dict[int, float] = field(default_factory=dict)
     told: dict[str, float] = field(default_factory=dict)
     read: dict[str, tuple[float, object]] = field(default_factory=dict)
     stale: list[tuple[float, float]] = field(default_factory=list)
@@ -185,7 +187,7 @@ class DoorStore:
         self._true_at = true_at
         self._reaches = reaches
 
-    def load(self) -> Mapping[str, Saved]:
+    def load(self) -> Shelf[Saved]:
         """Load every shift."""
         return self._read("store.load", lambda: self._there().load())
 
@@ -202,7 +204,7 @@ class DoorStore:
 
         def save() -> int:
             version = self._there().save(state, expected_version, records, answers)
-            self._note(records, answers)
+            self._note(records)
             return version
 
         return self._door.call(PORTS["store.save"], f"{asked} {_shown(records)}", save)
@@ -223,7 +225,7 @@ class DoorStore:
 
         def save() -> int:
             version = self._there().save_fleet(state, expected_version, records, answers)
-            self._note(records, answers)
+            self._note(records)
             return version
 
         return self._door.call(PORTS["store.save_fleet"], f"v{expected_version} {_shown(records)}", save)
@@ -238,7 +240,7 @@ class DoorStore:
 
         self._door.call(PORTS["store.report"], f"{report.name} {report.phase} [{holds}] {report.reason}", tell)
 
-    def reports(self) -> Mapping[str, Report]:
+    def reports(self) -> Shelf[Report]:
         """Return every report."""
         return self._there().reports()
 
@@ -262,9 +264,9 @@ class DoorStore:
         """Return the records as they are kept."""
         return self._there().chain(first, limit)
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, now: datetime | None = None) -> int:
         """Drop what is old."""
-        return self._there().prune(before)
+        return self._there().prune(before, now)
 
     def close(self) -> None:
         """Others go on with it."""
@@ -289,13 +291,11 @@ class DoorStore:
             raise StoreUnavailableError("the store does not answer")
         return self._library.saved
 
-    def _note(self, records: Sequence[NewRecord], answers: Sequence[OrderAnswer]) -> None:
+    def _note(self, records: Sequence[NewRecord]) -> None:
         """Remember when what was just saved had been decided."""
         library = self._library
         for kept in library.saved.history(limit=len(records)):
             library.records[kept.id] = self._true_at(kept.record.at), library.now(), self._door.number
-        for answer in answers:
-            library.answers[answer.order_id] = self._true_at(answer.at)
 
 
 def _shown(records: Sequence[NewRecord]) -> str:

@@ -83,7 +83,7 @@ _ODDS: Mapping[Fate, float] = {
 
 
 def _mishaps(dice: Dice, until: float, machines: int) -> tuple[Mishap, ...]:
-    kinds = [what for what in What if dice.hits(0.45)]
+    kinds = [what for what in What if what is not What.SLOW and dice.hits(0.45)]
     # What people do, and what users suffer, is what most rules are about.
     kinds += [what for what in (What.ORDER, What.ORDER, What.ORDER, What.FAILING) if what in kinds]
     if not kinds:

@@ -2,6 +2,10 @@
 
 The migration is a quiet one of both shifts from nothing to all, with a workload to pin. The one call that is struck is
 the only thing that goes wrong, so every run must come to its end, and break no rule on the way.
+
+A person's order at that very moment (`ORDER_BEFORE`, `ORDER_AFTER`) is not among it: which order it is would be left to
+dice after all, and most ask for another end than the one that each run must come to. Random seeds, the stages and the
+scripts of `test_sim.py` have orders at any call.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ PLAN = Plan(
 MODE = "every"
 
 _RARE = frozenset({Fate.ORDER_BEFORE, Fate.ORDER_AFTER})
-"""Who orders something at random asks for another end; the seeds do that."""
+"""What is left to others: see above."""
 
 
 def pairs() -> Iterator[tuple[int, Fate]]:

@@ -32,17 +32,18 @@ def places(plan: Plan, name: str) -> tuple[Place, ...]:
 
 
 class Desk:
-    """The folder of policies, and who wrote what into it."""
+    """The folder of policies, and who wrote what into it. All spans in policies grow with the tick."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, tick_seconds: float = 1.0) -> None:
         self.versions: list[seen.PolicyFile] = []
         self._folder = folder
         self._plan = plan
+        self._tick_seconds = tick_seconds
         self._written = 0
 
     def write(self, at: float, name: str, steps: Sequence[float] = STEPS, soak_seconds: float = SOAK_SECONDS) -> None:
-        """Write a good policy."""
-        plan = self._plan
+        """Write a good policy; it soaks for as long as `soak_seconds` says for ticks of a second."""
+        plan, soak_seconds = self._plan, soak_seconds * self._tick_seconds
         clb = {
             "region": REGION,
             "loadBalancer": places(plan, name)[0].balancer,
@@ -57,7 +58,7 @@ class Desk:
             "soak": f"{soak_seconds:g}s",
             "onFailure": plan.on_failure,
             "approvals": [{"before": gate} for gate in plan.gates],
-            "analysis": {"latency": {"enabled": False}, "hold": f"{HOLD_SECONDS:g}s"},
+            "analysis": {"latency": {"enabled": name in plan.timed}, "hold": f"{HOLD_SECONDS * self._tick_seconds:g}s"},
             "blastRadius": {"requests": 1e6},
         }
         said = {"apiVersion": "shifter.io/v1alpha1", "kind": "ShiftPolicy", "metadata": {"name": name}, "spec": spec}

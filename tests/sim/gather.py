@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from shifter.core.chain import FIRST_ID
 from shifter.lab.checker import seen
-from shifter.lab.checker.kinds import Kind
-from tests.sim.calls import Fate
+from tests.sim.incidents import incidents_of
 from tests.sim.plan import SHIFTS, Plan
 
 if TYPE_CHECKING:
@@ -21,17 +20,6 @@ if TYPE_CHECKING:
 EVERYTHING = 1_000_000
 REST_SECONDS = 12.0
 """How long after the last fault a process may still be stopped."""
-
-_TROUBLE = {
-    "store": Kind.STORE,
-    "provider": Kind.CLOUD,
-    "task": Kind.CLOUD,
-    "throttled": Kind.CLOUD,
-    "metrics": Kind.ODD_METRICS,
-    "workload": Kind.ODD_METRICS,
-    "stale": Kind.STALE,
-}
-"""What a call that went wrong is called."""
 
 
 def bounds_of(plan: Plan) -> seen.Bounds:
@@ -45,7 +33,7 @@ def bounds_of(plan: Plan) -> seen.Bounds:
         noticed_seconds=4.0,
         plainly_percent=15.0,
         plainly_seconds=8.0,
-        back_seconds=12.0,
+        back_seconds=8.0,
         read_seconds=3.0 + (stale_seconds if stale else 0.0),
     )
 
@@ -65,7 +53,7 @@ def gather(world: World) -> seen.Seen:
         given=tuple(world.hands.given),
         changes=tuple(world.cloud.changes),
         health=tuple(world.cloud.health),
-        incidents=_incidents(world),
+        incidents=incidents_of(world),
         lives=_lives(world),
         policies=tuple(world.desk.versions),
         seconds=tuple(world.users.seconds),
@@ -96,7 +84,7 @@ def _orders(world: World) -> tuple[seen.OrderRow, ...]:
         if not given.order_id:
             continue
         order = world.saved.order(given.order_id)
-        asked, answered = order.request, world.library.answers.get(order.id)
+        asked = order.request
         found.append(
             seen.OrderRow(
                 id=order.id,
@@ -105,7 +93,6 @@ def _orders(world: World) -> tuple[seen.OrderRow, ...]:
                 verb=str(asked.verb),
                 by=asked.by,
                 answer=str(order.answer or ""),
-                answered_at=None if order.answer is None or answered is None else world.zero + answered,
                 full=asked.full,
                 override=asked.override,
                 share=asked.share,
@@ -153,34 +140,6 @@ def _lives(world: World) -> tuple[seen.Life, ...]:
     return tuple(found)
 
 
-def _incidents(world: World) -> tuple[seen.Incident, ...]:
-    """What the plan did, what fate did to processes, and how the cloud and the store were all along."""
-    plan, zero, everybody = world.plan, world.zero, frozenset(SHIFTS)
-    found = list(world.hands.incidents)
-
-    def add(kind: Kind, since: float, until: float, told: str, whom: str = "") -> None:
-        number = len(found)
-        found.append(
-            seen.Incident(number, str(kind), zero + since, zero + until, everybody, frozenset(), told=told, whom=whom)
-        )
-
-    for (name, since), until in world.chronicle.pauses.items():
-        add(Kind.FROZEN, since, until, f"{name} is stopped", name)
-    for at, name in world.chronicle.robbed:
-        add(Kind.LEASE, at, at + 2.0, f"the lease of {name} is taken away", name)
-    for name, (at, killed) in world.chronicle.ends.items():
-        add(Kind.KILLED if killed else Kind.RESTARTED, at, at + 6.0, f"{name} ends", name)
-    for port, since, until in (*world.tally.troubles, *world.cloud.troubles):
-        add(_TROUBLE[port.partition(".")[0]], since, until, f"{port} goes wrong")
-    for since, until in world.library.stale:
-        add(Kind.STALE, since, until, "the store is read stale")
-    if any(plan.offsets) or any(rate != 1 for rate in plan.rates):
-        add(Kind.CLOCK, 0.0, plan.ends_at, "clocks are off")
-    if plan.odds.keys() & {Fate.LEASE_BEFORE, Fate.LEASE_AFTER}:
-        add(Kind.LEASE, 0.0, min(plan.calm_at, plan.ends_at) + REST_SECONDS, "leases are lost")
-    return tuple(found)
-
-
 def _calls(world: World) -> tuple[seen.Call, ...]:
     zero = world.zero
 
@@ -190,7 +149,7 @@ def _calls(world: World) -> tuple[seen.Call, ...]:
     return tuple(
         seen.Call(
             zero + call.at, call.caller, call.domain, call.what, call.answer, call.raises, true(call.answered_at),
-            true(call.as_of), call.request_id, call.routes,
+            true(call.as_of), call.request_id, call.routes, call.asked,
         )
         for call in world.cloud.calls
     )  # fmt: skip

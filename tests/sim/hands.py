@@ -93,8 +93,9 @@ class Hands:
         self._note(Kind.CLOUD, mishap)
 
     def _lock(self, mishap: Mishap) -> None:
-        if self._world.cloud.lock(self._route(mishap).domain, mishap.seconds):
-            self._note(Kind.LOCK, mishap)
+        domain = self._route(mishap).domain
+        if self._world.cloud.lock(domain, mishap.seconds):
+            self._note(Kind.LOCK, mishap, self._world.shifts_of(domain))
 
     def _edit(self, mishap: Mishap) -> None:
         """A person types weights: the source's stay above 0, the target's are anything."""
@@ -177,6 +178,11 @@ class Hands:
         self._fail(mishap, (Side.TARGET,))
         self._note(Kind.FAILING, mishap, {mishap.whom}, hurts={seen.TARGET})
 
+    def _slow(self, mishap: Mishap) -> None:
+        percent = 5.0 + _BAD_PERCENT * mishap.amount
+        self._world.meshes[Side.TARGET].slow_down(mishap.whom, percent, self._until(mishap))
+        self._note(Kind.SLOW, mishap, {mishap.whom})
+
     def _incident(self, mishap: Mishap) -> None:
         self._fail(mishap, tuple(Side))
         self._note(Kind.INCIDENT, mishap, {mishap.whom}, hurts=_BOTH)
@@ -213,7 +219,7 @@ class Hands:
     def _clock(self, mishap: Mishap) -> None:
         machine = self._world.machines[mishap.whom]
         machine.jump(mishap.amount)
-        self._note(Kind.CLOCK, mishap, seconds=1e9, whom=machine.process.name)
+        self._note(Kind.CLOCK, mishap, (), seconds=1e9, whom=machine.process.name)
 
     def _stolen(self, mishap: Mishap) -> None:
         holder, self._world.lease.holder = self._world.lease.holder, ""
@@ -326,6 +332,7 @@ _DOINGS: Mapping[What, Callable[[Hands, Mishap], None]] = {
     What.POD: Hands._pod,
     What.SCALED: Hands._scaled,
     What.FAILING: Hands._failing,
+    What.SLOW: Hands._slow,
     What.INCIDENT: Hands._incident,
     What.NO_STORE: Hands._no_store,
     What.CUT_OFF: Hands._cut_off,

@@ -29,17 +29,22 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Lane:
+    name: str
     waiting: list[_Entry] = field(default_factory=list)
     busy: bool = False
 
 
 @dataclass(slots=True)
 class Pace:
-    """How lanes run: the odds that a call has a strand of its own, and that it is late, by at most so many seconds."""
+    """How lanes run: the odds that a call has a strand of its own, and that it is late, by at most so many seconds.
+
+    `lates` is which lane was late, from when to when.
+    """
 
     stoppable: float = 0.0
     late: float = 0.0
     latest_seconds: float = 1.5
+    lates: list[tuple[str, float, float]] = field(default_factory=list)
 
 
 class VirtualLanes:
@@ -57,7 +62,7 @@ class VirtualLanes:
     def run(self, domain: str, priority: Priority, call: Callable[[], T]) -> Future[T]:
         """Line a call up, and make it if it is its turn."""
         self._number += 1
-        lane = self._lanes.setdefault(domain, _Lane())
+        lane = self._lanes.setdefault(domain, _Lane(domain))
         entry = _Entry(priority, self._number, call)
         lane.waiting.append(entry)
         lane.waiting.sort(key=lambda each: (each.priority, each.number))
@@ -92,7 +97,9 @@ class VirtualLanes:
         """Let the lane work: now, or a while later; here, or on a strand."""
         lane.busy = True
         if self._dice.hits(self.pace.late):
-            self._kernel.after(self._dice.between(0.01, self.pace.latest_seconds), lambda: self._on_strand(lane))
+            late = self._dice.between(0.01, self.pace.latest_seconds)
+            self.pace.lates.append((lane.name, self._kernel.now, self._kernel.now + late))
+            self._kernel.after(late, lambda: self._on_strand(lane))
         elif self._dice.hits(self.pace.stoppable):
             self._on_strand(lane)
         else:

@@ -36,6 +36,7 @@ class What(StrEnum):
     POD = "pod restarted"
     SCALED = "source scaled down"
     FAILING = "target fails"
+    SLOW = "target slow"
     INCIDENT = "both meshes fail"
     NO_STORE = "store away"
     CUT_OFF = "machine cut off"
@@ -95,6 +96,7 @@ class Plan:
         gates: shares that need an approval.
         on_failure: what the policies say.
         has_workload: whether somebody can be asked what the source's gateway runs as.
+        timed: the shifts whose policies compare latency; the meshes count no other one's.
     """
 
     seed: int
@@ -115,6 +117,7 @@ class Plan:
     gates: tuple[float, ...] = ()
     on_failure: str = "rollback"
     has_workload: bool = False
+    timed: tuple[str, ...] = ()
 
     @property
     def is_safety(self) -> bool:

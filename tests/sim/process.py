@@ -6,7 +6,8 @@ wakes it by its own clocks; who finds the lease lost ends, and starts again as a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,10 +32,10 @@ from tests.sim.lanes import Pace, VirtualLanes
 from tests.sim.lease import RETRY_SECONDS, Lease, LeaseRecord
 from tests.sim.meshes import Mesh, Workload
 
-WAKE_SECONDS = 0.25
 _REBORN_SECONDS = 1.0
 _DRAIN_SECONDS = 4.0
 _LONGEST_WAKE = timedelta(seconds=20)
+_KEPT_WAKES = 1_000
 
 
 @dataclass(slots=True)
@@ -79,10 +80,15 @@ class Surroundings:
     workload: Workload | None
     chronicle: Chronicle
     interrupt: Callable[[], None]
+    wake_seconds: float
+    telemetry: Callable[[str], Telemetry]
 
 
 class Chronicle:
-    """Who led, loaded, lost the lease, died or was stopped when, and every bug that struck: for the checker."""
+    """Who led, loaded, lost the lease, died or was stopped when, and every bug that struck: for the checker.
+
+    `clocks`: when whose machine's clock was set, and how far it is off since.
+    """
 
     def __init__(self) -> None:
         self.leaders: list[tuple[float, str]] = []
@@ -90,6 +96,7 @@ class Chronicle:
         self.robbed: list[tuple[float, str]] = []
         self.ends: dict[str, tuple[float, bool]] = {}
         self.pauses: dict[tuple[str, float], float] = {}
+        self.clocks: list[tuple[float, str, float]] = []
         self.bugs: list[str] = []
 
 
@@ -134,13 +141,17 @@ class TimedTicker(Ticker):
 
     def __init__(self, parts: Parts, now: Callable[[], float]) -> None:
         super().__init__(parts)
-        self._wakes: list[tuple[datetime, float]] = []
+        self._wakes: deque[tuple[datetime, float]] = deque(maxlen=_KEPT_WAKES)
         self._true_now = now
 
     def wake(self, now: datetime) -> bool:
         """Wake, and note when."""
         self._wakes.append((now, self._true_now()))
         return super().wake(now)
+
+    def contents(self) -> Sequence[object]:
+        """What it has as a ticker."""
+        return [value for name, value in vars(self).items() if name not in {"_wakes", "_true_now"}]
 
     def true_at(self, said: datetime) -> float:
         """When it really was that this process dated something so: in a wake, or a little later in it."""
@@ -211,6 +222,11 @@ class Process:
         self._around.interrupt()
 
     # -- its life ------------------------------------------------------------------------------------------------
+
+    @property
+    def service(self) -> Sequence[object]:
+        """What of shifter lives in it; empty before it leads."""
+        return () if self._ticker is None else (*self._ticker.contents(), self._waker)
 
     @property
     def leads(self) -> bool:
@@ -324,7 +340,7 @@ class Process:
             provider=DoorProvider(self._door, around.cloud, self.name),
             metrics=metrics(self._door, around.meshes),
             lanes=self._lanes,
-            telemetry=Notes(self.name, around.chronicle, around.journal, lambda: around.kernel.now),
+            telemetry=around.telemetry(self.name),
             stopwatch=self._clock.monotonic,
             workload=None if around.workload is None else DoorWorkload(self._door, around.workload),
         )
@@ -351,7 +367,7 @@ class Machine:
         """Let it run from now on."""
         kernel = self._around.kernel
         kernel.every(RETRY_SECONDS, self._elect, first_after)
-        kernel.every(WAKE_SECONDS, self._wake, first_after)
+        kernel.every(self._around.wake_seconds, self._wake, first_after)
 
     def reaches(self) -> bool:
         """Whether the network lets it reach the store and the lease."""
@@ -361,6 +377,7 @@ class Machine:
         """Set the wall clock."""
         self._around.journal.add(self._around.kernel.now, f"the clock of {self.name} is set by {seconds:+g} s")
         self.clock.offset_seconds += seconds
+        self._around.chronicle.clocks.append((self._around.kernel.now, self.name, self.clock.error_seconds))
 
     def _wake(self) -> None:
         self.process.wake()

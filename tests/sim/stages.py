@@ -246,6 +246,12 @@ def _fails(plan: Plan, dice: Dice) -> Plan:
     return _for(_happens(plan, *(_failing(at, shift, 30.0) for shift in SHIFTS)), 45.0)
 
 
+def _takes_too_long(plan: Plan, dice: Dice) -> Plan:
+    """Its answers are right, and plainly take too long, for long."""
+    slow = (Mishap(_moment(dice), What.SLOW, shift, 30.0, _HARD) for shift in SHIFTS)
+    return replace(_for(_happens(plan, *slow), 45.0), timed=SHIFTS)
+
+
 def _fails_unsaved(plan: Plan, dice: Dice) -> Plan:
     """It fails while nothing can be saved."""
     at = _moment(dice)
@@ -312,6 +318,7 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "hands-off": _hands_off,
         "paused": _paused,
         "fails": _fails,
+        "takes-too-long": _takes_too_long,
         "fails-unsaved": _fails_unsaved,
         "fails-for-a-moment": _fails_for_a_moment,
         "fails-on-fresh-pods": _fails_on_fresh_pods,

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from shifter.adapters.memory_store import MemoryStore
 from shifter.core.balancing.membership import Server
 from shifter.core.balancing.splits import Health, Route, Selector, Side
-from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.lab.checker import seen
 from tests.sim import files
@@ -23,31 +21,37 @@ from tests.sim.dice import Dice
 from tests.sim.doors import Library
 from tests.sim.gather import REST_SECONDS, gather
 from tests.sim.hands import Hands
+from tests.sim.incidents import BEARABLE_SECONDS
 from tests.sim.journal import Journal
 from tests.sim.kernel import Kernel
 from tests.sim.lanes import Pace
 from tests.sim.lease import LeaseRecord
 from tests.sim.meshes import Mesh, Users, Workload
-from tests.sim.plan import MACHINES, SHIFTS, Plan
-from tests.sim.process import Chronicle, Clock, Machine, Surroundings
+from tests.sim.plan import MACHINES, Plan
+from tests.sim.process import Chronicle, Clock, Machine, Notes, Surroundings
+from tests.sim.setting import SECONDS, Setting
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ZERO = NOON.timestamp()
 PER_SECOND = 200
 _MEMBERS = (("ins-old1", 30080, 100), ("ins-old2", 30080, 100), ("ins-new1", 31080, 0), ("ins-new2", 31080, 0))
-_FRESH_SECONDS = 4.0
 _AT_REST_SECONDS = 5.0
-_BEARABLE_SECONDS = 1.5
-"""A clock that is off by less is nobody's concern."""
 
 
 class World:
     """Everything of one run. `folder` is an empty directory for its policy files."""
 
     def __init__(
-        self, plan: Plan, folder: Path, *, fates: Fates | None = None, show: Callable[[str], None] | None = None
+        self,
+        plan: Plan,
+        folder: Path,
+        *,
+        fates: Fates | None = None,
+        show: Callable[[str], None] | None = None,
+        setting: Setting = SECONDS,
     ) -> None:
         self.plan = plan
+        self.setting = setting
         self.zero = ZERO
         self.kernel = Kernel()
         self.journal = Journal(show, str(folder))
@@ -60,12 +64,14 @@ class World:
         self.lease = LeaseRecord()
         self.cloud = Cloud(self.kernel, Dice(plan.seed, "cloud"), self.journal, ZERO)
         self.meshes = {
-            side: Mesh(side, self.kernel, Dice(plan.seed, f"mesh {side}"), ZERO, _FRESH_SECONDS) for side in Side
+            side: Mesh(side, self.kernel, Dice(plan.seed, f"mesh {side}"), ZERO, setting.fresh_seconds) for side in Side
         }
+        for side, mesh in self.meshes.items():
+            mesh.time(plan.timed, Dice(plan.seed, f"latency {side}"))
         self.workload = Workload(self.meshes[Side.SOURCE])
         self.users = Users(self.kernel, Dice(plan.seed, "users"), ZERO, self.meshes)
-        self.desk = files.Desk(folder, plan)
-        self.routes = {name: routes_of(plan, name) for name in SHIFTS}
+        self.desk = files.Desk(folder, plan, setting.tick_seconds)
+        self.routes = {name: routes_of(plan, name) for name in setting.shifts}
         self.pace = Pace(self.fates.stoppable, plan.lanes)
         self.machines = self._machines(folder)
         self.hands = Hands(self)
@@ -96,7 +102,7 @@ class World:
         """Whether every shift has said that it is finished or back: then nothing is to be seen any more."""
         reports = self.saved.reports()
         told = {name: report.phase for name, report in reports.items() if not report.holds}
-        return told.keys() == set(SHIFTS) and set(told.values()) <= {Phase.COMPLETED, Phase.ROLLED_BACK}
+        return told.keys() == set(self.setting.shifts) and set(told.values()) <= {Phase.COMPLETED, Phase.ROLLED_BACK}
 
     def calm_down(self) -> None:
         """Let nothing go wrong any more; what people did stays done."""
@@ -107,7 +113,7 @@ class World:
             mesh.calm_down()
         for machine in self.machines.values():
             machine.cut_off_until = 0.0
-            if abs(machine.clock.error_seconds) > _BEARABLE_SECONDS:
+            if abs(machine.clock.error_seconds) > BEARABLE_SECONDS:
                 machine.jump(-machine.clock.error_seconds)
         self.pace.late = self.pace.stoppable = 0.0
 
@@ -119,7 +125,7 @@ class World:
             seed=plan.seed,
             fates=self.fates,
             tally=self.tally,
-            fleet=FLEET,
+            fleet=self.setting.fleet,
             folder=folder,
             library=self.library,
             lease=self.lease,
@@ -129,11 +135,16 @@ class World:
             workload=self.workload if plan.has_workload else None,
             chronicle=self.chronicle,
             interrupt=self._interrupt,
+            wake_seconds=self.setting.wake_seconds,
+            telemetry=self.setting.telemetry or self._notes,
         )
         return {
             name: Machine(name, around, Clock(self.kernel, ZERO, plan.rates[index], plan.offsets[index]))
             for index, name in enumerate(MACHINES[: plan.machines])
         }
+
+    def _notes(self, name: str) -> Notes:
+        return Notes(name, self.chronicle, self.journal, lambda: self.kernel.now)
 
     def _interrupt(self) -> None:
         self.hands.interrupt()
@@ -150,22 +161,45 @@ class World:
             endless_seconds=12.0,
             refused=self.plan.refused,
         )
-        for name in SHIFTS:
+        for name in self.setting.shifts:
             for number, route in enumerate(self.routes[name]):
                 self.cloud.put_rule(name, route, servers(number))
             self.desk.write(ZERO, name)
-        self.kernel.every(1.0, self._second, 1.0)
-        self.kernel.every(1.0, self._scrape, 0.4)
+        every = self.setting.serve_seconds
+        self.kernel.every(every, self._serve, every)
+        self.kernel.every(every, self._scrape, 0.4)
         for index, machine in enumerate(self.machines.values()):
             machine.begin(0.1 + 0.07 * index)
 
-    def _second(self) -> None:
-        for name in SHIFTS:
-            self.users.second(name, PER_SECOND, [self.cloud.share(route) for route in self.routes[name]])
+    def _serve(self) -> None:
+        requests = round(PER_SECOND * self.setting.serve_seconds)
+        for name in self.setting.shifts:
+            self.users.second(name, requests, [self.cloud.share(route) for route in self.routes[name]])
 
     def _scrape(self) -> None:
         for mesh in self.meshes.values():
             mesh.scrape()
+
+    def shifts_of(self, domain: str) -> frozenset[str]:
+        """Return whose rules are in a lock domain."""
+        return frozenset(name for name, routes in self.routes.items() if any(each.domain == domain for each in routes))
+
+    def forget(self) -> None:
+        """Drop everything that is noted for the checker, and the store's history: for runs that are too long for it."""
+        self.saved.prune(datetime.fromtimestamp(ZERO + self.kernel.now, UTC))
+        self.cloud.forget()
+        self.chronicle.bugs.clear()
+        self.chronicle.pauses.clear()
+        self.chronicle.clocks.clear()
+        self.tally.troubles.clear()
+        self.tally.made.clear()
+        self.pace.lates.clear()
+        self.library.records.clear()
+        self.library.stale.clear()
+        self.hands.incidents.clear()
+        self.hands.given.clear()
+        self.desk.versions.clear()
+        self.users.seconds.clear()
 
     def close(self) -> None:
         """Leave no thread behind."""
@@ -187,37 +221,3 @@ def servers(number: int) -> tuple[Server, ...]:
     """Two healthy members on each side of a shift's n-th rule; all traffic is the source's."""
     more = "" if not number else f"-{number}"
     return tuple(Server(f"{id_}{more}:{port}", port, weight, Health.ALIVE, id_) for id_, port, weight in _MEMBERS)
-
-
-def _datasource(app: str) -> Mapping[str, object]:
-    return {"url": f"http://{app}.invalid", "matchers": {"app": app}, "podMatchers": {"app": app}}
-
-
-FLEET = Fleet.model_validate_json(
-    json.dumps(
-        {
-            "apiVersion": "shifter.io/v1alpha1",
-            "kind": "Fleet",
-            "metadata": {"name": "sim"},
-            "spec": {
-                "datasources": {"source": _datasource("tcm"), "target": _datasource("istio")},
-                "provider": {"tencent": {"secretIdFile": "none", "secretKeyFile": "none"}},
-                "timing": {
-                    "tick": "1s",
-                    "sampleMaxAge": f"{_FRESH_SECONDS:g}s",
-                    "readDeadline": "1s",
-                    "operationTimeout": "8s",
-                    "reportEvery": "1s",
-                },
-                "learning": {"minTicks": 3, "historyTicks": 8},
-            },
-        }
-    )
-)
-FLEET = FLEET.model_copy(
-    update={
-        "spec": FLEET.spec.model_copy(
-            update={"timing": FLEET.spec.timing.model_copy(update={"read_deadline": timedelta(0)})}
-        )
-    }
-)

@@ -18,6 +18,8 @@ class Edit:
 class Bug:
     """One bug, the rules one of which it must break, and within how many seeds.
 
+    Only rules that it was seen to break are named: each that might is no proof that the rule can convict.
+
     `stage`: the one of `tests.sim.stages` on which it has to show; empty for random days, with and without an end of
     their faults.
     """

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.lab.checker import back, climbs, looking, people, stops, users, writes
+from shifter.lab.checker import back, climbs, looking, people, routes, stops, users, writes
 from tests.sim.planted.bug import Bug, Edit
 
 _DECIDE: Final = "shifter/core/deciding/decide.py"
 _HOLDS: Final = "shifter/core/deciding/holds.py"
 _STATE: Final = "shifter/core/state.py"
+
+_STAYS: Final = (
+    Edit(
+        "shifter/core/deciding/retreat.py",
+        "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:\n",
+        "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 1000:\n",
+    ),
+)
 
 OF_DECIDING: Final = (
     Bug(
@@ -80,7 +88,7 @@ OF_DECIDING: Final = (
                 "    kept = write_share(decision, direction, state.next_step or state.share, rose or fell",
             ),
         ),
-        (climbs.SOAKED, climbs.STEP, climbs.VERDICT, climbs.PAUSED, writes.DOWN),
+        (climbs.SOAKED, climbs.VERDICT, writes.DOWN),
         stage="churn",
     ),
     Bug(
@@ -138,6 +146,18 @@ OF_DECIDING: Final = (
         stage="fails",
     ),
     Bug(
+        "slow answers are not counted",
+        (
+            Edit(
+                "shifter/core/analysis/measures.py",
+                "return None if upto is None else (total, max(0.0, total - upto))",
+                "return None if upto is None else (total, 0.0)",
+            ),
+        ),
+        (climbs.USERS, users.WENT_BACK),
+        stage="takes-too-long",
+    ),
+    Bug(
         "an edited policy raises the share",
         (
             Edit(
@@ -149,7 +169,7 @@ OF_DECIDING: Final = (
                 "        place.state = state.model_copy(update=moved)\n",
             ),
         ),
-        (climbs.FROM, climbs.SOAKED, climbs.STEP, climbs.VERDICT, people.STUCK, writes.RAISES),
+        (climbs.FROM, climbs.SOAKED, climbs.VERDICT),
         stage="edited-policy",
     ),
     Bug(
@@ -243,15 +263,49 @@ OF_DECIDING: Final = (
     ),
     Bug(
         "a failing target stays",
+        _STAYS,
+        (users.WENT_BACK,),
+        stage="fails",
+    ),
+    Bug("a failing target stays, on a day on which much else goes wrong", _STAYS, (users.WENT_BACK,), 120),
+    Bug(
+        "it goes to the middle and no further, and calls for help",
         (
             Edit(
-                "shifter/core/deciding/retreat.py",
-                "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 0:\n",
-                "    if assessment.verdict is Verdict.FAIL and _exposed(state, evidence) > 1000:\n",
+                _DECIDE,
+                "    step = decision.assessment.step or state.next_step\n    if step is None:",
+                "    step = decision.assessment.step or state.next_step\n    if state.share >= 50:\n"
+                "        return replace(decision, reason='waiting')\n    if step is None:",
+            ),
+            Edit(
+                _HOLDS,
+                "    if state.phase is Phase.COMPLETED:\n        return bool(holds) or",
+                "    if state.share == 50:\n        return True\n"
+                "    if state.phase is Phase.COMPLETED:\n        return bool(holds) or",
             ),
         ),
-        (users.WENT_BACK, climbs.USERS),
-        stage="fails",
+        (people.STUCK,),
+        10,
+    ),
+    Bug(
+        "a pause holds nothing",
+        (Edit(_HOLDS, "        (HoldKind.PAUSE, _paused(state, now)),\n", '        (HoldKind.PAUSE, ""),\n'),),
+        (climbs.PAUSED,),
+        stage="without-metrics",
+    ),
+    Bug(
+        "drift holds nothing and is left as it is",
+        (
+            Edit(
+                _HOLDS,
+                "    elif not matches(state.weights, views):\n        found.append(_changed(",
+                "    elif not matches(state.weights, views) and landed_late(state, views, now):\n"
+                "        found.append(_changed(",
+            ),
+            Edit(_DECIDE, "    if kept is not decision:\n        return kept\n    if waiting", "    if waiting"),
+        ),
+        (routes.MENDED,),
+        stage="edited",
     ),
     Bug(
         "a rolled back shift starts over by itself",
