@@ -1391,3 +1391,14 @@ def test_who_is_paused_need_not_raise_a_route_that_sank(good: Seen) -> None:
     assert routes.MENDED not in broken(paused)
     lower = tuple(replace(e, evidence={**e.evidence, "to": 10.0}) if e.what == "done" else e for e in paused.entries)
     assert routes.MENDED in broken(replace(paused, entries=lower))
+
+
+def test_where_nothing_could_be_saved_a_shift_at_100_percent_may_have_completed(good: Seen) -> None:
+    """From +28.5 on all traffic is on istio, which fails from +29.5 on."""
+    seen = replace(with_history(good, without=[number_of(good, 4) + 2]), incidents=())
+    bad = tuple(replace(s, failed=20) if s.at - BEGAN >= 29 else s for s in good.seconds)
+    stays = with_incident(replace(seen, seconds=bad), incident(3, Kind.FAILING, 29.5, 45, "istio"))
+    away = incident(4, Kind.STORE, 30, 40)
+
+    assert users.WENT_BACK in broken(stays)
+    assert users.WENT_BACK not in broken(with_incident(stays, away))

@@ -28,6 +28,7 @@ TAIL_SECONDS: Final = 2.0
 """How long after a fault's end its failures may still be counted: an answer under way, a configuration on its way."""
 
 _PLAINLY_BROKEN: Final = 3
+_ALL_PERCENT: Final = 99.5
 _HALTING: Final = frozenset(
     {
         Kind.NO_METRICS, Kind.HUNG_METRICS, Kind.SLOW_METRICS, Kind.KILLED, Kind.FROZEN, Kind.RESTARTED, Kind.LEASE,
@@ -145,8 +146,15 @@ def _is_to_be_left(seen: Seen, incident: Incident) -> bool:
         or phase_at(seen, namespace, noticed_at) == "Completed"
     ):
         return False
+    if seen.share_at(namespace, incident.began_at) > _ALL_PERCENT and _is_unkept(seen, incident.began_at, noticed_at):
+        return False
     stays = any(file.stays for file in policies_at(seen, namespace, incident.began_at))
     return not stays and not _overridden(seen, namespace, incident.ended_at)
+
+
+def _is_unkept(seen: Seen, since: float, until: float) -> bool:
+    """Whether nothing could be saved: at 100 % a shift may have completed then, and nobody wrote it down."""
+    return any(each.kind == Kind.STORE and each.covers(since, until) for each in seen.incidents)
 
 
 def _left_at(seen: Seen, incident: Incident, namespace: str) -> float:
