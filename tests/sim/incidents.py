@@ -21,8 +21,8 @@ from tests.sim.plan import SHIFTS
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-BEARABLE_SECONDS: Final = 1.5
-"""A clock that is off by less is nobody's concern."""
+BEARABLE_SECONDS: Final = 1.0
+"""A clock that is off by less than a tick is nobody's concern."""
 
 _EVERYBODY: Final = frozenset(SHIFTS)
 _NOBODY: Final = frozenset[str]()
