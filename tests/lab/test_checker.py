@@ -1402,3 +1402,13 @@ def test_where_nothing_could_be_saved_a_shift_at_100_percent_may_have_completed(
 
     assert users.WENT_BACK in broken(stays)
     assert users.WENT_BACK not in broken(with_incident(stays, away))
+
+
+def test_a_share_that_somebody_set_before_the_first_step_is_theirs_to_take_back(good: Seen) -> None:
+    stays = staying_on_a_broken_mesh(good)
+    zeros = tuple(replace(e, evidence={**e.evidence, "to": 0.0}) if e.what == "done" else e for e in stays.entries)
+    edited = with_incident(stays, incident(4, Kind.EDIT, 2, 3))
+
+    assert users.WENT_BACK in broken(edited)
+    assert users.WENT_BACK in broken(replace(stays, entries=zeros))
+    assert users.WENT_BACK not in broken(replace(edited, entries=zeros))

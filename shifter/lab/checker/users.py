@@ -148,6 +148,8 @@ def _is_to_be_left(seen: Seen, incident: Incident) -> bool:
         return False
     if seen.share_at(namespace, incident.began_at) > _ALL_PERCENT and _is_unkept(seen, incident.began_at, noticed_at):
         return False
+    if _is_somebody_elses(seen, namespace, incident.began_at):
+        return False
     stays = any(file.stays for file in policies_at(seen, namespace, incident.began_at))
     return not stays and not _overridden(seen, namespace, incident.ended_at)
 
@@ -155,6 +157,15 @@ def _is_to_be_left(seen: Seen, incident: Incident) -> bool:
 def _is_unkept(seen: Seen, since: float, until: float) -> bool:
     """Whether nothing could be saved: at 100 % a shift may have completed then, and nobody wrote it down."""
     return any(each.kind == Kind.STORE and each.covers(since, until) for each in seen.incidents)
+
+
+def _is_somebody_elses(seen: Seen, namespace: str, at: float) -> bool:
+    """Whether a share was set by hand while shifter had verified none: it holds, and leaves that to who did it."""
+    verified = [entry.share("to") for entry in seen.of(namespace, "done") if entry.at <= at]
+    edited = any(
+        each.kind == Kind.EDIT and namespace in each.namespaces and each.began_at <= at for each in seen.incidents
+    )
+    return edited and (not verified or verified[-1] <= 0)
 
 
 def _left_at(seen: Seen, incident: Incident, namespace: str) -> float:
