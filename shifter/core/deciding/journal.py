@@ -252,11 +252,15 @@ def is_back(view: RouteView) -> bool:
 
 
 def done(state: ShiftState, intent: Intent, views: Mapping[str, RouteView], now: datetime) -> ShiftState:
-    """Return the state once an intent was read back as intended: its share is verified from `now` on."""
+    """Return the state once an intent was read back as intended: its share is verified from `now` on.
+
+    Of routes that it does not name, what was verified before stays so: they may have been edited meanwhile.
+    """
+    before = {route: weights for route, weights in state.weights.items() if route not in intent.weights}
     changes: dict[str, object] = {
         "intent": None,
         "share": intent.to_share,
-        "weights": {route: view.weights for route, view in views.items()},
+        "weights": {route: before.get(route, view.weights) for route, view in views.items()},
         "verified_at": now,
         "setback": None,
         "overridden": state.overridden or intent.override,
@@ -311,9 +315,11 @@ def landed_late(state: ShiftState, views: Mapping[str, RouteView], now: datetime
     abandoned = state.abandoned
     if abandoned is None or not abandoned.weights.keys() <= views.keys():
         return False
-    if now < abandoned.deadline + (abandoned.deadline - abandoned.created_at):
-        return matches(abandoned.weights, views) or _is_mixture(abandoned, views)
     verified = state.weights or abandoned.before
+    if now < abandoned.deadline + (abandoned.deadline - abandoned.created_at):
+        # It explains nothing of the routes that it does not name.
+        others = {route: weights for route, weights in verified.items() if route not in abandoned.weights}
+        return matches(others, views) and (matches(abandoned.weights, views) or _is_mixture(abandoned, views))
     return abandoned.to_share >= state.share and all(
         _in_force(abandoned.weights.get(route, {}), view) or matches({route: verified.get(route, {})}, views)
         for route, view in views.items()

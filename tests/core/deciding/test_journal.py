@@ -265,6 +265,14 @@ def test_a_part_of_a_routes_weights_is_known_as_ours_for_a_short_while_only() ->
     assert not landed_late(after(an_intent()), half, a_minute_after)
 
 
+def test_what_landed_late_explains_nothing_of_a_route_that_it_does_not_name() -> None:
+    only_a = an_intent().model_copy(update={"before": {A: split(5)}, "weights": {A: split(25)}})
+    gave_up = after(only_a)
+
+    assert landed_late(gave_up, live(25, 5), NOON)
+    assert not landed_late(gave_up, live(25, 60), NOON)
+
+
 def test_what_landed_is_not_known_while_a_route_is_not_seen() -> None:
     assert not landed_late(after(an_intent()), {A: a_view(A, split(25))}, NOON)
 
@@ -330,6 +338,15 @@ def test_a_done_intent_is_the_new_verified_share() -> None:
     assert (state.share, state.verified_at, state.intent, state.setback) == (25, LATE, None, None)
     assert state.weights == {A: split(25), B: split(25)}
     assert (state.phase, state.since) == (Phase.SHIFTING, NOON)
+
+
+def test_of_a_route_that_an_intent_does_not_name_what_was_verified_before_stays_so() -> None:
+    only_a = an_intent().model_copy(update={"before": {A: split(5)}, "weights": {A: split(25)}})
+    state = done(a_shift(share=5, intent=only_a, weights={A: split(5), B: split(5)}), only_a, live(25, 60), LATE)
+    first = done(a_shift(share=0, intent=only_a, weights={}), only_a, live(25, 60), LATE)
+
+    assert state.weights == {A: split(25), B: split(5)}
+    assert first.weights == {A: split(25), B: split(60)}
 
 
 @pytest.mark.parametrize(
