@@ -93,6 +93,12 @@ class Scalar:
     def step(self, shown: Counted | None, *, gone: bool = False) -> None:
         """Let one tick pass, then decide, and let the write be in force at once."""
         self._seen.add(self.state, shown, self._views, self._terms, self._now)
+        self._decide(gone=gone)
+        if self.state.phase is Phase.ROLLING_BACK:
+            # From 100 % it goes by way of 1.
+            self._decide(gone=gone)
+
+    def _decide(self, *, gone: bool) -> None:
         evidence = Evidence(
             views=self._views,
             ledger=self._seen.ledger,

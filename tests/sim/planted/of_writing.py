@@ -130,8 +130,8 @@ OF_WRITING: Final = (
             ),
             Edit(
                 _JOURNAL,
-                "        return matches(abandoned.weights, views) or _is_mixture(abandoned, views)\n",
-                "        return matches(abandoned.weights, views)\n",
+                "(matches(abandoned.weights, views) or _is_mixture(abandoned, views))\n",
+                "matches(abandoned.weights, views)\n",
             ),
         ),
         (people.STUCK,),
