@@ -26,8 +26,9 @@ from shifter.core.records import NewRecord, Record, What
 from shifter.core.state import HoldReport, Report
 from shifter.errors import ConfigError
 from shifter.lab.account import REGION, SECRET_ID, SECRET_KEY, TARGET_POD_PORT, open_account
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import EVERYBODY, Bounds, Finding, Seen, UserSecond, Violation
+from shifter.lab.checker.seen import EVERYBODY, Bounds, Seen, UserSecond
 from shifter.lab.emulator import Emulator, RuleKey, TargetKey
 from shifter.lab.failpoints import CALLS, FAILPOINTS, Act
 from shifter.lab.free_ports import LOOPBACK, reserve_ports

@@ -14,8 +14,9 @@ from itertools import pairwise
 from typing import Final
 
 from shifter.lab.checker.climbs import accepted, policies_at
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import SERVICE, SOURCE, TARGET, Entry, Finding, Seen, Violation
+from shifter.lab.checker.seen import SERVICE, SOURCE, TARGET, Entry, Seen
 from shifter.lab.checker.spans import overlap_seconds
 
 RUNG: Final = "a step back goes to the rung below the share that failed"

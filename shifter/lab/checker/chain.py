@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from shifter.lab.checker.seen import Finding, Link, Seen, Violation
+from shifter.lab.checker.findings import Finding, Violation
+from shifter.lab.checker.seen import Link, Seen
 
 CHAINED: Final = "every record's hash follows from the record before it"
 

@@ -11,19 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import (
-    SERVICE,
-    SOURCE,
-    TARGET,
-    Entry,
-    Finding,
-    Incident,
-    OrderRow,
-    PolicyFile,
-    Seen,
-    Violation,
-)
+from shifter.lab.checker.seen import SERVICE, SOURCE, TARGET, Entry, Incident, OrderRow, PolicyFile, Seen
 
 PAUSED: Final = "no climb while a shift is paused"
 BACK: Final = "no climb after going back, until a retry"

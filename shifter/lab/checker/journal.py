@@ -6,7 +6,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final
 
-from shifter.lab.checker.seen import Entry, Finding, Seen, Violation
+from shifter.lab.checker.findings import Finding, Violation
+from shifter.lab.checker.seen import Entry, Seen
 
 IDS: Final = "the history's ids have no gaps"
 SEQUENCES: Final = "intents are numbered 1, 2, 3 ... in every shift"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shifter.lab.checker import back, chain, climbs, journal, looking, people, routes, stops, terms, users, writes
-from shifter.lab.checker.seen import Finding, Seen
+from shifter.lab.checker.findings import Finding
+from shifter.lab.checker.seen import Seen
 
 
 def judge(seen: Seen) -> list[Finding]:

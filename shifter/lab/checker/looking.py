@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.lab.checker.seen import Call, Change, Entry, Finding, Seen, Violation
+from shifter.lab.checker.findings import Finding, Violation
+from shifter.lab.checker.seen import Call, Change, Entry, Seen
 from shifter.lab.checker.terms import was_stopped
 from shifter.lab.checker.writes import spans
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from shifter.lab.checker.back import ended_with_step
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import NOBODY, TARGET, Entry, Finding, LastWord, Seen, Violation
+from shifter.lab.checker.seen import NOBODY, TARGET, Entry, LastWord, Seen
 
 KEPT: Final = "every order that was recorded is kept"
 ANSWERED: Final = "every order is answered exactly once, and the history has the answer"

@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import Final
 
 from shifter.lab.checker.climbs import climbs_of
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Entry, Finding, Seen, Violation
+from shifter.lab.checker.seen import Entry, Seen
 from shifter.lab.checker.spans import overlap_seconds
 from shifter.lab.checker.writes import spans
 

@@ -382,22 +382,3 @@ class Seen:
         """The live share at a time, 0 before the first change and where nobody gets traffic."""
         earlier = [share for since, share in self.shares(namespace) if since <= at]
         return (earlier[-1] or 0.0) if earlier else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that was broken: when, by whom, and the evidence."""
-
-    rule: str
-    at: float
-    shift: str
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one rule found: how many things it looked at, and what was wrong. None looked at proves nothing."""
-
-    rule: str
-    looked_at: int
-    violations: tuple[Violation, ...] = ()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from shifter.lab.checker.climbs import accepted
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import EVERYBODY, Change, Entry, Finding, Seen, Violation
+from shifter.lab.checker.seen import EVERYBODY, Change, Entry, Seen
 from shifter.lab.checker.terms import was_stopped
 from shifter.lab.checker.writes import explained, raised, saved_first
 

@@ -13,8 +13,9 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final
 
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Change, Entry, Finding, Life, Seen, Violation
+from shifter.lab.checker.seen import Change, Entry, Life, Seen
 from shifter.lab.checker.writes import explained, raised
 
 LEADS: Final = "only the leader raises, but for one write per lock domain that was on its way"

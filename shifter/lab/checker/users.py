@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Final
 
 from shifter.lab.checker.climbs import policies_at
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
 from shifter.lab.checker.people import phase_at
-from shifter.lab.checker.seen import SOURCE, TARGET, Finding, Incident, Seen, UserSecond, Violation
+from shifter.lab.checker.seen import SOURCE, TARGET, Incident, Seen, UserSecond
 from shifter.lab.checker.spans import overlap_seconds
 from shifter.lab.checker.stops import hands_off_spans
 

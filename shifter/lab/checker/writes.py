@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from shifter.lab.checker.findings import Finding, Violation
 from shifter.lab.checker.kinds import Kind
-from shifter.lab.checker.seen import Change, Entry, Finding, Life, Seen, Violation
+from shifter.lab.checker.seen import Change, Entry, Life, Seen
 
 RAISES: Final = "every raise of a live share is explained"
 LATE: Final = "an intent that has ended lands at most once more"

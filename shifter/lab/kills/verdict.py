@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shifter.lab.checker.seen import Finding, Seen
+from shifter.lab.checker.findings import Finding
+from shifter.lab.checker.seen import Seen
 from shifter.lab.failpoints import Act
 from shifter.lab.kills.conduct import Outcome
 

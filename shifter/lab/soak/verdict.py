@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shifter.lab.checker.seen import Finding, Incident, Seen, Violation
+from shifter.lab.checker.findings import Finding, Violation
+from shifter.lab.checker.seen import Incident, Seen
 from shifter.lab.checker.users import sufferings
 
 
