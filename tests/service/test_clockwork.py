@@ -188,10 +188,14 @@ def test_a_scheduler_that_waits_for_a_clock_that_was_set_back_wakes_at_once(wake
     made = wakes(lambda: woken.append(time.monotonic()), HOUR)
     wait_for(lambda: woken, "the first wake did not come")
     made.scheduler.modify_job(WAKE_JOB, next_run_time=datetime.now(UTC) + HOUR)
-    said = made.tend(3 * HOUR.total_seconds() + 1)
+    said: set[str] = set()
 
-    wait_for(lambda: len(woken) == 2, "it was not woken")
-    assert said == ""
+    def was_woken() -> bool:  # tended again and again, as by the main thread: the first wake may not have ended yet
+        said.add(made.tend(3 * HOUR.total_seconds() + 1))
+        return len(woken) > 1
+
+    wait_for(was_woken, "it was not woken")
+    assert said == {""}
 
 
 def test_a_scheduler_that_just_woke_somebody_is_left_alone(wakes: MakeWakes) -> None:
