@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from shifter.core.balancing.splits import Route, RouteView
 from shifter.core.chain import Stretch
@@ -22,6 +22,9 @@ from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import RefusedError
 
 T = TypeVar("T")
+
+WHOLE: Final = ""
+"""The name of the one chain of a store that keeps all history in one."""
 
 
 class Progress(StrEnum):
@@ -268,6 +271,8 @@ class Store(Protocol):
     def report(self, report: Report) -> None:
         """Keep the newest explanation of a shift, for people; no history, last one wins.
 
+        A store to which a write costs much may leave one out, for a while, that differs in numbers alone.
+
         Raises:
             InvariantError: it could not be read back; the one before stays.
         """
@@ -290,8 +295,10 @@ class Store(Protocol):
             NotFoundError: there is none by that id.
         """
 
-    def open_orders(self) -> Sequence[Order]:
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
         """Return the orders nobody answered yet, oldest first.
+
+        `recent`: what was so some seconds ago is enough, for whoever asks all the time.
 
         One that is not understood is left out: it must not hide the others, of which one may be a rollback.
         """
@@ -299,7 +306,13 @@ class Store(Protocol):
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         """Return the newest `limit` records, of one shift or of all, oldest first; `What.UNREADABLE` what cannot be."""
 
-    def chain(self, first: int, limit: int) -> Stretch:
+    def chains(self) -> Sequence[str]:
+        """Return the names of the chains that history is kept in: `WHOLE` alone, or one per thing saved by itself.
+
+        Ids and hashes are of one chain each.
+        """
+
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
         """Return at most `limit` records from id `first` on as they are kept, oldest first, to be checked.
 
         With them, of the same moment, what is remembered beside the records: how they began and ended. A record that
@@ -307,6 +320,7 @@ class Store(Protocol):
 
         Raises:
             RefusedError: another version wrote it, which chained no records, or does so otherwise.
+            NotFoundError: there is no such chain.
         """
 
     def prune(self, before: datetime, now: datetime | None = None) -> int:
@@ -327,14 +341,20 @@ class Store(Protocol):
 
 
 class Leadership(Protocol):
-    """Says whether this process may raise shares, and under which epoch."""
+    """Says whether this process may raise shares, under which epoch, and whether it may still lower them."""
 
     @property
     def epoch(self) -> int:
         """The number stamped on every intent; it grows with each new leader."""
 
     def valid(self) -> bool:
-        """Return whether the lease is held right now."""
+        """Return whether the lease is held right now, and for long enough to end a write that starts now."""
+
+    def may_lower(self) -> bool:
+        """Return whether a share may be lowered: True while valid, and for a while where nobody could renew the lease.
+
+        Never again once another holder was seen, where there can be another.
+        """
 
     def release(self) -> None:
         """Give the lease up; last act of a shutdown."""

@@ -21,7 +21,7 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError
-from shifter.ports import Saved, SavedFleet, Shelf
+from shifter.ports import WHOLE, Saved, SavedFleet, Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,9 @@ class MemoryStore:
                 raise NotFoundError(f"there is no order {order_id}")
             return self._orders[order_id].order
 
-    def open_orders(self) -> Sequence[Order]:
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
         """Return the orders nobody answered yet, oldest first."""
+        del recent  # asking costs nothing here
         with self._call():
             return self._open()
 
@@ -203,8 +204,13 @@ class MemoryStore:
             found = [record for record in self._history if name is None or record.record.shift == name]
             return tuple(found[-limit:]) if limit > 0 else ()
 
-    def chain(self, first: int, limit: int) -> Stretch:
+    def chains(self) -> Sequence[str]:
+        """Return the name of the one chain."""
+        return (WHOLE,)
+
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
         """Return at most `limit` records from id `first` on as they are kept, to be checked."""
+        saved_form.check_whole(of)
         with self._call():
             began = bisect_left(self._links, first, key=lambda link: link.id)
             return Stretch(self._anchor, self._head, None, tuple(self._links[began : began + max(limit, 0)]))
@@ -309,6 +315,10 @@ class MemoryLease:
     def valid(self) -> bool:
         """Return whether this lease still holds."""
         return self._store.holds(self)
+
+    def may_lower(self) -> bool:
+        """Return True, as the lease on a file does."""
+        return True
 
     def lose(self) -> None:
         """Lose it without knowing, as a process does whose lock file was removed: the next one may be taken."""

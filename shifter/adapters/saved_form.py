@@ -24,7 +24,7 @@ from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.deciding.orders import STOPPING_VERBS, Order, OrderRequest
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, NotFoundError, RefusedError
-from shifter.ports import Saved, Shelf
+from shifter.ports import WHOLE, Saved, Shelf
 
 Value = TypeVar("Value", bound=BaseModel)
 Kept = TypeVar("Kept")
@@ -190,6 +190,16 @@ def check_room(request: OrderRequest, waiting: int) -> None:
         raise RefusedError(f"{waiting} orders for {request.shift} wait unanswered already; is the service running?")
 
 
+def check_whole(chain: str) -> None:
+    """Check the name of a chain in a store that keeps all history in one.
+
+    Raises:
+        NotFoundError: it is another.
+    """
+    if chain != WHOLE:
+        raise NotFoundError(f"there is no chain {chain!r} in this store: it keeps all records in one")
+
+
 def check_answerable(order_id: int, order: Order | None) -> Order:
     """Return the order if it may be answered now.
 
@@ -295,6 +305,11 @@ def _from_version_3(text: str) -> str:
     return json.dumps(json.loads(text) | {"schema_version": 4})
 
 
+def _from_version_4(text: str) -> str:
+    """Return a state of version 4 as one of version 5: no floor but the gateway's was ever raised."""
+    return json.dumps(json.loads(text) | {"schema_version": 5})
+
+
 def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
     """Return one part of a document, begun empty if it is absent; one that is no object is nobody's to change."""
     part = whole.setdefault(key, {})
@@ -302,7 +317,7 @@ def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 _EARLIER: Final[Mapping[int, Callable[[str], str]]] = MappingProxyType(
-    {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}
+    {1: _from_version_1, 2: _from_version_2, 3: _from_version_3, 4: _from_version_4}
 )
 """How a state becomes one of the next version; read again as that, so that steps add up."""
 

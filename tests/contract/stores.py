@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFT_RECORDS, SHIFTS, Body, Kind, KubeApi, KubeError
+from shifter.adapters.kube.objects import FLEET_OBJECT, record_body
+from shifter.adapters.kube.store import KubeStore
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
-from shifter.core.chain import Examined, Link, Walk
+from shifter.core.chain import FIRST_ID, Examined, Link, Walk
 from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord, What
@@ -27,6 +31,7 @@ from shifter.core.state import (
     ShiftState,
 )
 from shifter.ports import Leadership, Store
+from tests.contract.leases import KubeLeases
 from tests.documents import a_policy
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
@@ -40,6 +45,7 @@ class Subject:
     """One store under test, how to take its lease, and how another version leaves a state in it.
 
     `rewrite` puts other records in place of all there are, past shifter and past the file's own rules.
+    `dates_orders`: when an order was asked for is what the store's own clock says, and not whoever asks.
     """
 
     store: Store
@@ -48,6 +54,7 @@ class Subject:
     plant_fleet: Callable[[str], None]
     plant_report: Callable[[str, str], None]
     rewrite: Callable[[Sequence[Link]], None]
+    dates_orders: bool = False
 
 
 _REWRITTEN = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -87,18 +94,65 @@ def memory_subject() -> Subject:
     return Subject(store, lambda: MemoryLease(store), store.plant, store.plant_fleet, store.plant_report, store.rewrite)
 
 
+def kube_subject(api: KubeApi, namespace: str) -> Subject:
+    names = (f"n{number}" for number in count())
+    store = KubeStore(api, namespace, "writer-1", lambda: next(names))
+
+    def put(kind: Kind, name: str, spec: Body, status: Body) -> None:
+        try:
+            made = api.get(kind, namespace, name)
+        except KubeError:
+            made = api.create(kind, namespace, kind.body(metadata={"name": name}, spec=spec))
+        api.replace(kind, namespace, {**made, "status": {**made.get("status", {}), **status}}, status=True)
+
+    def rewrite(links: Sequence[Link]) -> None:
+        (chain,) = store.chains()
+        for body in api.list(SHIFT_RECORDS, namespace).items:
+            api.delete(SHIFT_RECORDS, namespace, body["metadata"]["name"])
+        for link in links:
+            api.create(SHIFT_RECORDS, namespace, record_body(chain, link))
+        body = api.get(SHIFTS, namespace, chain)
+        body["status"]["history"]["unflushed"] = []
+        api.replace(SHIFTS, namespace, body, status=True)
+
+    spec: Body = {"namespaces": ["shop"], "steps": [5, 100]}
+    return Subject(
+        store,
+        KubeLeases(api, namespace).take,
+        lambda name, text: put(SHIFTS, name, spec, {"version": 1, "state": text}),
+        lambda text: put(SHIFT_FLEETS, FLEET_OBJECT, {}, {"version": 1, "state": text}),
+        lambda name, text: put(SHIFTS, name, spec, {"report": text}),
+        rewrite,
+        dates_orders=True,
+    )
+
+
 def texts_of(link: Link) -> tuple[str, ...]:
     """Return what is kept of a record but for its number and its hash."""
     told = (link.at, link.shift, link.what, link.by, link.reason)
     return (*told, link.sequence, link.epoch, link.evidence)
 
 
-def examined(store: Store, page: int = 100) -> Examined:
-    """Go along the whole chain of a store."""
-    walk = Walk()
-    while walk.take(store.chain(walk.next_id, page)):
+def examined(store: Store, of: str | None = None, *, page: int = 100) -> Examined:
+    """Go along a whole chain: of a store that has one, of the only thing that was saved, or the one that is named."""
+    walk, of = Walk(), the_chain(store) if of is None else of
+    if of is None:
+        return walk.result()
+    while walk.take(store.chain(walk.next_id, page, of)):
         pass
     return walk.result()
+
+
+def the_chain(store: Store) -> str | None:
+    """Return the only chain there is; None if nothing was saved yet."""
+    chains = store.chains()
+    assert len(chains) <= 1
+    return chains[0] if chains else None
+
+
+def links_of(store: Store) -> tuple[Link, ...]:
+    of = the_chain(store)
+    return () if of is None else tuple(store.chain(FIRST_ID, 10_000, of).links)
 
 
 def a_state(name: str = "shop", share: float = 0.0) -> ShiftState:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.core.chain import FIRST_ID
 from shifter.core.records import NewRecord, What
 from shifter.errors import (
     ConflictError,
@@ -28,6 +27,7 @@ from tests.contract.stores import (
     an_answer,
     counts,
     examined,
+    links_of,
     moments,
     remember,
     same_store,
@@ -144,7 +144,7 @@ def test_ids_go_on_after_everything_was_pruned(store: Store) -> None:
     next_order = store.create_order(a_request(), NOW)
 
     assert [record.id for record in store.history()] == [3]
-    assert next_order.id == 2
+    assert next_order.id > order.id
 
 
 def test_prune_tears_no_hole_when_a_clock_was_behind(store: Store) -> None:
@@ -184,7 +184,7 @@ def test_prune_leaves_the_states_alone(store: Store) -> None:
 @pytest.mark.parametrize(
     ("odd", "says"),
     [
-        ({"evidence": "[" * 100_000}, "its evidence is no JSON object"),
+        ({"evidence": "[" * 60_000}, "its evidence is no JSON object"),
         ({"evidence": '{"a":' + "[" * 60 + "]" * 60 + "}"}, "its evidence is no JSON object"),
         ({"evidence": "[1]"}, "its evidence is no JSON object"),
         ({"evidence": "{"}, "Expecting property name"),
@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_read_is_told_of_in_its_place_and_hides_no_other
     subject: Subject, odd: dict[str, Any], says: str
 ) -> None:
     remember(subject.store, a_record("one"), a_record("two"), a_record("three"))
-    links = list(subject.store.chain(FIRST_ID, 9).links)
+    links = list(links_of(subject.store))
     subject.rewrite([links[0], replace(links[1], **odd), links[2]])
 
     one, two, three = subject.store.history()

@@ -67,7 +67,7 @@ class AStore:
         self.asked.append("save")
         return 2
 
-    def open_orders(self) -> tuple[int, ...]:
+    def open_orders(self, **_: bool) -> tuple[int, ...]:
         raise StoreUnavailableError("gone")
 
     def order(self, order_id: int) -> int:
@@ -417,6 +417,7 @@ def test_the_labs_service_starts_in_the_words_of_the_real_one_and_dies_at_its_fi
         timeout=2 * AWAKE_SECONDS,
         check=False,
     )
+    assert isinstance(options.store, Path)
     store = open_store(options.store)
     saved = store.load()
     store.close()

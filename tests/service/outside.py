@@ -20,7 +20,7 @@ from shifter.core.documents.fleet import ISTIO_EDGES_MS
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Intent, Report, ShiftState
 from shifter.errors import MetricsUnavailableError, ProviderRefusedError, StoreUnavailableError
-from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Shelf, TrafficProvider
+from shifter.ports import WHOLE, Change, Operation, OperationState, Saved, SavedFleet, Shelf, TrafficProvider
 from shifter.service.lanes import InlineLanes, Priority
 
 T = TypeVar("T")
@@ -167,14 +167,17 @@ class WatchedStore:
     def order(self, order_id: int) -> Order:
         return self._inner.order(order_id)
 
-    def open_orders(self) -> Sequence[Order]:
-        return self._inner.open_orders()
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
+        return self._inner.open_orders(recent=recent)
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         return self._inner.history(name, limit)
 
-    def chain(self, first: int, limit: int) -> Stretch:
-        return self._inner.chain(first, limit)
+    def chains(self) -> Sequence[str]:
+        return self._inner.chains()
+
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
+        return self._inner.chain(first, limit, of)
 
     def prune(self, before: datetime, now: datetime | None = None) -> int:
         return self._inner.prune(before, now)

@@ -132,14 +132,61 @@ def test_a_lease_lost_while_a_climb_waits_withholds_it(bench: Bench) -> None:
     assert bench.weights() == ALL_OLD
 
 
+class OutvotedLease(MemoryLease):
+    """The lease of a process that has seen another holder; or was cut off, for as long as it may go back."""
+
+    lowers = False
+
+    def may_lower(self) -> bool:
+        return self.valid() or self.lowers
+
+
+def a_bench_with(lease: OutvotedLease, bench: Bench) -> Bench:
+    bench.lease.lose()
+    bench.lease = lease
+    bench.courier = bench.another()
+    bench.memory.edit_weights(ROUTE, HALF)
+    return bench
+
+
+@pytest.mark.fault(
+    on="process",
+    fault="another replica leads, and this one still has a retreat in a lane",
+    does="it is not sent: who saw another holder writes nothing at all",
+    sees="withheld: the lease was lost, and another may lead",
+    safe_within="at once",
+)
+def test_a_retreat_that_waits_when_another_leads_is_withheld(bench: Bench) -> None:
+    lease = OutvotedLease(MemoryStore())
+    bench = a_bench_with(lease, bench)
+    retreat = an_intent(Direction.RETREAT)
+    bench.send(retreat)
+    lease.lose()
+    bench.lanes.let_run()
+
+    assert message(bench, retreat) == "the lease was lost, and another may lead"
+    assert bench.weights() == HALF
+
+
+def test_a_retreat_is_sent_by_who_led_when_nobody_answered_any_more(bench: Bench) -> None:
+    lease = OutvotedLease(MemoryStore())
+    bench = a_bench_with(lease, bench)
+    lease.lose()
+    lease.lowers = True
+    bench.send(an_intent(Direction.RETREAT))
+    bench.lanes.let_run()
+
+    assert bench.weights() == ALL_OLD
+
+
 class SlowOrders(MemoryStore):
     """Takes so long to say which orders there are that `meanwhile` happens."""
 
     meanwhile: Callable[[], None]
 
-    def open_orders(self) -> Sequence[Order]:
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
         self.meanwhile()
-        return super().open_orders()
+        return super().open_orders(recent=recent)
 
 
 def test_a_lease_lost_while_the_orders_are_read_withholds_a_climb() -> None:

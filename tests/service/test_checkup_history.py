@@ -14,7 +14,7 @@ from shifter.core.chain import FIRST_ID, Link, Stretch
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import RefusedError
-from shifter.ports import LeaseFacts, Store, StoreFacts
+from shifter.ports import WHOLE, LeaseFacts, Store, StoreFacts
 from shifter.service.checkup.findings import Finding, Level
 from shifter.service.checkup.store import StoreDoor, findings, look
 from tests.documents import a_policy
@@ -25,8 +25,8 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 class Unchained(MemoryStore):
     """A store that an earlier version wrote."""
 
-    def chain(self, first: int, limit: int) -> Stretch:
-        raise RefusedError(f"records are not chained: {first}, {limit}")
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
+        raise RefusedError(f"records are not chained: {first}, {limit}, {of}")
 
 
 def filled(store: MemoryStore, count: int) -> MemoryStore:

@@ -39,7 +39,7 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import NotFoundError, RefusedError
-from shifter.ports import Saved, SavedFleet, Shelf
+from shifter.ports import WHOLE, Saved, SavedFleet, Shelf
 
 _LARGEST: Final = 2**63 - 1
 
@@ -182,8 +182,9 @@ class SqliteStore:
             raise NotFoundError(f"there is no order {order_id}")
         return found
 
-    def open_orders(self) -> Sequence[Order]:
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
         """Return the orders nobody answered yet, oldest first, but those that this version does not understand."""
+        del recent  # asking costs nothing here
         with self._file.reading() as connection:
             rows = named(connection).execute(_OPEN_ORDERS).fetchall()
         found: list[Order] = []
@@ -202,12 +203,18 @@ class SqliteStore:
                 rows = named(connection).execute(_HISTORY_OF_ONE, (saved_form.plain(name), most)).fetchall()
         return tuple(record_from(row) for row in reversed(rows))
 
-    def chain(self, first: int, limit: int) -> Stretch:
+    def chains(self) -> Sequence[str]:
+        """Return the name of the one chain."""
+        return (WHOLE,)
+
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
         """Return at most `limit` records from id `first` on as they are kept, to be checked.
 
         Raises:
             RefusedError: the file is of a version that chained no records, or chains them otherwise.
+            NotFoundError: there is no such chain.
         """
+        saved_form.check_whole(of)
         noted = self._mark.read()  # before the file, so that it never says more
         with self._file.reading() as connection:
             connection.execute("BEGIN")  # all of one moment
