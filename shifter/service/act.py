@@ -80,6 +80,8 @@ class StateWriter:
         except Exception as error:
             place.refused = str(error) if isinstance(error, RefusedError) else place.refused
             if not may_wait:
+                # It may have been kept, answers and all. Even if nothing else changes, the next save finds that out.
+                place.saved = None
                 raise
             self._telemetry.error(place.state.name, error, bug=not isinstance(error, ShifterError))
             _bound(place.records)
@@ -209,13 +211,16 @@ class Courier:
     ) -> Callable[[], Operation]:
         def submit() -> Operation:
             # The last look before the call. What a retreat has overtaken in the lane must not come after it, and an
-            # order or a lost lease since the decision stops a climb.
+            # order or a lost lease since the decision stops a climb. Only another leader stops a retreat.
             if intent.sequence not in self._errands.get(shift, {}):
                 raise _WithheldError("superseded")
             if errand.forbidden:
                 raise _WithheldError(errand.forbidden)
-            if intent.direction is not Direction.RETREAT and (why := self._forbidden(shift)):
+            climbs = intent.direction is not Direction.RETREAT
+            if climbs and (why := self._forbidden(shift)):
                 raise _WithheldError(why)
+            if not climbs and not self._leadership.may_lower():
+                raise _WithheldError("the lease was lost, and another may lead")
             return self._provider.submit(changes)
 
         return submit
@@ -223,6 +228,8 @@ class Courier:
     def _forbidden(self, shift: str) -> str:
         if self._draining:
             return "shifter is shutting down"
+        if shift in self._store.leaving():
+            return "somebody is deleting what is saved of it"
         try:
             orders = self._store.open_orders()
         except ShifterError as error:

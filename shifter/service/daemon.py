@@ -102,6 +102,10 @@ class Waker:
         failing = self.last_wake - self._last_good
         return f"every tick for {failing:.0f} s has failed: {self._bug}" if failing > self.stuck_after_seconds else ""
 
+    def begin(self) -> None:
+        """Count silence from now on."""
+        self.last_wake = self._last_good = self._monotonic()
+
     def must_not_be_hung(self) -> None:
         """Raise if the wake under way has not ended for so long that it never will.
 
@@ -123,6 +127,19 @@ class Waker:
         if got:
             # One last look at what came back, so that it is in the journal and not only in the cloud.
             self._wake()
+
+    def retire(self, within_seconds: float = _DRAIN_SECONDS) -> None:
+        """Take no new wake, look at nothing more, and wait for the wake under way: somebody else leads.
+
+        Raises:
+            InvariantError: it does not end; only the end of the process lets go of what it has in memory.
+        """
+        self._draining.set()
+        self._ticker.drain()
+        if not self._one.acquire(timeout=within_seconds):
+            raise InvariantError(
+                f"a tick has not ended {within_seconds:g} s after the lease was lost; start shifter again, it stands by"
+            )
 
     def _wake(self) -> None:
         try:
@@ -147,6 +164,83 @@ class Waker:
         return now
 
 
+def listen() -> SimpleQueue[int]:
+    """Take over the signals that a service hears; return where they arrive, to be asked with `told_to_stop`."""
+    # A queue and no event: a handler may interrupt the very wait for it, and only `SimpleQueue.put` is re-entrant.
+    told: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: _note(told, received))
+    return told
+
+
+class Term:
+    """One time in office: a ticker on what is saved, whoever wakes it, and the threads of everybody it asks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._ticker = Ticker(parts)
+        self._waker = Waker(self._ticker, parts.telemetry, parts.fleet.spec.timing.tick)
+        self._wakes = False
+
+    def load(self) -> None:
+        """Take up where the last process stopped.
+
+        Raises:
+            ShifterError: what is saved cannot be read.
+        """
+        self._ticker.load()
+
+    def alive(self) -> str:
+        """Return why the loop does not count as alive; empty if it does, or has not begun."""
+        return self._waker.problem() if self._wakes else ""
+
+    def ready(self) -> str:
+        """Return why nothing is watched yet; empty if it is."""
+        return "" if self._ticker.ready else "state is not loaded"
+
+    def serve(self, told: SimpleQueue[int], web: Served, lost: Callable[[], str] = lambda: "") -> str:
+        """Watch over the shifts until told to stop, and drain; or until leadership is lost, and let go at once.
+
+        Returns:
+            Why leadership was lost; empty if it was told to stop.
+
+        Raises:
+            InvariantError: a tick never ends; only a new process can help.
+        """
+        parts = self.parts
+        parts.telemetry.event("service.started", port=web.port, mode=parts.mode, epoch=parts.leadership.epoch)
+        why = self._wake_until(told, web, lost)
+        if why:
+            parts.telemetry.warn("service.lost", reason=why)
+            self._waker.retire()
+        else:
+            parts.telemetry.event("service.draining")
+            _drain(told, self._waker, parts.telemetry)
+        return why
+
+    def close(self) -> None:
+        """Let go of everything, of the lease last."""
+        self.parts.lanes.stop(_WATCH_SECONDS)
+        _within(_CLOSE_SECONDS, self.parts.store.close)
+        self.parts.leadership.release()
+
+    def _wake_until(self, told: SimpleQueue[int], web: Served, lost: Callable[[], str]) -> str:
+        parts = self.parts
+        wakes = Wakes(self._waker.wake, min(parts.fleet.spec.timing.tick / 4, _LONGEST_WAKE))
+        wakes.also(lambda: _prune(parts.store, parts.fleet.spec.retention, parts.telemetry), _HOUSEKEEPING)
+        watch = Watch(self._waker, parts, wakes, web)
+        self._waker.begin()
+        self._wakes = True
+        try:
+            while not told_to_stop(told, _WATCH_SECONDS, parts.telemetry):
+                watch.look()
+                if why := lost():
+                    return why
+        finally:
+            wakes.stop()
+        return ""
+
+
 def run(parts: Parts, host: str, port: int) -> None:
     """Run the service until SIGTERM or SIGINT; returns when everything is drained and let go.
 
@@ -154,38 +248,15 @@ def run(parts: Parts, host: str, port: int) -> None:
         ShifterError: the state cannot be loaded, or the address cannot be bound.
         InvariantError: a tick never ended; the state is safe, and a new process goes on from it.
     """
-    # A queue and no event: a handler may interrupt the very wait for it, and only `SimpleQueue.put` is re-entrant.
-    told: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _: _note(told, received))
-    ticker = Ticker(parts)
-    telemetry = parts.telemetry
-    waker = Waker(ticker, telemetry, parts.fleet.spec.timing.tick)
-    app = application(waker.problem, lambda: "" if ticker.ready else "state is not loaded", telemetry.registry)
+    told = listen()
+    term = Term(parts)
     try:
-        ticker.load()
-        with served(app, host, port) as web:
-            telemetry.event("service.started", port=web.port, mode=parts.mode, epoch=parts.leadership.epoch)
-            _wake_until(told, waker, parts, web)
-            telemetry.event("service.draining")
-            _drain(told, waker, telemetry)
+        term.load()
+        with served(application(term.alive, term.ready, parts.telemetry.registry), host, port) as web:
+            term.serve(told, web)
     finally:
-        parts.lanes.stop(_WATCH_SECONDS)
-        _within(_CLOSE_SECONDS, parts.store.close)
-        parts.leadership.release()
-        telemetry.event("service.stopped")
-
-
-def _wake_until(told: SimpleQueue[int], waker: Waker, parts: Parts, web: Served) -> None:
-    every = min(parts.fleet.spec.timing.tick / 4, _LONGEST_WAKE)
-    wakes = Wakes(waker.wake, every)
-    wakes.also(lambda: _prune(parts.store, parts.fleet.spec.retention, parts.telemetry), _HOUSEKEEPING)
-    watch = Watch(waker, parts, wakes, web)
-    try:
-        while not _stop(told, _WATCH_SECONDS, parts.telemetry):
-            watch.look()
-    finally:
-        wakes.stop()
+        term.close()
+        parts.telemetry.event("service.stopped")
 
 
 class Watch:
@@ -242,7 +313,7 @@ def _note(told: SimpleQueue[int], number: int) -> None:
         told.put(number)
 
 
-def _stop(told: SimpleQueue[int], within_seconds: float, telemetry: Telemetry) -> bool:
+def told_to_stop(told: SimpleQueue[int], within_seconds: float, telemetry: Telemetry) -> bool:
     """Wait for a signal; return whether it was one to stop at."""
     try:
         number = told.get(timeout=within_seconds)
@@ -259,7 +330,7 @@ def _drain(told: SimpleQueue[int], waker: Waker, telemetry: Telemetry) -> None:
     draining.start()
     deadline = time.monotonic() + 2 * _DRAIN_SECONDS
     while draining.is_alive() and time.monotonic() < deadline:
-        if _stop(told, _WATCH_SECONDS / 5, telemetry):
+        if told_to_stop(told, _WATCH_SECONDS / 5, telemetry):
             telemetry.event("service.hurried", reason="told twice: calls under way are read back at the next start")
             return
 

@@ -1,7 +1,7 @@
 """The read-only web side: /livez, /readyz and /metrics. No route changes anything.
 
 /livez says that the loop runs; it never asks Prometheus or the cloud, since restarting shifter mends neither.
-/readyz says that the saved state is loaded.
+/readyz says that the saved state is loaded; of one that stands by, that it sees the lease and could take over.
 
 Whoever may ask may also ask too much. A connection carries one request, lives a few seconds, and there are only so
 many, so that callers can never take the descriptors that a retreat needs.
@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -37,7 +38,7 @@ LONGEST_CONNECTION_SECONDS = 10.0
 """How long a caller has to ask and to be answered."""
 
 
-def application(alive: Callable[[], str], ready: Callable[[], str], registry: CollectorRegistry) -> Starlette:
+def application(alive: Callable[[], str], ready: Callable[[], str], registry: Collector) -> Starlette:
     """Return the application. `alive` and `ready` return an empty string, or the sentence that says why not."""
 
     def livez(_: Request) -> Response:

@@ -48,6 +48,13 @@ def test_a_released_lease_is_not_valid_and_frees_the_place(subject: Subject) -> 
     second.release()
 
 
+def test_who_holds_the_lease_may_lower_shares(subject: Subject) -> None:
+    lease = subject.lease()
+
+    assert lease.may_lower()
+    lease.release()
+
+
 def test_memory_that_is_down_does_nothing() -> None:
     store = MemoryStore()
     store.down = True

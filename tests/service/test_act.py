@@ -203,6 +203,16 @@ def test_a_lease_lost_while_the_orders_are_read_withholds_a_climb() -> None:
     assert bench.weights() == ALL_OLD
 
 
+def test_a_climb_of_a_shift_that_somebody_is_deleting_is_withheld(bench: Bench) -> None:
+    bench.store.deleting.add("shop")
+    climb = an_intent()
+    bench.send(climb)
+    bench.lanes.let_run()
+
+    assert bench.call(climb) is Delivery.WITHHELD
+    assert bench.weights() == ALL_OLD
+
+
 def test_orders_that_cannot_be_read_withhold_a_climb(bench: Bench) -> None:
     climb = an_intent()
     bench.send(climb)
@@ -566,3 +576,37 @@ def test_somebody_elses_save_is_a_conflict_even_for_what_may_wait(bench: Bench) 
 
     with pytest.raises(ConflictError):
         StateWriter(bench.store, TELEMETRY).save(place, may_wait=True)
+
+
+class LosingStore(MemoryStore):
+    """Keeps what it is given, and does not say so as long as it is `mute`."""
+
+    mute = False
+
+    def save(
+        self,
+        state: ShiftState,
+        expected_version: int,
+        records: Sequence[NewRecord] = (),
+        answers: Sequence[OrderAnswer] = (),
+    ) -> int:
+        version = super().save(state, expected_version, records, answers)
+        if self.mute:
+            raise StoreUnavailableError("no answer")
+        return version
+
+
+def test_after_a_save_that_may_have_been_kept_the_next_finds_out_even_if_nothing_else_changed() -> None:
+    store = LosingStore()
+    place, writer = a_place(), StateWriter(store, TELEMETRY)
+    writer.save(place, may_wait=False)
+    before = place.state
+    store.mute = True
+    place.state = before.model_copy(update={"share": 10.0})
+    with pytest.raises(StoreUnavailableError):
+        writer.save(place, may_wait=False)
+    store.mute = False
+
+    place.state = before
+    with pytest.raises(ConflictError):
+        writer.save(place, may_wait=True)
