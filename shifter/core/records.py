@@ -24,6 +24,7 @@ class What(StrEnum):
     POLICY = "policy"
     CEILING = "ceiling"
     PIN = "pin"
+    COPIED = "copied"
     UNREADABLE = "unreadable"
 
 

@@ -18,7 +18,7 @@ from shifter.core.analysis.standing import Standing
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Grows when the saved form changes; a newer one than this is read but never written over."""
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -185,14 +185,14 @@ class ShiftState(_Saved):
     order that was answered. `verified_at` is when the current share was read back; `since` when the phase began.
     `approved` are the gates of the policy that somebody let it pass, in this attempt.
     `ceiling`: it stepped back from there. `way_back` is recorded before the first step and kept until a retry, None
-    where nobody saw the source then; `pin`: its autoscaler's floor was raised for that. `standing` is what the evidence
-    amounted to when it was last saved.
+    where nobody saw the source then; `pin`: its gateway's autoscaler's floor was raised for that, `pins`: those of the
+    policy's Deployments, by `namespace/name`. `standing` is what the evidence amounted to when it was last saved.
     `overridden`: a person took the judgement over with `--override`; no rollback by itself in this attempt.
     `abandoned` is the last intent that failed, was superseded or was sent twice: it may still land.
     `holds` are the kinds in force at the last save, so that a change of them is recorded once.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     name: str
     policy: ShiftPolicy
     phase: Phase = Phase.WAITING
@@ -211,6 +211,7 @@ class ShiftState(_Saved):
     ceiling: Ceiling | None = None
     way_back: WayBack | None = None
     pin: Pin | None = None
+    pins: Mapping[str, Pin] = Field(default_factory=dict)
     standing: Standing | None = None
     setback: Setback | None = None
     abandoned: Intent | None = None

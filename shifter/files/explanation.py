@@ -371,6 +371,9 @@ SAYS: Final[Mapping[str, Callable[[_Place], str]]] = {
         "while less than {} % is left of what TCM had before the first step (healthy members, gateway pods, replicas),"
         " no step comes, it pages, and going back takes as much as the rest can carry; all at once if Istio is dead"
     ),
+    "spec.wayBack.deployments": lambda here: (
+        f"{', '.join(here.value) or 'none'}: counted in TCM's cluster and kept from shrinking, as its gateway is"
+    ),
     "spec.approvals": _approvals,
     "spec.approvals[].before": _number("the share does not reach {} % before a person has approved"),
 }

@@ -134,11 +134,17 @@ POLICY_WORDS: Final[Mapping[str, Words]] = {
         " rollback goes in stages. 0: only that one healthy member is left.",
         (50,),
     ),
+    "spec.wayBack.deployments": Words(
+        "The namespaces' own Deployments in TCM's cluster that its traffic needs, as `namespace/name`: their ready"
+        " replicas count like the gateway's, and their autoscalers keep them while the shift is under way.",
+        (["shop/checkout"],),
+    ),
     "spec.approvals": Words("Shares that are not reached before somebody approved, growing from one to the next."),
     "spec.approvals[].before": Words("The share, percent, that waits for an approval.", (50,)),
 }
 
 _DATASOURCE: Final = "spec.datasources.source/target"
+_CLUSTER: Final = "spec.clusters.source/target"
 
 FLEET_WORDS: Final[Mapping[str, Words]] = {
     **_COMMON,
@@ -204,6 +210,27 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
     "spec.customMetrics[].total.matchers": Words(
         "Labels that select what is counted, besides the datasource's matchers.", ({"request_protocol": "http"},)
     ),
+    "spec.clusters": Words(
+        "Where the gateways run: TCM's replicas are counted and kept by their autoscaler, Istio's must be there before"
+        " it gets anything. Without it nobody is asked."
+    ),
+    _CLUSTER: Words("One mesh's cluster: source is TCM's, target, which may be left out, Istio's."),
+    f"{_CLUSTER}.kubeconfigFile": Words(
+        "How to reach it; without it, it is the cluster that shifter runs in.", ("/etc/shifter/clusters/tcm.yaml",)
+    ),
+    f"{_CLUSTER}.context": Words("The context in that file; without it the file's current one.", ("tcm",)),
+    f"{_CLUSTER}.gateway": Words("The Deployment of the mesh's ingress gateway."),
+    f"{_CLUSTER}.gateway.namespace": Words("Its namespace.", ("istio-system",)),
+    f"{_CLUSTER}.gateway.deployment": Words("Its name.", ("istio-ingressgateway",)),
+    f"{_CLUSTER}.gateway.autoscaler": Words(
+        "The HorizontalPodAutoscaler that scales it; without it the one that says so is found.",
+        ("istio-ingressgateway",),
+    ),
+    f"{_CLUSTER}.gateway.uid": Words(
+        "The Deployment's metadata.uid: a Deployment of that name with another uid is another cluster's, and not"
+        " believed.",
+        ("7c1d0c9e-3f1a-4a53-9d0e-2a6b8f5f1c11",),
+    ),
     "spec.provider": Words("The cloud that holds the splits."),
     "spec.provider.tencent": Words("How to reach Tencent Cloud. Secrets are in files, never here."),
     "spec.provider.tencent.secretIdFile": Words(
@@ -229,6 +256,20 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
         "How long a climb may take until it is in force; then it has failed.", ("2m",)
     ),
     "spec.timing.reportEvery": Words("How often an unchanged shift's report is refreshed.", ("30s",)),
+    "spec.lease": Words("How replicas in a cluster take turns; a store in a file has no lease of this kind."),
+    "spec.lease.duration": Words("Without a renewal for so long another replica takes over.", ("30s",)),
+    "spec.lease.deadline": Words(
+        "The leader gives up so long after its last renewal; at most duration / 1.5, for clocks of unlike speed.",
+        ("20s",),
+    ),
+    "spec.lease.writeBudget": Words(
+        "Of the deadline so much must be left for a climb to start; at most deadline - 2 x renew.", ("8s",)
+    ),
+    "spec.lease.renew": Words("How often the leader renews, and a standby looks.", ("5s",)),
+    "spec.lease.call": Words("How long one renewal may take; twice that and renew fit into the deadline.", ("5s",)),
+    "spec.lease.lowering": Words(
+        "How long shares may still be lowered, and no more, while the API server does not answer.", ("15m",)
+    ),
     "spec.learning": Words("How it is learnt what TCM is like, before the first step and from TCM alone."),
     "spec.learning.historyTicks": Words("The newest ticks that count; with all of them any traffic will do.", (240,)),
     "spec.learning.minTicks": Words("So many ticks at least, unless it is all of historyTicks.", (8,)),
@@ -251,6 +292,7 @@ LISTED_ONCE: Final[Mapping[str, str]] = {
     "spec.analysis.errors.grpcStatuses": "a status",
     "spec.analysis.answers.codes": "a code",
     "spec.analysis.custom": "a metric",
+    "spec.wayBack.deployments": "a Deployment",
 }
 """Lists of a policy in which nothing may stand twice, and what an entry is called; of mappings their `name` counts."""
 
@@ -262,7 +304,7 @@ def key_of(path: Sequence[str | int]) -> str:
         if isinstance(step, int):
             key = f"{key}[]"
         else:
-            both = step in {"source", "target"} and key.endswith((".clb", ".datasources"))
+            both = step in {"source", "target"} and key.endswith((".clb", ".datasources", ".clusters"))
             key = f"{key}.{'source/target' if both else step}" if key else step
     return key
 

@@ -16,7 +16,7 @@ from shifter.core.deciding.decision import Decision
 from shifter.core.deciding.holds import pages
 from shifter.core.deciding.orders import Order, OrderAnswer, words_of
 from shifter.core.deciding.overdue import overdue
-from shifter.core.deciding.pinning import words
+from shifter.core.deciding.pinning import pins_of, words
 from shifter.core.deciding.settling import observed_share, soaked_seconds
 from shifter.core.documents.fleet import Timing
 from shifter.core.phases import Phase
@@ -156,12 +156,21 @@ def records_of_change(
         found.append(replace(phase, evidence={**phase.evidence, **evidence()}))
     if before.ceiling != state.ceiling:
         found.append(_record_of_ceiling(before, state, now, evidence()))
-    if before.pin != state.pin:
-        pin = {} if state.pin is None else state.pin.model_dump(mode="json")
-        found.append(NewRecord(now, state.name, What.PIN, SERVICE, words(state.pin), evidence=pin))
+    found += _records_of_pins(before, state, now)
     if before.holds != state.holds:
         said = "; ".join(f"{hold.kind}: {hold.reason}" for hold in decision.holds) or "no hold any more"
         found.append(NewRecord(now, state.name, What.HOLDS, SERVICE, said))
+    return found
+
+
+def _records_of_pins(before: ShiftState, state: ShiftState, now: datetime) -> list[NewRecord]:
+    earlier, pins = pins_of(before), pins_of(state)
+    found = []
+    for name in sorted({*earlier, *pins}):
+        pin = pins.get(name)
+        if pin != earlier.get(name):
+            told = {"workload": name, **({} if pin is None else pin.model_dump(mode="json"))}
+            found.append(NewRecord(now, state.name, What.PIN, SERVICE, words(name, pin), evidence=told))
     return found
 
 

@@ -21,7 +21,7 @@ from shifter.core.deciding.gathering import no_histogram, still_lacking
 from shifter.core.deciding.holds import forbids
 from shifter.core.deciding.journal import Move, Step
 from shifter.core.deciding.orders import OBSERVING, Answer, Order, OrderAnswer
-from shifter.core.deciding.pinning import Workload
+from shifter.core.deciding.pinning import concerned
 from shifter.core.deciding.retreat import STALE_TICKS
 from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
@@ -42,6 +42,7 @@ from shifter.service.reporting import (
     way_back_of,
 )
 from shifter.service.telemetry import Telemetry
+from shifter.service.workload import Capacity
 
 
 @dataclass(slots=True)
@@ -67,8 +68,8 @@ class Shift:
 class Outlook:
     """What this tick saw of one shift, and who holds all shifts.
 
-    `counted` is None in a tick that only follows up orders and intents. `workload` is the source's, with why it is not
-    known, and `pins` are those of the other shifts.
+    `counted` is None in a tick that only follows up orders and intents. `capacity` is what runs in the
+    clusters, and `pins` are those of the other shifts.
     """
 
     views: dict[str, RouteView] | None
@@ -78,9 +79,8 @@ class Outlook:
     signal_problem: str
     target_unseen: bool
     freezes: Sequence[Freeze] = ()
-    workload: Workload | None = None
-    workload_problem: str = ""
-    pins: Sequence[Pin] = ()
+    capacity: Capacity = field(default_factory=Capacity)
+    pins: Mapping[str, Sequence[Pin]] = field(default_factory=dict)
 
 
 class Turner:
@@ -112,8 +112,9 @@ class Turner:
         """
         shift.seen.look_at(outlook.views)
         if outlook.counted is not None:
-            replicas = None if outlook.workload is None else outlook.workload.ready
-            shift.source = shift.source.look(counted(outlook.views, outlook.counted.source_pods, replicas))
+            named = concerned(shift.place.state.policy)
+            known = {name: workload for name, workload in outlook.capacity.workloads.items() if name in named}
+            shift.source = shift.source.look(counted(outlook.views, outlook.counted.source_pods, known))
         terms = terms_of(self._fleet, by_request=shift.seen.by_request)
         shift.seen.add(shift.place.state, outlook.counted, outlook.views, terms, now)
         observing = self._mode == "observe"
@@ -129,8 +130,8 @@ class Turner:
             shift.seen_since = shift.seen_since or now
             shift.looked = shift.looked or now >= shift.seen_since + STALE_TICKS * self._timing.tick
         told = report(decision, evidence, self._mode, self._timing, now)
-        gap = (shift.seen.gap,) if shift.seen.gap else ()
-        return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *gap)})
+        more = tuple(text for text in (shift.seen.gap, outlook.capacity.pin_problem) if text)
+        return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *more)})
 
     def _evidence(self, shift: Shift, outlook: Outlook, orders: Sequence[Order]) -> Evidence:
         return Evidence(
@@ -158,8 +159,10 @@ class Turner:
             settling_since=shift.seen.settling_since,
             orders=orders,
             source=shift.source.believed,
-            workload=outlook.workload,
-            workload_problem=outlook.workload_problem,
+            workloads=outlook.capacity.workloads,
+            workload_problem=outlook.capacity.problem,
+            target_workloads=outlook.capacity.target,
+            target_problem=outlook.capacity.target_problem,
             pins=outlook.pins,
             first_look=not shift.looked,
         )

@@ -11,6 +11,7 @@ from shifter.adapters.memory_workload import MemoryWorkload
 from shifter.core.deciding.pinning import Workload
 from shifter.errors import CapacityUnavailableError, InvariantError
 from shifter.ports import SourceWorkload
+from tests.scaled import ScaledGateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,12 @@ def memory_subject(floor: int | None) -> Subject:
     return Subject(workload, fall_silent)
 
 
-SUBJECTS = pytest.mark.parametrize("make", [memory_subject], ids=["memory"])
+def kube_subject(floor: int | None) -> Subject:
+    gateway = ScaledGateway(2, floor)
+    return Subject(gateway.workload(), lambda: gateway.api.set(down=True))
+
+
+SUBJECTS = pytest.mark.parametrize("make", [memory_subject, kube_subject], ids=["memory", "kubernetes"])
 Make = Callable[[int | None], Subject]
 
 

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from shifter.adapters.kube.mesh_cluster import Connection
+from shifter.adapters.kube.workload import KubeWorkload, Scaled
 from shifter.adapters.memory_store import MemoryStore
 from shifter.core.balancing.splits import Health, Member, Route, RouteView, Side
 from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
+from shifter.core.deciding.pinning import Workload
 from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.state import ShiftState
@@ -27,6 +30,7 @@ from shifter.errors import (
     StoreUnavailableError,
 )
 from shifter.ports import Change, LeaseFacts, Operation, OperationState, Progress, StoreFacts
+from shifter.service.checkup.capacity import Examined
 from shifter.service.checkup.datasources import MeshSource
 from shifter.service.checkup.examination import Outside, Surroundings, examine
 from shifter.service.checkup.findings import Finding, Group, Level
@@ -37,6 +41,8 @@ from shifter.service.checkup.versions import Dependency, Versions
 from shifter.service.policy_files import PolicyFolder
 from shifter.wiring import store_absence
 from tests.documents import policy_document
+from tests.kube import Fault
+from tests.scaled import ScaledGateway
 from tests.service.outside import instants
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -188,6 +194,10 @@ class World:
         self.tcm = Mesh("tcm", {"old-1": a_pod()})
         self.istio = Mesh("istio", {"new-1": a_pod(1)})
         self.cloud = Cloud()
+        self.gateway: Examined | None = None
+        self.deployment: Callable[[str], Examined] | None = None
+        self.target_gateway: Examined | None = None
+        self.target_deployment: Callable[[str], Examined] | None = None
         self.store = MemoryStore()
         self.store.save(WRITTEN, 0)
         self.facts: StoreFacts | Exception = StoreFacts(1, 1, "0.1.0", "")
@@ -251,7 +261,8 @@ class World:
         sources = fleet.spec.datasources
         pairs = (("source", sources.source, self.tcm), ("target", sources.target, self.istio))
         meshes = tuple(MeshSource(mesh.name, key, settings, mesh, mesh) for key, settings, mesh in pairs)
-        return Outside(meshes, self.cloud, self.cloud, "allow writes to this key")
+        clusters = (self.gateway, self.deployment, self.target_gateway, self.target_deployment)
+        return Outside(meshes, self.cloud, self.cloud, "allow writes to this key", *clusters)
 
     @staticmethod
     def _datasource(side: str) -> dict[str, Any]:
@@ -309,7 +320,7 @@ def test_a_fleet_that_cannot_be_used_leaves_everybody_unasked_and_says_so(world:
     found = world.examine()
 
     assert [each.group for each in found if each.level is Level.PROBLEM] == [Group.CONFIG]
-    assert [each.text for each in found if each.untried] == ["not asked: the fleet file cannot be used"] * 3
+    assert [each.text for each in found if each.untried] == ["not asked: the fleet file cannot be used"] * 4
     assert world.tcm.read_at == []
 
 
@@ -328,6 +339,107 @@ def test_mode_observe_is_said_loudly(world: World) -> None:
     assert world.only(Group.PROVIDER, "writes").level is Level.OK
 
 
+# --- the source's cluster
+
+
+def with_cluster(world: World, ready: int = 1, floor: int | None = 1) -> ScaledGateway:
+    """Name a cluster in the fleet file, in which tcm's gateway runs, and a Deployment in the policy."""
+    gateway = ScaledGateway(ready, floor)
+    place = {"namespace": gateway.namespace, "deployment": gateway.name}
+    world.fleet["spec"]["clusters"] = {"source": {"gateway": place}}
+    world.policy["spec"]["wayBack"] = {"deployments": ["shop/checkout"]}
+    world.gateway, world.deployment = gateway.workload(), lambda _: ScaledGateway(3, None).workload()
+    return gateway
+
+
+def test_what_runs_in_tcms_cluster_is_told(world: World) -> None:
+    with_cluster(world)
+
+    assert [(each.subject, each.level, each.text) for each in world.examine() if each.group is Group.CLUSTER] == [
+        ("tcm shop/checkout", Level.OK, "3 replicas ready, no autoscaler"),
+        ("tcm gateway", Level.OK, "1 replicas ready, its autoscaler keeps at least 1"),
+    ]
+
+
+def test_of_istios_cluster_it_is_told_what_is_not_ready_and_nothing_is_asked_of_its_rights(world: World) -> None:
+    with_cluster(world)
+    gateway, checkout = ScaledGateway(1, 3), ScaledGateway(0, None)
+    gateway.api.fail(Fault.DENIED, "replace", "create", times=None)
+    world.target_gateway, world.target_deployment = gateway.workload(), lambda _: checkout.workload()
+    found = [each for each in world.examine() if each.group is Group.CLUSTER and each.level is not Level.OK]
+
+    assert [(each.subject, each.level, each.text) for each in found] == [
+        ("istio shop/checkout", Level.PROBLEM, "no replica is ready: no shift begins"),
+        ("istio gateway", Level.WARNING, "1 replicas ready, its autoscaler keeps at least 3"),
+    ]
+
+
+def test_a_gateway_of_more_replicas_than_the_metrics_show_pods_may_be_another_clusters(world: World) -> None:
+    with_cluster(world, ready=4)
+    (_, found) = [each for each in world.examine() if each.subject == "tcm gateway"]
+
+    assert (found.level, found.text) == (
+        Level.WARNING,
+        "4 replicas are ready, and tcm's metrics show 1 pods of the gateway",
+    )
+    assert "set gateway.uid" in found.fix
+
+
+def test_where_the_metrics_do_not_answer_nothing_is_compared(world: World) -> None:
+    with_cluster(world, ready=4)
+    world.tcm.trouble = MetricsUnavailableError("refused")
+
+    assert [each.level for each in world.examine() if each.subject == "tcm gateway"] == [Level.OK]
+
+
+def test_a_gateway_without_a_ready_replica_begins_nothing(world: World) -> None:
+    with_cluster(world, ready=0)
+    found = world.only(Group.CLUSTER, "tcm gateway")
+
+    assert (found.level, found.text) == (Level.PROBLEM, "no replica is ready: no shift begins")
+
+
+def test_an_autoscaler_that_may_not_be_changed_is_found_before_the_first_step(world: World) -> None:
+    with_cluster(world).api.fail(Fault.DENIED, "replace", times=None)
+    found = world.only(Group.CLUSTER, "tcm gateway")
+
+    assert (found.level, found.text) == (
+        Level.PROBLEM,
+        "may not update horizontalpodautoscalers.autoscaling istio-system/istio-ingressgateway",
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_told_with_what_mends_it(world: World) -> None:
+    with_cluster(world).api.fail(Fault.DENIED, "get", times=None)
+    found = world.only(Group.CLUSTER, "tcm gateway")
+
+    assert (found.level, found.unreachable) == (Level.UNKNOWN, True)
+    assert found.text.startswith("tcm's cluster refuses to get deployments.apps istio-system/istio-ingressgateway")
+    assert "resources: [deployments], verbs: [get]" in found.fix
+
+
+def test_a_bug_in_asking_the_cluster_is_told_as_one(world: World) -> None:
+    class Odd(KubeWorkload):
+        def observe(self) -> Workload:
+            raise KeyError("status")
+
+    gateway = with_cluster(world)
+    world.gateway = Odd(Connection(lambda: gateway.api, "tcm"), Scaled(gateway.namespace, gateway.name))
+    found = world.only(Group.CLUSTER, "tcm gateway")
+
+    assert (found.level, found.fix) == (Level.UNKNOWN, "report it with `shifter bundle`")
+
+
+def test_a_kubeconfig_that_everybody_may_read_is_a_problem(world: World) -> None:
+    with_cluster(world)
+    file = world.directory / "tcm.yaml"
+    file.write_text("apiVersion: v1", encoding="utf-8")
+    file.chmod(0o644)
+    world.fleet["spec"]["clusters"]["source"]["kubeconfigFile"] = str(file)
+
+    assert "everybody on this machine may use it" in world.only(Group.PERMISSIONS, "kubeconfigFile").text
+
+
 # --- nobody is waited for
 
 
@@ -336,7 +448,8 @@ def test_offline_asks_nobody_and_says_so(world: World) -> None:
     found = world.examine(offline=True)
 
     assert [(each.group, each.text) for each in found if each.untried] == [
-        (group, "--offline: nobody was asked") for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER)
+        (group, "--offline: nobody was asked")
+        for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER, Group.CLUSTER)
     ]
     assert world.tcm.read_at == []
 

@@ -343,7 +343,7 @@ def test_of_two_shifts_the_last_to_go_puts_the_floor_back(make_world: Worlds) ->
 
 
 @pytest.mark.fault(
-    on="process",
+    on="Kubernetes",
     fault="tcm's cluster does not tell its replicas, where it is asked for them",
     does="holds; no climb; a rollback goes on",
     sees="hold `cold source`: whether tcm could take everything back cannot be seen",

@@ -28,9 +28,10 @@ class Evidence:
     oldest acceptable newest tick, `tick` how often the service looks. `standing` is what the ticks of this attempt
     amount to, None before the source is known; `lacking` says what is missing until then. `settling_since`: so long
     the metrics have been waited for to show the share, None if they do. `source` is what is believed of the source
-    (`capacity.py`), `workload` what its workload says, None where nobody says it; `workload_problem` is why, empty
-    where nobody is there to ask. `pins` are those of other shifts on the same workload. `first_look`: what is
-    seen may be the first since this shift was loaded, since reads may be older than they are made.
+    (`capacity.py`), `workloads` what its workloads say, without those of which nobody says it; `workload_problem` is
+    why, empty where nobody is there to ask. `target_workloads` and `target_problem` are the same of the target's
+    cluster. `pins` are those of other shifts, by workload. `first_look`: what is seen
+    may be the first since this shift was loaded, since reads may be older than they are made.
     """
 
     views: Mapping[str, RouteView] | None
@@ -51,7 +52,9 @@ class Evidence:
     settling_since: datetime | None = None
     orders: Sequence[Order] = ()
     source: Mapping[str, int] = field(default_factory=dict)
-    workload: Workload | None = None
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
     workload_problem: str = ""
-    pins: Sequence[Pin] = ()
+    target_workloads: Mapping[str, Workload] = field(default_factory=dict)
+    target_problem: str = ""
+    pins: Mapping[str, Sequence[Pin]] = field(default_factory=dict)
     first_look: bool = False

@@ -2,8 +2,9 @@
 
 Autoscalers shrink a mesh as its traffic leaves it. So what the source has is recorded right before the first step, when
 it still carries everything, and looked at from then on: healthy members of each route, gateway pods that the metrics
-show, and ready replicas where somebody says how many. The scarcest of them counts. A policy says how much of what there
-was carries everything (`wayBack.keepPercent`); so a part of that carries this part of the traffic.
+show, and ready replicas, of the gateway and of the Deployments that the policy names, where somebody says how many.
+The scarcest of them counts. A policy says how much of what there was carries everything (`wayBack.keepPercent`); so a
+part of that carries this part of the traffic.
 
 What one look shows is not believed: pods come and go. A number is believed once two looks in a row are below, or above,
 what was believed before, and then the one that is nearer to it; a pod that restarts within `sampleMaxAge` does not
@@ -19,10 +20,14 @@ from datetime import datetime
 from typing import Final
 
 from shifter.core.balancing.splits import FULL_PERCENT, Health, RouteView, Side
+from shifter.core.deciding.pinning import GATEWAY, Workload, concerned
+from shifter.core.documents.policy import ShiftPolicy
+from shifter.core.phases import Phase
 from shifter.core.state import ShiftState, WayBack
 
 PODS: Final = "gateway pods"
 REPLICAS: Final = "ready replicas"
+_REPLICAS_OF: Final = f"{REPLICAS} of "
 _MEMBERS: Final = "healthy members on "
 
 _NOISE: Final = 1e-9
@@ -56,14 +61,16 @@ class Sighting:
         return max(now, newest) if now < before else min(now, newest)
 
 
-def counted(views: Mapping[str, RouteView] | None, pods: int | None, replicas: int | None = None) -> dict[str, int]:
+def counted(
+    views: Mapping[str, RouteView] | None, pods: int | None, workloads: Mapping[str, Workload] | None = None
+) -> dict[str, int]:
     """Return what one look shows of the source.
 
     Args:
         views: the routes as read back, None if nobody answered.
         pods: the source's gateway pods in the metrics, None if the datasource did not answer. None at all while the
             balancer sends to a member is no evidence, but a scrape that went wrong.
-        replicas: those that are ready, None if nobody knows.
+        workloads: those of which somebody says how many replicas are ready.
     """
     sources = {
         route: [member.health for member in view.members if member.side is Side.SOURCE]
@@ -72,9 +79,15 @@ def counted(views: Mapping[str, RouteView] | None, pods: int | None, replicas: i
     shown = {f"{_MEMBERS}{route}": sum(each is not Health.DEAD for each in found) for route, found in sources.items()}
     if pods is not None and (pods > 0 or (shown and not any(shown.values()))):
         shown[PODS] = pods
-    if replicas is not None:
-        shown[REPLICAS] = replicas
+    for name, workload in (workloads or {}).items():
+        shown[_replicas_of(name)] = workload.ready
     return shown
+
+
+def relevant(policy: ShiftPolicy, numbers: Mapping[str, int]) -> dict[str, int]:
+    """Return what of the numbers concerns a policy: not those of Deployments that it does not name."""
+    named = {_replicas_of(name) for name in concerned(policy)}
+    return {what: number for what, number in numbers.items() if not what.startswith(REPLICAS) or what in named}
 
 
 def recorded(believed: Mapping[str, int], now: datetime, before: WayBack | None) -> WayBack | None:
@@ -83,12 +96,17 @@ def recorded(believed: Mapping[str, int], now: datetime, before: WayBack | None)
     return WayBack(at=now, had=had, left=had) if had else before
 
 
-def watched(way_back: WayBack | None, believed: Mapping[str, int]) -> WayBack | None:
-    """Return the record with what is left by now; what nobody knows of is as it was."""
+def watched(state: ShiftState, believed: Mapping[str, int]) -> WayBack | None:
+    """Return the record with what is left by now; what nobody knows of is as it was.
+
+    A Deployment that the policy names no more counts no more.
+    """
+    way_back = state.way_back
     if way_back is None:
         return None
-    left = {what: believed.get(what, number) for what, number in way_back.left.items()}
-    return way_back if left == way_back.left else way_back.model_copy(update={"left": left})
+    had = relevant(state.policy, way_back.had)
+    now = WayBack(at=way_back.at, had=had, left={what: believed.get(what, way_back.left[what]) for what in had})
+    return way_back if now == way_back else now
 
 
 def could_carry(state: ShiftState) -> float:
@@ -110,9 +128,7 @@ def shortness(state: ShiftState) -> str:
     carries = could_carry(state)
     if state.way_back is None or carries >= FULL_PERCENT:
         return ""
-    pairs = _pairs(state.way_back)
-    scarcest = min(pairs, key=lambda what: pairs[what][1] / pairs[what][0])
-    had, left = pairs[scarcest]
+    scarcest, had, left = _scarcest(state.way_back)
     back = "nothing could be taken back" if carries == 0 else f"it could take back about {carries:.0f} %"
     return f"tcm has {left} of the {had} {scarcest} that carried everything; {back}"
 
@@ -123,7 +139,34 @@ def cold(state: ShiftState) -> str:
     said = shortness(state)
     if not (out and said):
         return ""
-    return f"{said}: scale its gateway up, and raise its autoscaler's floor"
+    assert state.way_back is not None  # noqa: S101 - what was never recorded lacks nothing
+    what = "it" if _scarcest(state.way_back)[0].startswith(_REPLICAS_OF) else "its gateway"
+    return f"{said}: scale {what} up, and raise its autoscaler's floor"
+
+
+def unready(state: ShiftState, workloads: Mapping[str, Workload]) -> str:
+    """Return why a shift that has not begun could not go back: a workload without any ready replica; empty if none.
+
+    The source carries everything now, so it is not what the policy rests on, or about to fail: no time to begin.
+    """
+    gone = _without_replicas(state, workloads)
+    if state.phase is not Phase.WAITING or not gone:
+        return ""
+    return f"tcm has no {_replicas_of(gone[0])}, though it carries everything: is that the right Deployment?"
+
+
+def idle(state: ShiftState, workloads: Mapping[str, Workload]) -> str:
+    """Return why the target could carry nothing: a workload of its cluster without a ready replica; empty if none.
+
+    How many it needs for a share is not asked: its autoscalers add them as traffic comes, and whether they do so in
+    time is seen in what is measured.
+    """
+    gone = _without_replicas(state, workloads)
+    return f"istio has no {_replicas_of(gone[0])}: deploy it there, or scale it up" if gone else ""
+
+
+def _without_replicas(state: ShiftState, workloads: Mapping[str, Workload]) -> list[str]:
+    return [name for name in concerned(state.policy) if name in workloads and workloads[name].ready == 0]
 
 
 def lines(way_back: WayBack) -> list[str]:
@@ -131,6 +174,18 @@ def lines(way_back: WayBack) -> list[str]:
     return [
         f"{had} {what}" if left == had else f"{left} of {had} {what}" for what, (had, left) in _pairs(way_back).items()
     ]
+
+
+def _scarcest(way_back: WayBack) -> tuple[str, int, int]:
+    """Return of what the least is left, how much there was and how much is left."""
+    pairs = _pairs(way_back)
+    what = min(pairs, key=lambda each: pairs[each][1] / pairs[each][0])
+    return what, *pairs[what]
+
+
+def _replicas_of(name: str) -> str:
+    """Return what the ready replicas of a workload are counted as."""
+    return REPLICAS if name == GATEWAY else f"{_REPLICAS_OF}{name}"
 
 
 def _pairs(way_back: WayBack) -> dict[str, tuple[int, int]]:

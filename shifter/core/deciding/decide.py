@@ -18,7 +18,7 @@ from shifter.core.balancing.apportion import MAX_ERROR_PERCENT
 from shifter.core.balancing.splits import FULL_PERCENT, MAX_WEIGHT, RouteView, Side, shown
 from shifter.core.deciding import pinning
 from shifter.core.deciding.basis import Evidence
-from shifter.core.deciding.capacity import counted, recorded, watched
+from shifter.core.deciding.capacity import counted, recorded, relevant, watched
 from shifter.core.deciding.decision import (
     Decision,
     Kind,
@@ -96,26 +96,24 @@ def _whole(state: ShiftState, evidence: Evidence) -> Evidence:
 
 def _seen(state: ShiftState, evidence: Evidence) -> ShiftState:
     """Return the state with what is left of the source by now; before the first step nothing of it is kept."""
-    way_back = None if state.phase is Phase.WAITING else watched(state.way_back, evidence.source)
-    pin = pinning.after(state, evidence.workload, evidence.pins)
-    if way_back == state.way_back and pin == state.pin:
-        return state
-    return state.model_copy(update={"way_back": way_back, "pin": pin})
+    way_back = None if state.phase is Phase.WAITING else watched(state, evidence.source)
+    state = pinning.after(state, evidence.workloads, evidence.pins)
+    return state if way_back == state.way_back else state.model_copy(update={"way_back": way_back})
 
 
 def _with_a_way_back(
     before: Decision, climb: Decision, wish: Wish | None, evidence: Evidence, now: datetime
 ) -> Decision:
-    """Return the first climb with what the source has now on record; before that its autoscaler's floor is pinned."""
-    state = before.state
-    if pin := pinning.needed(state, evidence.workload, evidence.pins, now):
-        state = state.model_copy(update={"pin": pin})
-    if not pinning.in_force(state, evidence.workload):
-        said = f"before the first step {pinning.words(state.pin)}"
+    """Return the first climb with what the source has now on record; before that its autoscalers' floors are pinned."""
+    pins = pinning.needed(before.state, evidence.workloads, evidence.pins, now)
+    state = pinning.with_pins(before.state, pins)
+    if waits := pinning.not_kept(state, evidence.workloads):
+        said = f"before the first step {'; '.join(pinning.words(name, pins[name]) for name in waits)}"
         return replace(before, reason=said, state=state, answers=refused(before.answers, wish, f"{said}; ask again"))
-    believed = evidence.source or counted(evidence.views, None)
+    believed = relevant(state.policy, evidence.source) or counted(evidence.views, None)
     way_back = recorded(believed, now, climb.state.way_back)
-    return replace(climb, state=climb.state.model_copy(update={"way_back": way_back, "pin": state.pin}))
+    recorded_state = climb.state.model_copy(update={"way_back": way_back})
+    return replace(climb, state=pinning.with_pins(recorded_state, pins))
 
 
 def _obey_all(

@@ -12,7 +12,7 @@ from typing import Final
 from shifter.core.analysis.verdicts import NOT_YET, Assessment, Verdict
 from shifter.core.balancing.splits import Health, RouteView, Side, shown
 from shifter.core.deciding.basis import Evidence
-from shifter.core.deciding.capacity import cold
+from shifter.core.deciding.capacity import cold, idle, unready
 from shifter.core.deciding.journal import landed_late, matches
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
@@ -35,6 +35,7 @@ class HoldKind(StrEnum):
     PREFLIGHT = "preflight"
     HALF_APPLIED = "half-applied"
     COLD_SOURCE = "cold source"
+    COLD_TARGET = "cold target"
     STEPPED_BACK = "stepped back"
     FAILING = "failing"
     PROVIDER = "provider"
@@ -82,6 +83,8 @@ RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
         # The signs of a source mesh that is dying.
         HoldKind.INCIDENT: HoldRule(overriding=True),
         HoldKind.COLD_SOURCE: HoldRule(overriding=True, hinders_going_back=True),
+        # On the day that TCM dies, a person knows better than a cluster that does not answer.
+        HoldKind.COLD_TARGET: HoldRule(overriding=True),
         # A person has to say that it may fail again; that it fails at all is no secret to who overrides.
         HoldKind.STEPPED_BACK: HoldRule(overriding=True, restoring=True, keeping=Keeping.ANYTHING),
         HoldKind.FAILING: HoldRule(overriding=True),
@@ -155,6 +158,7 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         (HoldKind.UNREADABLE, evidence.unreadable),
         (HoldKind.APPROVAL, _unapproved(state)),
         (HoldKind.INCIDENT, assessment.incident),
+        (HoldKind.COLD_TARGET, _not_ready(state, evidence)),
         (HoldKind.STEPPED_BACK, beyond_ceiling(state, state.next_step)),
         (HoldKind.FAILING, _failing(state, assessment)),
         (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
@@ -294,7 +298,16 @@ def _short(state: ShiftState, evidence: Evidence) -> str:
     """Return why it is not known that the source could take everything back; empty if it is, or nobody looks."""
     if evidence.workload_problem and state.phase is not Phase.ROLLED_BACK:
         return f"whether tcm could take everything back cannot be seen: {evidence.workload_problem}"
-    return cold(state)
+    return unready(state, evidence.workloads) or cold(state)
+
+
+def _not_ready(state: ShiftState, evidence: Evidence) -> str:
+    """Return why it is not known that the target can carry anything; empty if it is, nobody looks, or none is due."""
+    if state.phase not in {Phase.WAITING, Phase.SHIFTING}:
+        return ""
+    if evidence.target_problem:
+        return f"whether istio is ready cannot be seen: {evidence.target_problem}"
+    return idle(state, evidence.target_workloads)
 
 
 def cold_routes(views: Mapping[str, RouteView]) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from shifter.core.documents.clusters import Clusters
+from shifter.core.documents.leasing import Leasing
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.documents.schema import API_VERSION, Duration, Metadata, Name, StrictModel, second_of_its_kind
 
@@ -253,6 +255,7 @@ class FleetSpec(StrictModel):
     """The body of a fleet file. `retention` is how long history and closed orders are kept.
 
     `customMetrics` are read in every tick whether or not a policy names them, with two queries each and side.
+    Without `clusters` nobody is asked what the source's gateway runs as, and no autoscaler is told anything.
     """
 
     mode: Literal["act", "observe"] = "act"
@@ -260,8 +263,10 @@ class FleetSpec(StrictModel):
     custom_metrics: Annotated[
         tuple[CustomMetric, ...], Field(max_length=MOST_CUSTOM_METRICS), AfterValidator(_names_differ)
     ] = ()
+    clusters: Clusters | None = None
     provider: Provider
     timing: Timing = Timing()
+    lease: Leasing = Leasing()
     learning: Learning = Learning()
     retention: Annotated[Duration, AfterValidator(_outlives_a_day)] = timedelta(days=180)
 
@@ -306,6 +311,9 @@ def misfits(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:
     """Yield what a policy asks and the fleet cannot give; without a fleet, what no fleet of defaults could."""
     yield from _unknown_metrics(policy, fleet)
     yield from _unmeasured_latency(policy, fleet)
+    if fleet is not None and fleet.spec.clusters is None and policy.spec.way_back.deployments:
+        unknown = "the fleet's clusters do not say where tcm's cluster is: nobody could be asked about these"
+        yield Misfit(("spec", "wayBack", "deployments"), unknown)
 
 
 def _unknown_metrics(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfit]:

@@ -44,6 +44,9 @@ from shifter.core.documents.schema import (
 Port = Annotated[int, Field(ge=1, le=65535)]
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")]
 _Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9*~^][A-Za-z0-9.*~^$|()\[\]_-]{0,119}$")]
+_Deployment = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+]
 _Path = Annotated[str, Field(pattern=r"^[/~^][ -~]{0,199}$")]
 
 
@@ -175,9 +178,12 @@ class WayBackRules(StrictModel):
 
     `keepPercent` of what it had before the first step: healthy members on every route, gateway pods, replicas. Below it
     there is no climb, and a rollback goes in stages. 0 looks at nothing but that a healthy member is left.
+    `deployments`, as `namespace/name`, are the namespaces' own in the source's cluster that its traffic needs: they are
+    counted and pinned as the gateway is.
     """
 
     keep_percent: Percent = 50.0
+    deployments: Annotated[tuple[_Deployment, ...], Field(max_length=20), distinct("a Deployment")] = ()
 
 
 class PolicySpec(StrictModel):
@@ -198,6 +204,18 @@ class PolicySpec(StrictModel):
     windows: Unsupported
     depends_on: Unsupported
     retry: Unsupported
+
+    @field_validator("way_back")
+    @classmethod
+    def _in_its_own_namespaces(cls, rules: WayBackRules, info: ValidationInfo) -> WayBackRules:
+        own = {info.data.get("namespace"), *(info.data.get("namespaces") or ())}
+        if not {"namespace", "namespaces"} <= info.data.keys():
+            return rules  # one of them is wrong itself, and was told so
+        for index, name in enumerate(rules.deployments):
+            if name.split("/")[0] not in own:
+                said = "{name} is in none of the policy's namespaces: it would belong to another shift"
+                raise PydanticCustomError("deployments", said, {"name": name, "at": ("deployments", index)})
+        return rules
 
     @property
     def ladder(self) -> tuple[float, ...]:

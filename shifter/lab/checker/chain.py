@@ -1,4 +1,6 @@
-"""The chain of the history, reckoned again by its documented format: no record was changed, left out or put in.
+"""The chains of the history, reckoned again by their documented format: no record was changed, left out or put in.
+
+A store that saves each shift by itself keeps a chain for each.
 
 No run that is judged prunes, so the chain begins with the first record: the service of a soak or a kill drill drops
 what is older than the fleet's `retention`, a day at least, and lives for minutes; a simulated one never prunes at all.
@@ -21,13 +23,17 @@ _BEFORE_THE_FIRST: Final = "0" * 64
 def check(seen: Seen) -> list[Finding]:
     """Return what the rule about the chain found."""
     wrong: list[Violation] = []
-    before = _BEFORE_THE_FIRST
+    last: dict[str, str] = {}
+    kept: dict[str, list[int]] = {}
     for link in seen.chain:
-        if hash_of(before, link) != link.kept:
+        if hash_of(last.get(link.chain, _BEFORE_THE_FIRST), link) != link.kept:
             wrong.append(Violation(CHAINED, seen.ended_at, link.texts[1], f"record {link.id} does not follow"))
-        before = link.kept
-    known = [entry.id for entry in seen.entries]
-    if seen.chain and known != [link.id for link in seen.chain]:
+        last[link.chain] = link.kept
+        kept.setdefault(link.chain, []).append(link.id)
+    known: dict[str, list[int]] = {}
+    for entry in seen.entries:
+        known.setdefault(entry.chain, []).append(entry.id)
+    if seen.chain and known != kept:
         wrong.append(Violation(CHAINED, seen.ended_at, "", "the chain has other records than the history"))
     return [Finding(CHAINED, len(seen.chain), tuple(wrong))]
 

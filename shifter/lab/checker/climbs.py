@@ -345,7 +345,7 @@ def _stands_still(incident: Incident) -> bool:
 def _frozen(seen: Seen, climb: _Climb) -> str:
     """Not even a promotion passes a freeze."""
     orders = {row.id: row for row in seen.orders}
-    said = [row for entry in seen.entries if entry.id < climb.entry.id and (row := accepted(entry, orders))]
+    said = [row for entry in seen.entries if entry.precedes(climb.entry) and (row := accepted(entry, orders))]
     last = [row for row in said if row.verb in {"freeze", "unfreeze"}][-1:]
     return f"{last[0].by} froze all shifts by order {last[0].id}" if last and last[0].verb == "freeze" else ""
 

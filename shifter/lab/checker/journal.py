@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 from typing import Final
 
 from shifter.lab.checker.findings import Finding, Violation
@@ -23,15 +22,16 @@ def check(seen: Seen) -> list[Finding]:
 
 
 def _ids(seen: Seen) -> Finding:
-    ids = [entry.id for entry in seen.entries]
-    wrong = [
-        Violation(IDS, entry.at, entry.shift, f"after record {before} comes {entry.id}")
-        for (before, _), (_, entry) in pairwise(zip(ids, seen.entries, strict=True))
-        if entry.id != before + 1
-    ]
-    if ids and ids[0] != 1:
-        wrong.insert(0, Violation(IDS, seen.entries[0].at, "", f"the first record is {ids[0]}"))
-    return Finding(IDS, len(ids), tuple(wrong))
+    wrong: list[Violation] = []
+    last: dict[str, int] = {}
+    for entry in seen.entries:
+        before = last.get(entry.chain)
+        if before is None and entry.id != 1:
+            wrong.append(Violation(IDS, entry.at, "", f"the first record is {entry.id}"))
+        elif before is not None and entry.id != before + 1:
+            wrong.append(Violation(IDS, entry.at, entry.shift, f"after record {before} comes {entry.id}"))
+        last[entry.chain] = entry.id
+    return Finding(IDS, len(seen.entries), tuple(wrong))
 
 
 def _sequences(seen: Seen) -> Finding:

@@ -26,6 +26,7 @@ _TELLING: Final = (
     "lease",
     "bug",
     "cold source",
+    "cold target",
     "policy",
 )
 """Holds of which people are told and that keep routes from being mended."""

@@ -28,7 +28,8 @@ SERVICE: Final = "shifter"
 class Entry:
     """One row of the history. `at` is when it was decided, `saved_at` when the store took it, if that is known.
 
-    `call` is the number of the port call that saved it, where all calls of a run are numbered.
+    `call` is the number of the port call that saved it, where all calls of a run are numbered. `chain` is the chain of
+    records that it is in, whose ids are its own; empty where there is but one.
     """
 
     id: int
@@ -42,11 +43,18 @@ class Entry:
     evidence: Mapping[str, object] = field(default_factory=dict)
     saved_at: float | None = None
     call: int = 0
+    chain: str = ""
 
     @property
     def kept_at(self) -> float:
         """When it was safe in the store, as far as that is known."""
         return self.at if self.saved_at is None else self.saved_at
+
+    def precedes(self, other: Entry) -> bool:
+        """Whether it was appended before another: by number in one chain, by when they were saved in two."""
+        if self.chain == other.chain:
+            return self.id < other.id
+        return (self.kept_at, self.call) < (other.kept_at, other.call)
 
     def share(self, end: str) -> float:
         """The share that an intent goes `from` or `to`; -1 if the row does not say."""
@@ -245,12 +253,13 @@ class LastWord:
 class Link:
     """One record of the history as it is kept: the very texts, and the hash that was written with them.
 
-    `texts` are at, shift, what, by, reason, sequence, epoch and evidence.
+    `texts` are at, shift, what, by, reason, sequence, epoch and evidence. `chain`: as of an entry.
     """
 
     id: int
     texts: tuple[str, str, str, str, str, str, str, str]
     kept: str
+    chain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def _flying(seen: Seen) -> Finding:
         climbs = [entry for entry in seen.of(shift, "intent") if entry.evidence.get("direction") == "climb"]
         for stop in stops:
             looked_at += 1
-            before = [climb for climb in climbs if climb.id < stop.id][-1:]
-            after = [climb.at for climb in climbs if climb.id > stop.id][:1]
+            before = [climb for climb in climbs if climb.precedes(stop)][-1:]
+            after = [climb.at for climb in climbs if stop.precedes(climb)][:1]
             for climb in before:
                 wrong += [_landed(seen, climb, stop, until) for until in _late(seen, climb, stop, after)]
                 wrong += _sent(seen, climb, stop)

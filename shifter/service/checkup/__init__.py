@@ -3,7 +3,7 @@
     gathering.py     asks everybody at the same time, and nobody for longer than a bound
     findings.py      what is told: level, subject, what was found, the fix
     configuration.py, versions.py, machine.py, store.py      what lies on this machine
-    clocks.py, datasources.py, provider.py                   what has to be asked of others
+    clocks.py, datasources.py, provider.py, capacity.py      what has to be asked of others
     examination.py   all of it together
 
 Asking and judging are two steps: what was gathered is plain values, and what they mean is a pure function of them.

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from shifter.core.balancing.splits import Route, RouteView
+from shifter.core.balancing.splits import Route, RouteView, Side
+from shifter.core.deciding.pinning import GATEWAY
 from shifter.core.documents.fleet import Fleet
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.ports import Operation, OperationState, ProviderClock, TrafficProvider
-from shifter.service.checkup import clocks, datasources, learning, machine, provider, store, versions
+from shifter.service.checkup import capacity, clocks, datasources, learning, machine, provider, store, versions
 from shifter.service.checkup.configuration import Configuration, read_configuration
 from shifter.service.checkup.findings import Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Bounds, Errand, Outcome, Unanswered, gather
@@ -31,12 +32,20 @@ OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0)
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The parties that a fleet names. `write_permission` is what grants the keys the one call that writes."""
+    """The parties that a fleet names. `write_permission` is what grants the keys the one call that writes.
+
+    `gateway` and `deployment` are of the source's cluster, as the service has them, `target_gateway` and
+    `target_deployment` of the target's; None where the fleet names none.
+    """
 
     meshes: tuple[datasources.MeshSource, ...]
     provider: TrafficProvider
     provider_clock: ProviderClock
     write_permission: str
+    gateway: capacity.Examined | None = None
+    deployment: Callable[[str], capacity.Examined] | None = None
+    target_gateway: capacity.Examined | None = None
+    target_deployment: Callable[[str], capacity.Examined] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class _Asked:
     domains: Mapping[str, Errand[Mapping[str, RouteView]]]
     status: Errand[OperationState] | None
     clock: Errand[clocks.Offset]
+    workloads: Mapping[str, Errand[capacity.CapacityLook]]
 
 
 def examine(
@@ -128,7 +138,25 @@ def _errands(
         domains={each: Errand(partial(outside.provider.observe, tuple(routes[each]))) for each in sorted(routes)},
         status=None if first is None else Errand(partial(_status_of_nobody, outside.provider, first)),
         clock=Errand(partial(clocks.measure, outside.provider_clock, seconds)),
+        workloads={
+            name: Errand(partial(capacity.look, each, pinned=not capacity.is_targets(name)))
+            for name, each in _workloads(outside, known).items()
+        },
     )
+
+
+def _workloads(outside: Outside, policies: Sequence[ShiftPolicy]) -> Mapping[str, capacity.Examined]:
+    """Return what is to be looked at in both clusters, by what it is called in findings."""
+    found: dict[str, capacity.Examined] = {}
+    names = sorted({name for policy in policies for name in policy.spec.way_back.deployments})
+    for side, gateway, made in (
+        (Side.SOURCE, outside.gateway, outside.deployment),
+        (Side.TARGET, outside.target_gateway, outside.target_deployment),
+    ):
+        if gateway is not None and made is not None:
+            found |= {capacity.subject(side, name): made(name) for name in names}
+            found[capacity.subject(side, GATEWAY)] = gateway
+    return found
 
 
 def _status_of_nobody(asked: TrafficProvider, domain: str) -> OperationState:
@@ -138,7 +166,8 @@ def _status_of_nobody(asked: TrafficProvider, domain: str) -> OperationState:
 def _all(asked: _Asked) -> Sequence[Errand[Any]]:
     """Return the errands so that every party's first one is among the first."""
     status = [] if asked.status is None else [asked.status]
-    return [*asked.meshes.values(), asked.clock, *status, *asked.domains.values(), *asked.pasts.values()]
+    cluster = asked.workloads.values()
+    return [*asked.meshes.values(), asked.clock, *status, *cluster, *asked.domains.values(), *asked.pasts.values()]
 
 
 def _judged(
@@ -159,7 +188,17 @@ def _judged(
         *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),
         *_learnt(fleet, looks, asked),
         *provider.findings(cloud, policies, fleet, writes),
+        *capacity.findings({name: each.answer for name, each in asked.workloads.items()}, _pods(fleet, outside, looks)),
     ]
+
+
+def _pods(fleet: Fleet, outside: Outside, looks: Mapping[str, datasources.MeshLook | Unanswered]) -> int | None:
+    """Return how many pods of the source's gateway its metrics show now, None if nobody knows."""
+    (source,) = (looks[each.name] for each in outside.meshes if each.key == LEARNT_FROM)
+    if isinstance(source, Unanswered):
+        return None
+    oldest = source.reading.read_at - fleet.spec.timing.sample_max_age.total_seconds()
+    return sum(pod.sampled_at >= oldest for pod in source.reading.pods.values())
 
 
 def _learnt(fleet: Fleet, looks: Mapping[str, object], asked: _Asked) -> list[Finding]:
@@ -182,7 +221,7 @@ def _or_unknown(answer: object, group: Group, found: Sequence[Finding] | Unanswe
 
 def _not_asked(why: str) -> Sequence[Finding]:
     told: list[Finding] = []
-    for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER):
+    for group in (Group.CLOCKS, Group.DATASOURCES, Group.PROVIDER, Group.CLUSTER):
         notes = Notes(group)
         notes.untried(str(group), why, "")
         told += notes.found

@@ -32,6 +32,7 @@ class Group(StrEnum):
     CLOCKS = "clocks"
     DATASOURCES = "datasources"
     PROVIDER = "provider"
+    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ def findings(fleet: Fleet | None, store: Path, machine: Machine) -> Sequence[Fin
             "secretKeyFile": tencent.secret_key_file,
             "tokenFile": tencent.token_file,
         }
+        if fleet.spec.clusters is not None:
+            named["kubeconfigFile"] = fleet.spec.clusters.source.kubeconfig_file
         sides = fleet.spec.datasources
         for side, datasource in (("source", sides.source), ("target", sides.target)):
             named[f"{side} bearerTokenFile"] = datasource.bearer_token_file

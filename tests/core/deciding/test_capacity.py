@@ -29,6 +29,7 @@ from shifter.core.deciding.decide import decide
 from shifter.core.deciding.decision import Decision, Kind
 from shifter.core.deciding.holds import HoldKind
 from shifter.core.deciding.orders import Answer, Verb
+from shifter.core.deciding.pinning import GATEWAY, Workload
 from shifter.core.deciding.stages import limits, retreating
 from shifter.core.phases import Phase
 from shifter.core.state import Ceiling, Direction, Failure, Pause, ShiftState, WayBack
@@ -145,7 +146,7 @@ def test_a_single_pod_is_counted() -> None:
 def test_nobody_knowing_is_no_number() -> None:
     assert counted(None, None) == {}
     assert counted(None, 0) == {}
-    assert counted(None, None, replicas=0) == {REPLICAS: 0}
+    assert counted(None, None, {GATEWAY: Workload(0, None)}) == {REPLICAS: 0}
 
 
 # ---- what it could carry -----------------------------------------------------------------------------------------

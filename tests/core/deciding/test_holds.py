@@ -114,7 +114,7 @@ def test_a_completed_shift_calls_for_drift_a_failing_target_and_traffic_left_on_
 def test_every_hold_calls_somebody_but_what_somebody_wanted(kind: HoldKind) -> None:
     quiet = {"pause", "freeze", "approval"}
     loud = {"hands off", "restored", "no signal", "incident", "drift", "preflight", "half-applied", "cold source"}
-    loud |= {"stepped back", "failing", "provider", "policy", "lease", "bug", "unreadable"}
+    loud |= {"cold target", "stepped back", "failing", "provider", "policy", "lease", "bug", "unreadable"}
 
     assert (kind in quiet) != (kind in loud), "whether this hold calls somebody is not written down"
     assert pages(a_shift(), [Hold(kind, "why")], GOOD, 0) == (kind in loud)

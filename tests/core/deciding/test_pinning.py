@@ -10,7 +10,7 @@ from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.decide import decide
 from shifter.core.deciding.holds import HoldKind
 from shifter.core.deciding.orders import Answer, Verb
-from shifter.core.deciding.pinning import Workload, asks_for, in_force, words
+from shifter.core.deciding.pinning import GATEWAY, Workload, asks_for, not_kept, words
 from shifter.core.phases import Phase
 from shifter.core.state import Direction, Pin, ShiftState
 from tests.core.shifts import GOOD, NOON, PAUSED, a_shift, an_order, kinds, seen, written
@@ -21,7 +21,8 @@ def a_pin(before: int = 1, floor: int = 4, *, released: bool = False) -> Pin:
 
 
 def looked(share: int, workload: Workload | None, *others: Pin, problem: str = "") -> Evidence:
-    return replace(seen(share), workload=workload, pins=others, workload_problem=problem)
+    known = {} if workload is None else {GATEWAY: workload}
+    return replace(seen(share), workloads=known, pins={GATEWAY: others}, workload_problem=problem)
 
 
 def first(**changes: object) -> ShiftState:
@@ -94,7 +95,7 @@ def test_beside_another_shifts_pin_the_floor_is_at_least_what_that_one_needs() -
 def test_a_pin_is_in_force_where_there_is_none_to_keep_to_or_the_floor_is_as_high(
     pin: Pin | None, workload: Workload | None, *, kept: bool
 ) -> None:
-    assert in_force(first(pin=pin), workload) is kept
+    assert (not not_kept(first(pin=pin), {} if workload is None else {GATEWAY: workload})) is kept
 
 
 def test_a_pin_that_was_not_put_back_yet_is_taken_up_again() -> None:
@@ -163,7 +164,7 @@ def test_on_its_way_and_completed_it_stays_pinned() -> None:
 def test_the_floor_that_is_asked_for_follows_from_the_pin_and_what_is_there(
     state: ShiftState, workload: Workload, others: tuple[Pin, ...], floor: int | None
 ) -> None:
-    assert asks_for(state, workload, others) == floor
+    assert asks_for(state, {GATEWAY: workload}, {GATEWAY: others}).get(GATEWAY) == floor
 
 
 def test_a_released_pin_that_another_shift_needs_as_it_is_or_a_person_changed_is_nobodys_any_more() -> None:
@@ -174,7 +175,7 @@ def test_a_released_pin_that_another_shift_needs_as_it_is_or_a_person_changed_is
 
 
 def test_what_became_of_a_pin_is_said() -> None:
-    assert [words(pin) for pin in (a_pin(), a_pin(released=True), None)] == [
+    assert [words(GATEWAY, pin) for pin in (a_pin(), a_pin(released=True), None)] == [
         "tcm's autoscaler is to keep at least 4 replicas; its floor was 1",
         "tcm's autoscaler need not keep 4 replicas any more: back to 1",
         "tcm's autoscaler is its own again",
