@@ -19,7 +19,8 @@ import click
 from shifter.cli.bundle_contents import Sources, collect
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.params import Listen
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import Session, pass_session
+from shifter.cli.store_options import store_option
 from shifter.cli.streams import write_bytes
 from shifter.core.text import why
 from shifter.errors import RefusedError
@@ -68,7 +69,9 @@ def bundle(  # noqa: PLR0913 - click hands every option over by name
     if path == _STDOUT and sys.stdout.isatty():
         said = "a tar.gz is nothing for a terminal: name a file with -o, or send it on"
         raise click.UsageError(said, click.get_current_context())
-    sources = Sources(session.store_path, fleet, policies, logs, listen, anonymise=anonymise)
+    address = session.address
+    store = address if isinstance(address, Path) else None
+    sources = Sources(store, session.look, fleet, policies, logs, listen, anonymise=anonymise)
     entries = collect(sources, now)
     packed = archive("shifter-bundle", entries, now)
     if path == _STDOUT:

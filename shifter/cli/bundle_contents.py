@@ -28,12 +28,12 @@ from shifter.cli.views import order_document, record_document, shift_document, v
 from shifter.core.aliases import Aliases
 from shifter.core.redaction import CUT, LONGEST_LINE, redacted, redacted_log, redacted_value
 from shifter.core.text import plain, why
-from shifter.errors import ConfigError, ShifterError, StoreUnavailableError
+from shifter.errors import ConfigError, ShifterError
 from shifter.files.documents import raw_bytes, yaml_files_in
 from shifter.ports import Store
 from shifter.service.checkup import versions
 from shifter.service.checkup.examination import examine
-from shifter.wiring import look_into_store, store_absence, surroundings
+from shifter.wiring import surroundings
 
 MOST_RECORDS: Final = 2_000
 MOST_POLICIES: Final = 200
@@ -50,9 +50,13 @@ _NAMES_IN_FILES: Final = ("name", "namespace", "namespaces", "domain", "tag", "l
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What was named on the command line. `listen` is host and port of a running service."""
+    """What was named on the command line. `listen` is host and port of a running service.
 
-    store: Path
+    `store` is the store's file, None if it is in a cluster; `look` opens it to look only, or says why there is none.
+    """
+
+    store: Path | None
+    look: Callable[[], Store]
     fleet: Path | None
     policies: Path | None
     logs: Path | None
@@ -86,7 +90,7 @@ def collect(sources: Sources, now: datetime) -> dict[str, str]:
     """Return the texts of a bundle by name, the manifest among them; never fails for what cannot be read."""
     contents = _Contents()
     contents.document("platform.json", "Platform", _platform(sources.store))
-    _add_store(contents, sources.store)
+    _add_store(contents, sources.look)
     _add_files(contents, sources)
     _add_findings(contents, sources, now)
     _add_log(contents, sources.logs)
@@ -120,11 +124,11 @@ def _aliases(contents: _Contents) -> Aliases:
     return Aliases(contents.names)
 
 
-def _platform(store: Path) -> Mapping[str, object]:
+def _platform(store: Path | None) -> Mapping[str, object]:
     found = versions.installed()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        room = os.statvfs(store.absolute().parent)
+        room = os.statvfs((store or Path()).absolute().parent)
         disk: object = {"freeBytes": room.f_bavail * room.f_frsize, "freeInodes": room.f_favail}
     except OSError as error:
         disk = {"trouble": error.strerror}
@@ -144,15 +148,12 @@ def _platform(store: Path) -> Mapping[str, object]:
     }
 
 
-def _add_store(contents: _Contents, path: Path) -> None:
+def _add_store(contents: _Contents, look: Callable[[], Store]) -> None:
     try:
-        absent = store_absence(path)
-    except StoreUnavailableError as error:
-        absent = str(error)
-    if absent:
-        contents.omit("store", absent)
+        store = look()
+    except ShifterError as error:
+        contents.omit("store", str(error))
         return
-    store = look_into_store(path)
     try:
         for name, add in _STORE_PARTS.items():
             try:
@@ -262,6 +263,9 @@ def _names_in(text: str) -> set[str]:
 def _add_findings(contents: _Contents, sources: Sources, now: datetime) -> None:
     if sources.fleet is None or sources.policies is None:
         contents.omit("doctor.json", "the check-up needs --fleet and --policies")
+        return
+    if sources.store is None:
+        contents.omit("doctor.json", "the check-up looks at a store in a file, and this one is in a cluster")
         return
     found = examine(surroundings(sources.fleet, sources.policies, sources.store), offline=True)
     body = {"at": stamp(now), **findings_document(found, offline=True)}

@@ -1,21 +1,19 @@
 """Shell completion: the scripts, and the answers to a shell that asks, its own or kubectl's.
 
 A person who presses Tab asked for nothing: whatever goes wrong, the answer is no candidate and no word on stderr.
-So the store is read without pydantic (`wiring.shift_names`), and command names come from the table in
-`main.py` without importing the commands.
+So a store in a file is read without pydantic, one in a cluster with little patience, and command names come from the
+table in `main.py` without importing the commands.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from shifter import wiring
 from shifter.cli.session import COMPLETE_VARIABLE, PROGRAM, Session
 
 TAKES_SHIFTS: Final = frozenset({"get", "watch", "pause", "resume", "rollback", "retry"})
@@ -85,19 +83,19 @@ def _candidates(
         # What people complete most, without the half second that importing the command would take.
         command, *given = words
         if command in TAKES_SHIFTS:
-            return shift_names(session.store_path, incomplete, given)
+            return shift_names(session, incomplete, given)
         if command in TAKES_A_SHIFT:
-            return [] if given else shift_names(session.store_path, incomplete, ())
+            return [] if given else shift_names(session, incomplete, ())
     return ShellComplete(root, {"obj": session}, session.program, "").get_completions(list(words), incomplete)
 
 
-def shift_names(path: Path, incomplete: str, given: Sequence[str]) -> list[CompletionItem[str]]:
+def shift_names(session: Session, incomplete: str, given: Sequence[str]) -> list[CompletionItem[str]]:
     """Return the shifts in the store that begin like `incomplete`, those already `given` left out."""
     prefix = _PREFIX if incomplete.startswith(_PREFIX) else ""
     begun = incomplete.removeprefix(_PREFIX)
     there = {name.removeprefix(_PREFIX) for name in given}
     return [
         CompletionItem(f"{prefix}{name}")
-        for name in wiring.shift_names(path)
+        for name in session.names()
         if name.startswith(begun) and name not in there and _PLAIN_NAME.fullmatch(name)
     ]

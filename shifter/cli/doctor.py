@@ -11,7 +11,8 @@ import click
 
 from shifter.cli.exits import Exit, say
 from shifter.cli.output import Format, clean, stamp, write_document
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import Session, pass_session
+from shifter.cli.store_options import store_option
 from shifter.service.checkup.examination import Surroundings, examine
 from shifter.service.checkup.findings import Finding, Group, Level
 from shifter.wiring import surroundings
@@ -33,7 +34,7 @@ def doctor(session: Session, *, fleet: Path, policies: Path, offline: bool, outp
     Only looks: safe beside a running service, over within half a minute. Run it as the service's user. Exit code 0
     if all is well (warnings allowed), 2 if a file is wrong, 5 if somebody cannot be reached, 6 for anything else.
     """
-    found = check(surroundings(fleet, policies, session.store_path), offline=offline)
+    found = check(surroundings(fleet, policies, session.file("doctor")), offline=offline)
     if output == "json":
         write_document("DoctorReport", {"at": stamp(session.now()), **report(found, offline=offline)}, Format.JSON)
     else:

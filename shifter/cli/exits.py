@@ -44,9 +44,13 @@ class CommandError(ShifterError):
     """A command ends here, with this code; `hint` says what to do about it."""
 
     def __init__(self, code: Exit, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message, remedy=hint)
         self.code = code
-        self.hint = hint
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return self.remedy
 
 
 def say(text: str) -> None:
@@ -142,7 +146,7 @@ def told(error: Exception) -> int:
         return Exit.USAGE
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return _failed(code, str(error))
+            return _failed(code, str(error), error.remedy if isinstance(error, ShifterError) else "")
     said = str(error) if isinstance(error, ShifterError) else f"{type(error).__name__}: {error}"
     return _failed(Exit.UNEXPECTED, said, "-v shows where")
 

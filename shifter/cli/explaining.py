@@ -19,7 +19,8 @@ from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, clean, local, plain_table, stamp, write_document
 from shifter.cli.params import SHIFT
 from shifter.cli.replaying import Replay, Step, carries_replay, excess, odds_of, replayed
-from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.session import Session, pass_session, typed
+from shifter.cli.store_options import store_option
 from shifter.cli.views import views
 from shifter.core.analysis.assess import SUSPECTED, excess_said, most_blamed
 from shifter.core.analysis.measures import Metric
@@ -28,7 +29,7 @@ from shifter.core.analysis.verdicts import odds
 from shifter.core.balancing.splits import FULL_PERCENT, shown
 from shifter.core.records import Record
 from shifter.core.text import some
-from shifter.ports import Store
+from shifter.ports import WHOLE, Store
 
 _PAGES: Final = (50, 1_000, 100_000)
 """How many of the newest records are looked through, more each time; the last is all that a store keeps in practice."""
@@ -40,13 +41,11 @@ _HEADERS: Final = ("TIME", "SHARE", "TCM BAD", "ISTIO BAD", "ODDS", "BLAMED", "E
 
 def _ids(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the newest decisions of the shift that was typed before the option."""
-    from shifter.wiring import look_into_store  # noqa: PLC0415 - for the shell's questions only
-
     words = [context.params.get("shift"), *context.args]
     session, name = context.find_object(Session), next((word for word in words if word), None)
     if session is None or name is None:
         return []
-    with closing(look_into_store(session.store_path)) as store:
+    with closing(session.glance()) as store:
         records = store.history(SHIFT.convert(name, None, context), limit=_PAGES[0])
     ids = [str(record.id) for record in reversed(records) if carries_replay(record)]
     return [each for each in ids if each.startswith(incomplete)][:_OFFERED_IDS]
@@ -94,7 +93,9 @@ def find(store: Store, name: str, id_: int | None) -> Record:
         views(store, [name])  # an unknown name has an error of its own
         hint = f"it has taken none yet; `{typed(f'describe {name}')}` shows the evidence there is"
         raise CommandError(Exit.NOT_FOUND, f"no decision of {clean(name)} can be replayed", hint)
-    record = next((each for each in _newest_first(store, None) if each.id <= id_), None)
+    # Where each shift has a chain of its own, so it has numbers of its own.
+    among = None if WHOLE in store.chains() else name
+    record = next((each for each in _newest_first(store, among) if each.id <= id_), None)
     if record is None or record.id != id_:
         views(store, [name])
         raise CommandError(Exit.NOT_FOUND, f"there is no record {id_}", _hint(store, name))

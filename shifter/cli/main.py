@@ -20,7 +20,8 @@ import click
 from shifter import API_VERSION, __version__
 from shifter.cli import streams
 from shifter.cli.exits import ended
-from shifter.cli.session import COMPLETE_VARIABLE, KUBECTL_PROGRAM, Session, store_option
+from shifter.cli.session import COMPLETE_VARIABLE, KUBECTL_PROGRAM, Session
+from shifter.cli.store_options import root_store_options
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -59,6 +60,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "doctor": Lazy("shifter.cli.doctor", "Check this installation; each finding with its fix.", _LOOK),
     "bundle": Lazy("shifter.cli.bundle", "Write a redacted support dump.", _LOOK),
     "policy": Lazy("shifter.cli.policies", "Check policy and fleet files, and explain them.", _FILES),
+    "store": Lazy("shifter.cli.moving", "Move the service's memory to another store.", _RUN),
     "run": Lazy("shifter.cli.running", "Run the service.", _RUN),
     "lab": Lazy("shifter.cli.running", "Rehearse a migration on this machine.", _RUN),
     "completion": Lazy("shifter.cli.completing", "Print a shell's completion script.", _SHELL),
@@ -135,7 +137,7 @@ class Root(click.Group):
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@store_option
+@root_store_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, message="shifter %(version)s", help="Show the version and exit.")
 @click.pass_obj

@@ -50,14 +50,12 @@ def _begun(incomplete: str, shares: Sequence[float]) -> list[str]:
 
 def _state_of(context: click.Context) -> ShiftState | None:
     """Return what is saved of the shift that was typed before the option; None if nothing is."""
-    from shifter.wiring import look_into_store  # noqa: PLC0415 - for the shell's questions only
-
     # While an option waits for its value click has not told the words apart from it yet: they are what is left.
     words = [context.params.get("shift"), *context.args]
     session, name = context.find_object(Session), next((word for word in words if word), None)
     if session is None or name is None:
         return None
-    with closing(look_into_store(session.store_path)) as store:
+    with closing(session.glance()) as store:
         saved = store.load().get(SHIFT.convert(name, None, context))
     return None if saved is None else saved.state
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _HIGHEST_PORT: Final = 65535
+_LEAST_PATIENCE_SECONDS: Final = 1
+_MOST_PATIENCE_SECONDS: Final = 600
 
 
 class ShiftName(click.ParamType[str]):
@@ -31,7 +33,7 @@ class ShiftName(click.ParamType[str]):
         from shifter.cli.completing import shift_names  # noqa: PLC0415 - for the shell's questions only
 
         given = ctx.params.get(param.name or "")
-        return shift_names(ctx.ensure_object(Session).store_path, incomplete, given if isinstance(given, tuple) else ())
+        return shift_names(ctx.ensure_object(Session), incomplete, given if isinstance(given, tuple) else ())
 
 
 SHIFT: Final = ShiftName()
@@ -52,6 +54,23 @@ class Span(click.ParamType[Any]):
             return parse_duration(value)
         except PydanticCustomError as error:
             self.fail(f"{value!r}: {error.message()}", param, ctx)
+
+
+class Patience(click.ParamType[float]):
+    """How long to wait for one answer, as kubectl takes it: a span with its unit, or seconds. Never without an end."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click's
+        """Return seconds, 1 to 600."""
+        text = str(value)
+        number = float(text) if text.isascii() and text.isdigit() else Span().convert(text, param, ctx).total_seconds()
+        if not _LEAST_PATIENCE_SECONDS <= number <= _MOST_PATIENCE_SECONDS:
+            self.fail(f"{text!r} is not from 1s to 10m: no call waits for ever", param, ctx)
+        return float(number)
+
+
+PATIENCE: Final = Patience()
 
 
 class Listen(click.ParamType[tuple[str, int]]):

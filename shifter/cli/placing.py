@@ -7,10 +7,11 @@ to say (`core/deciding`), so an order given while the service restarts is answer
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,7 +20,8 @@ from click.core import ParameterSource
 from shifter.cli.exits import CommandError, Exit, say, worst
 from shifter.cli.output import clean
 from shifter.cli.params import SHIFT, Span
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import Session, pass_session
+from shifter.cli.store_options import store_option
 from shifter.cli.views import Found, View, find, silence, views
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderRequest
 from shifter.errors import ShifterError, StoreUnavailableError
@@ -93,8 +95,18 @@ confirmed = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def asking(session: Session, wish: Wish) -> str:
-    """Return who asks: the user at this machine, unless `--by` names another."""
-    return clean(wish.by or session.user())
+    """Return who asks: the user at this machine, unless `--by` names another. In a cluster, who it says that asks.
+
+    Raises:
+        CommandError: a name is claimed where one is verified.
+        ShifterError: the cluster does not say who asks.
+    """
+    if isinstance(session.address, Path):
+        return clean(wish.by or session.asker())
+    if wish.by is not None:
+        said = "--by is for a store in a file: in a cluster an order is in the name that the cluster verified"
+        raise CommandError(Exit.USAGE, said, "--as asks as somebody else, if the cluster lets you")
+    return session.asker()
 
 
 def place(
@@ -126,11 +138,14 @@ def place(
         raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
     _warn_of_silence(session, found.views)
     _warn_of_trouble(found)
-    if plan is not None and (plans := [clean(line) for line in _plans(plan, found)]):
+    barred = _barred(session, request, names)
+    if plan is not None and (plans := [clean(line) for line in _plans(plan, found, barred)]):
         _ask(session, plans)
     orders: list[Order] = []
 
     def record(name: str) -> None:
+        if name in barred:
+            raise barred[name]
         orders.append(store.create_order(replace(request, shift=name), session.now()))
         if not wish.wait:
             click.echo(f"{_what(orders[-1])} recorded; the service will answer")
@@ -151,9 +166,11 @@ def place_for_all(
         plan: returns what is about to happen, in a line; empty if there is nothing to ask about.
 
     Raises:
-        CommandError: the person did not confirm.
+        CommandError: who asks may not order this, or did not confirm.
     """
     store = session.store()
+    if refusal := session.refusal(request.by, request.verb, FLEET):
+        raise refusal
     _warn_of_silence(session, find(store).views)
     if plan is not None and (said := plan(store)):
         _ask(session, [clean(said)])
@@ -176,9 +193,17 @@ def _warn_of_trouble(found: Found) -> None:
         say(f"note: {clean(name)}: {clean(trouble)}. The order is kept, and may wait until that is done")
 
 
-def _plans(plan: Callable[[View], str], found: Found) -> list[str]:
-    told = [line for view in found.views if (line := plan(view))]
-    return [*told, *(f"order {name}, of which nothing can be read" for name in found.lost)]
+def _barred(session: Session, request: OrderRequest, names: Sequence[str]) -> Mapping[str, CommandError]:
+    """Return what may not be ordered of which shifts, as far as is known before it is; the store has the last word."""
+    if len(names) > 1 and session.refusal(request.by, request.verb, FLEET) is None:
+        return {}  # who may order it of all shifts need not be asked about a thousand of them
+    refusals = ((name, session.refusal(request.by, request.verb, name)) for name in names)
+    return {name: refusal for name, refusal in refusals if refusal is not None}
+
+
+def _plans(plan: Callable[[View], str], found: Found, barred: Container[str]) -> list[str]:
+    told = [line for view in found.views if view.name not in barred and (line := plan(view))]
+    return [*told, *(f"order {name}, of which nothing can be read" for name in found.lost if name not in barred)]
 
 
 def _wait(session: Session, store: Store, orders: Sequence[Order], timeout: timedelta) -> int:

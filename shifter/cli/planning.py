@@ -21,7 +21,8 @@ from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, clean, write_document
 from shifter.cli.params import SHIFT
 from shifter.cli.plan_shown import Plan, plan_document, write_plan
-from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.session import Session, pass_session, typed
+from shifter.cli.store_options import store_option
 from shifter.cli.supposing import policy_in
 from shifter.cli.views import View, views, warn_of_silence
 from shifter.core.balancing.apportion import MAX_ERROR_PERCENT

@@ -11,7 +11,8 @@ import click
 from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import write_table
 from shifter.cli.params import Listen
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import Session, pass_session
+from shifter.cli.store_options import store_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,7 +40,7 @@ def run(
     from shifter.wiring import ServeOptions, serve  # noqa: PLC0415 - half a second, for this one command
 
     host, port = listen
-    serve(ServeOptions(fleet, policies, session.store_path, host, port, mode, log_level))
+    serve(ServeOptions(fleet, policies, session.address, host, port, mode, log_level))
 
 
 def _takes_a_run(seed: str, report: str, directory: str) -> Callable[[Command], Command]:

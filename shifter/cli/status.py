@@ -16,7 +16,8 @@ import click
 
 from shifter.cli.exits import CommandError, Exit
 from shifter.cli.output import Format, ago, clean, odds_shown, span, stamp, write_document
-from shifter.cli.session import Session, pass_session, store_option, typed
+from shifter.cli.session import Session, pass_session, typed
+from shifter.cli.store_options import store_option
 from shifter.cli.views import View, order_document, silence, views
 from shifter.core.analysis.verdicts import odds
 from shifter.core.deciding.orders import Order, words_of
@@ -94,8 +95,7 @@ def status(session: Session, output: str, *, short: bool) -> int:
         if short:
             click.echo("shifter: the store cannot be read")
             return Exit.UNREACHABLE
-        hint = error.hint if isinstance(error, CommandError) else ""
-        raise CommandError(Exit.UNREACHABLE, str(error), hint) from error
+        raise CommandError(Exit.UNREACHABLE, str(error), error.remedy) from error
     if short:
         click.echo(short_line(found))
     elif output == "text":

@@ -6,7 +6,7 @@ told how far it is; what cannot be parsed is checked all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,38 +15,66 @@ import click
 from shifter.cli.exits import Exit, say
 from shifter.cli.output import Format, clean, local, write_document
 from shifter.cli.session import Session
+from shifter.cli.views import views
 from shifter.core.chain import Examined, Link, Seal, Walk
+from shifter.core.deciding.orders import FLEET
+from shifter.core.text import so_many
+from shifter.ports import WHOLE, Store
 
 _PAGE: Final = 500
 _SILENT: Final = timedelta(seconds=5)
 
 
-def verify(session: Session, form: Format) -> Exit:
-    """Check all records, write what was found, and return the exit code.
+def verify(session: Session, shift: str | None, form: Format) -> Exit:
+    """Check all records, or those of one shift where each has a chain; write what was found, return the exit code.
 
     Raises:
+        UsageError: one shift's records are asked for, and they are in one chain with all others.
+        CommandError: there is no such shift.
         RefusedError: the store was written by a version that chained no records, or does so otherwise.
         StoreUnavailableError: it cannot be read.
     """
-    found = _walked(session)
+    store = session.store()
+    chains = store.chains()
+    if shift is not None:
+        if WHOLE in chains:
+            said = "--verify checks the records of all shifts together: they are one chain"
+            raise click.UsageError(said, click.get_current_context())
+        views(store, [shift])  # an unknown name is an error of its own
+        chains = [chain for chain in chains if chain == shift]
+    found = {chain: _walked(session, store, chain) for chain in chains}
     if form in {Format.JSON, Format.YAML}:
-        write_document("HistoryVerification", _document(found), form)
+        write_document("HistoryVerification", _document_of_all(found), form)
     else:
-        for line in _lines(found):
+        for line in _lines_of_all(found):
             click.echo(line)
-    if found.sound:
+    if all(each.sound for each in found.values()):
         return Exit.OK
-    say("hint: keep a copy of the file as it is; see 'The store' in docs/runbook.md")
+    kept = "the file as it is" if WHOLE in found else "it: `kubectl get shiftrecords -o yaml`"
+    say(f"hint: keep a copy of {kept}; see 'The store' in docs/runbook.md")
     return Exit.UNHEALTHY
 
 
-def _walked(session: Session) -> Examined:
-    store, walk, told = session.store(), Walk(), session.now()
-    while walk.take(stretch := store.chain(walk.next_id, _PAGE)):
+def _walked(session: Session, store: Store, chain: str) -> Examined:
+    walk, told = Walk(), session.now()
+    while walk.take(stretch := store.chain(walk.next_id, _PAGE, chain)):
         if (now := session.now()) - told >= _SILENT:
             told = now
             say(f"{walk.count:,} of {stretch.head.id - stretch.anchor.id:,} records checked ...")
     return walk.result()
+
+
+def _lines_of_all(found: Mapping[str, Examined]) -> Iterator[str]:
+    """Yield what people read: of the one chain, or of every chain with its name in front, and then of all."""
+    if WHOLE in found:
+        yield from _lines(found[WHOLE])
+        return
+    for chain, each in found.items():
+        name = "all shifts" if chain == FLEET else clean(chain)
+        yield from (f"{name}: {line}" for line in _lines(each))
+    broken, count = sum(not each.sound for each in found.values()), sum(each.count for each in found.values())
+    said = f"{broken:,} of them not as written" if broken else "all of them unbroken"
+    yield f"{so_many(len(found), 'chain')}, {so_many(count, 'record')}: {said}"
 
 
 def _lines(found: Examined) -> Iterator[str]:
@@ -77,6 +105,16 @@ def _moment(link: Link) -> str:
     except (ValueError, OverflowError):
         at = clean(repr(link.at[:40]))
     return f"{at} (record {link.id:,})"
+
+
+def _document_of_all(found: Mapping[str, Examined]) -> dict[str, object]:
+    if WHOLE in found:
+        return _document(found[WHOLE])
+    return {
+        "sound": all(each.sound for each in found.values()),
+        "records": sum(each.count for each in found.values()),
+        "chains": [{"name": chain, **_document(each)} for chain, each in found.items()],
+    }
 
 
 def _document(found: Examined) -> dict[str, object]:

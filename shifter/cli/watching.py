@@ -17,7 +17,8 @@ import click
 from shifter.cli.exits import CommandError, Exit, say
 from shifter.cli.output import clean, console, drawn_room, in_lines, narrowest, plain_table, rich_table
 from shifter.cli.params import SHIFT, Span
-from shifter.cli.session import Session, pass_session, store_option
+from shifter.cli.session import Session, pass_session
+from shifter.cli.store_options import store_option
 from shifter.cli.views import View, holds, silence, split, step, views
 from shifter.core.phases import Phase
 from shifter.errors import StoreUnavailableError

@@ -20,7 +20,11 @@ from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.phases import Phase
 from shifter.core.records import NewRecord
 from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
+from shifter.errors import ShifterError
 from shifter.ports import Store
+from shifter.transfers import Transferable
+from shifter.wiring import ClusterAddress
+from tests.apart import Apart
 from tests.documents import a_policy
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -29,6 +33,52 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 def _policy(name: str, gates: Sequence[float] = ()) -> ShiftPolicy:
     routes = [{"listener": f"lbl-{name}", "domain": f"{name}.example.com", "url": "/"}]
     return a_policy(name, routes=routes, steps=[1, 25, 100], approvals=[{"before": gate} for gate in gates])
+
+
+class Door:
+    """A cluster with the store of a world in it. `denied` are verbs that nobody may, on which shifts; empty for all."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.identified = "ann"
+        self.failing: ShifterError | None = None
+        self.undecided: ShifterError | None = None
+        self.unled: ShifterError | None = None
+        self.denied: dict[str, set[str]] = {}
+        self.addresses: list[ClusterAddress] = []
+        self.asked: list[tuple[str, str]] = []
+        self.end = Apart()
+
+    def open(self, address: ClusterAddress) -> Store:
+        self._met(address)
+        return self._world.kept()
+
+    def identity(self, address: ClusterAddress) -> str:
+        self._met(address)
+        return address.impersonate or self.identified
+
+    def served(self, address: ClusterAddress) -> bool:
+        self._met(address)
+        if self.unled is not None:
+            raise self.unled
+        return self._world.served
+
+    def may(self, address: ClusterAddress, verb: str, shift: str) -> bool:
+        self._met(address)
+        self.asked.append((verb, shift))
+        if self.undecided is not None:
+            raise self.undecided
+        shifts = self.denied.get(verb)
+        return shifts is None or bool(shifts and shift != "*" and shift not in shifts)
+
+    def transfer(self, address: ClusterAddress) -> Transferable:
+        self._met(address)
+        return self.end
+
+    def _met(self, address: ClusterAddress) -> None:
+        self.addresses.append(address)
+        if self.failing is not None:
+            raise self.failing
 
 
 class World:
@@ -45,20 +95,27 @@ class World:
         self.opened: list[Path] = []
         self.closed = 0
         self.before_open: Callable[[Path], None] = lambda _: None
+        self.door = Door(self)
 
     def run(self, *args: str, typed: str | None = None) -> Result:
         """Run one command line; what is typed needs `can_ask`."""
-        session = Session(
-            opener=self._open,
-            now=lambda: self.now,
-            sleep=self._sleep,
-            is_served=lambda _: self.served,
-            user=lambda: "ann@desk",
-            is_terminal=lambda: self.terminal,
-            can_ask=lambda: self.can_ask,
-            store_path=Path("unused.db"),
-        )
-        return CliRunner().invoke(cli, args, input=typed, obj=session)
+        return CliRunner().invoke(cli, args, input=typed, obj=self.session())
+
+    def session(self, **changes: Any) -> Session:  # noqa: ANN401 - any field
+        """Return what a command stands in here."""
+        usual: dict[str, Any] = {
+            "opener": self._open,
+            "now": lambda: self.now,
+            "sleep": self._sleep,
+            "is_served": lambda _: self.served,
+            "user": lambda: "ann@desk",
+            "is_terminal": lambda: self.terminal,
+            "can_ask": lambda: self.can_ask,
+            "store_path": Path("unused.db"),
+            "cluster": self.door,
+            "environment": {},
+        }
+        return Session(**{**usual, **changes})
 
     def json(self, *args: str) -> Any:  # noqa: ANN401 - whatever the document holds
         """Run a command with `-o json` and return its document."""
@@ -99,6 +156,10 @@ class World:
     def _open(self, path: Path) -> Store:
         self.before_open(path)
         self.opened.append(path)
+        return self.kept()
+
+    def kept(self) -> Store:
+        """Return the store as a command that closes it may have it."""
         kept: Any = _Kept(self)
         return cast("Store", kept)
 

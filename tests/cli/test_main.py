@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from shifter import __version__
+from shifter.cli.addresses import file_path
 from shifter.cli.exits import CommandError, Exit, ended
 from shifter.cli.main import COMMANDS, cli
-from shifter.cli.session import Session, claimed_user, default_store_path
+from shifter.cli.session import Session, claimed_user
 from shifter.errors import (
     ConfigError,
     InvariantError,
@@ -116,7 +117,7 @@ def test_no_command_shows_the_help_and_is_a_usage_error() -> None:
     [
         (["psuse"], "No such command 'psuse'. Did you mean 'pause'?"),
         (["xyz"], "No such command 'xyz'."),
-        (["get", "--stroe", "x"], "No such option '--stroe'. Did you mean '--store'?"),
+        (["get", "--stroe", "x"], "No such option '--stroe'. (Did you mean one of: '--cluster', '--store', '--user'?)"),
         (["describe"], "Missing argument 'SHIFT'."),
         (["watch", "--for", "3"], "Invalid value for '--for': '3': not a duration"),
     ],
@@ -213,7 +214,7 @@ def test_a_store_that_does_not_exist_is_unreachable_and_not_created(tmp_path: Pa
     ],
 )
 def test_the_store_is_where_the_environment_says(environment: dict[str, str], path: str) -> None:
-    assert default_store_path(environment) == Path(path)
+    assert file_path(environment) == Path(path)
 
 
 @pytest.mark.parametrize("line", [["--store", "/a/x.db", "get"], ["get", "--store", "/a/x.db"]])
@@ -221,7 +222,7 @@ def test_store_is_taken_before_and_after_the_command(line: list[str]) -> None:
     session = Session(store_path=Path("/default"))
     CliRunner().invoke(cli, line, obj=session)
 
-    assert session.store_path == Path("/a/x.db")
+    assert session.address == Path("/a/x.db")
 
 
 def test_who_asks_is_user_at_host() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import World
 
-READS = {"load", "load_fleet", "reports", "order", "open_orders", "history", "chain"}
+READS = {"load", "load_fleet", "reports", "order", "open_orders", "history", "chain", "chains"}
 POLICY = Path(__file__).parents[2] / "policies"
 
 
