@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo lab kill soak sim sim-hunt sim-week sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
+.PHONY: help setup check format test test-cluster demo lab kill soak sim sim-hunt sim-week sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ format: $(READY) ## Format the code and apply safe fixes
 test: $(READY) ## Run all tests, then ask for full branch coverage of the core
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5
 	@$(MAKE) --no-print-directory coverage
+
+test-cluster: $(READY) ## Tests against a real kube-apiserver and etcd, and with real helm; built once into the cache, in minutes
+	@$(BIN)/python -m tests.cluster.tools
+	@$(BIN)/python -m pytest -q --durations 5 tests/cluster
 
 coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails below 100 %
 	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider --hypothesis-seed=0 tests/core
@@ -102,7 +106,10 @@ lock: ## Renew requirements/*.lock from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links pyproject.toml; \
 	"$$scratch/bin/uv" pip compile "$$@" --output-file requirements/runtime.lock; \
 	"$$scratch/bin/uv" pip compile "$$@" --extra lab --group dev --output-file requirements/dev.lock; \
-	"$$scratch/bin/uv" pip compile "$$@" --group mutation --constraint requirements/dev.lock --output-file requirements/mutation.lock
+	"$$scratch/bin/uv" pip compile "$$@" --group mutation --constraint requirements/dev.lock --output-file requirements/mutation.lock; \
+	printf 'hatchling>=1.27\n' | "$$scratch/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --constraint requirements/dev.lock --output-file requirements/build.lock
 
 clean: ## Remove what the targets made
 	@rm -rf $(VENV) build .lab .lab-reports lab-report.json .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -56,10 +56,12 @@ class MemoryStore:
 
     Attributes:
         down: while true, every call fails and does nothing.
+        deleting: the shifts that somebody is deleting.
     """
 
     def __init__(self) -> None:
         self.down = False
+        self.deleting: set[str] = set()
         self._lock = threading.RLock()
         self._failures_before = 0
         self._failures_after = 0
@@ -90,6 +92,12 @@ class MemoryStore:
         """Put a saved state in place as another version of shifter would have left it, as version 1."""
         with self._lock:
             self._shifts[name] = _Row(text, 1)
+
+    def remove(self, name: str) -> None:
+        """Take away what is saved of a shift, as somebody who deletes it by force."""
+        with self._lock:
+            self._shifts.pop(name)
+            self.deleting.discard(name)
 
     def plant_report(self, name: str, text: str) -> None:
         """Put a report in place as another version of shifter would have left it."""
@@ -135,6 +143,10 @@ class MemoryStore:
             self._append(kept, answers)
             self._shifts[state.name] = _Row(text, version + 1)
             return version + 1
+
+    def leaving(self) -> Collection[str]:
+        """Return those of whom `deleting` says so."""
+        return tuple(self.deleting)
 
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""

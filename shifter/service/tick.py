@@ -15,7 +15,7 @@ from shifter.core.analysis.standing import Standing, is_sound
 from shifter.core.balancing.splits import Route, RouteView, Side
 from shifter.core.deciding.capacity import Sighting
 from shifter.core.deciding.orders import FLEET, Order
-from shifter.core.deciding.pinning import asks_for
+from shifter.core.deciding.pinning import asks_for, pins_of
 from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.core.state import Pin, Report, ShiftState
@@ -32,7 +32,7 @@ from shifter.service.refill import Refill
 from shifter.service.telemetry import Telemetry
 from shifter.service.turn import Outlook, Shift, Turner
 from shifter.service.unread import Unread
-from shifter.service.workload import WorkloadObserver
+from shifter.service.workload import CapacityObserver, TargetCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Parts:
     """Everything a ticker is made of; built in `wiring.py`, or by a test with other adapters.
 
     `mode` is `act` or `observe`; `stopwatch` returns monotonic seconds, to measure a tick. `workload` is the source's
-    gateway where somebody can be asked about its replicas and its autoscaler, None where nobody can.
+    gateway where somebody can be asked about its replicas and its autoscaler, None where nobody can; `deployment` makes
+    the same of a `namespace/name` in the source's cluster. `target_cluster` is the target's, where it can be asked.
     """
 
     fleet: Fleet
@@ -54,6 +55,8 @@ class Parts:
     telemetry: Telemetry
     stopwatch: Callable[[], float]
     workload: SourceWorkload | None = None
+    deployment: Callable[[str], SourceWorkload] | None = None
+    target_cluster: TargetCluster | None = None
 
 
 class Ticker:
@@ -73,7 +76,7 @@ class Ticker:
         )
         self._routes = RouteObserver(parts.provider, parts.lanes)
         self._meshes = MeshObserver(parts.metrics, parts.fleet, parts.lanes)
-        self._workload = WorkloadObserver(parts.workload, parts.lanes)
+        self._capacity = CapacityObserver(parts.workload, parts.deployment, parts.target_cluster, parts.lanes)
         self._refill = Refill(parts.metrics, parts.fleet, parts.lanes)
         self._adoption = Adoption(parts.folder, parts.telemetry, parts.lanes, self._timing.read_deadline)
         self._freezer = Freezer(parts.store, parts.leadership, parts.mode, parts.telemetry)
@@ -157,7 +160,7 @@ class Ticker:
     def _open_orders(self) -> Sequence[Order]:
         """Return the open orders of the fleet and the shifts known here; any other waits for its shift to appear."""
         try:
-            orders = self._parts.store.open_orders()
+            orders = self._parts.store.open_orders(recent=True)
         except ShifterError as error:
             # Whatever is wrong with the store, shifts must still be watched and must still go back.
             self._tell_store_problem(str(error))
@@ -176,6 +179,7 @@ class Ticker:
             self._looked_at = now
             self._part("unreadable", lambda: self._take_up(self._unread.mended()))
             self._part("policies", lambda: self._adoption.reload(self._shifts, now, self._unread.names))
+            self._part("leaving", self._hold_what_leaves)
             self._part("unreadable", lambda: self._unread.tell(now))
             self._freezer.refresh()
         self._part("fleet", lambda: self._freezer.obey(orders, now))
@@ -190,6 +194,16 @@ class Ticker:
             obeyed = due[name].place.state.last_order
             mine = [order for order in orders if order.request.shift == name and order.id > obeyed]
             self._turn(due[name], views, counted, mine, now)
+
+    def _hold_what_leaves(self) -> None:
+        """Somebody deletes a shift from the store, perhaps without knowing what it is: it goes on down, and not up."""
+        for name in self._parts.store.leaving():
+            if name in self._shifts:
+                self._shifts[
+                    name
+                ].policy_problem = (
+                    "somebody is deleting what is saved of it; that is kept until it is rolled back or completed"
+                )
 
     def _passed(self) -> timedelta:
         """Return how long this wake has taken: the store and the disk may have been slow."""
@@ -217,12 +231,12 @@ class Ticker:
         if looking:
             self._part("refill", lambda: self._remember(now))
             asked += self._meshes.ask(wanted_edges_ms(self._parts.fleet, self._standings()), now)
-            asked += self._workload.ask()
+            asked += self._capacity.ask([shift.place.state for shift in self._shifts.values()])
         wait(asked, timeout=self._timing.read_deadline.total_seconds())
         counted = self._meshes.answer(now) if looking else None
         if counted is not None:
             self._signal_problem = counted.problem
-            self._workload.answer()
+            self._capacity.answer()
         return self._routes.answers(routes), counted
 
     def _remember(self, now: datetime) -> None:
@@ -277,11 +291,11 @@ class Ticker:
             self._parts.telemetry.error(name, error, bug=True)
 
     def _pin(self, place: Place, outlook: Outlook) -> None:
-        """Ask for the floor that the saved pin needs, right after a look at what is there."""
-        if outlook.workload is None or place.saved is None or not self._parts.leadership.valid():
+        """Ask for the floors that the saved pins need, right after a look at what is there."""
+        if not outlook.capacity.workloads or place.saved is None or not self._parts.leadership.valid():
             return
-        if (floor := asks_for(place.saved, outlook.workload, outlook.pins)) is not None:
-            self._workload.pin(floor)
+        for name, floor in asks_for(place.saved, outlook.capacity.workloads, outlook.pins).items():
+            self._capacity.pin(name, floor)
 
     def _freeze(self, shift: Shift, error: InvariantError) -> None:
         """What cannot happen did: this shift climbs no more until a restart; it may still go back."""
@@ -306,8 +320,7 @@ class Ticker:
             signal_problem=self._signal_problem,
             target_unseen=counted is not None and counted.target_unseen,
             freezes=self._freezer.freezes,
-            workload=self._workload.seen,
-            workload_problem=self._workload.problem,
+            capacity=self._capacity.seen(state),
             pins=self._pins_beside(state.name),
         )
 
@@ -320,10 +333,14 @@ class Ticker:
         took, most = self._passed(), self._timing.tick + self._timing.read_deadline
         return f"what was read is {took.total_seconds():.0f} s old: the store is slow" if took > most else ""
 
-    def _pins_beside(self, name: str) -> list[Pin]:
-        """Return the pins that the other shifts need."""
-        others = (shift.place.state.pin for other, shift in self._shifts.items() if other != name)
-        return [pin for pin in others if pin is not None and not pin.released]
+    def _pins_beside(self, name: str) -> dict[str, list[Pin]]:
+        """Return the pins that the other shifts need, by workload."""
+        beside: dict[str, list[Pin]] = {}
+        for other, shift in self._shifts.items():
+            for workload, pin in pins_of(shift.place.state).items():
+                if other != name and not pin.released:
+                    beside.setdefault(workload, []).append(pin)
+        return beside
 
     def _reload(self, name: str) -> None:
         """Somebody else saved this shift: believe the store, and gather evidence anew."""
@@ -332,7 +349,11 @@ class Ticker:
         except ShifterError as error:
             self._parts.telemetry.error(name, error, bug=False)
             return
-        if saved is not None:
+        if saved is None:
+            # Deleted, and by force if it was under way. What is live will be drift to a shift that begins anew.
+            self._parts.telemetry.warn("store.problem", reason=f"{name} was deleted from the store; it begins anew")
+            del self._shifts[name]
+        else:
             # What is wrong with its file, or struck one of its turns, is so whoever saved it; an order may come first.
             before = self._shifts[name]
             self._shifts[name] = replace(_restored(saved), policy_problem=before.policy_problem, bug=before.bug)

@@ -19,7 +19,7 @@ from shifter.core.chain import START, chained
 from shifter.core.deciding.orders import FLEET, Answer, Verb
 from shifter.core.phases import Phase
 from shifter.core.records import What
-from shifter.core.state import Report
+from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, RefusedError, StoreUnavailableError
 from tests.contract.stores import NOW, a_fleet, a_record, a_report, a_request, a_state, an_answer, examined
 from tests.kube import Call, Fault, MemoryApi
@@ -281,7 +281,7 @@ def test_a_shift_that_is_deleted_while_it_is_looked_after_is_not_begun_anew(
     body["metadata"] = {**held["metadata"], "finalizers": []}
     other.replace(SHIFTS, NAMESPACE, body)
 
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match=r"shop (was deleted from the cluster|is saved as version 0, not 1)"):
         store.save(a_state(share=25), version)
 
     assert store.load() == {}
@@ -543,3 +543,56 @@ def test_what_a_shift_that_rests_could_not_file_or_deliver_is_not_left_until_its
     writes(api)
     leader.report(a_report())
     assert writes(api) == []
+
+
+def in_flight(share: float = 5) -> ShiftState:
+    return a_state(share=share).model_copy(update={"phase": Phase.SHIFTING})
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="somebody deletes a Shift that is under way",
+    does="the finalizer keeps it; no climb; it goes back all the same, and is gone once it rests",
+    sees="hold `policy`: somebody is deleting what is saved of it; ...",
+    safe_within="at once",
+)
+def test_a_shift_that_is_deleted_in_mid_flight_is_kept_until_it_rests(store: KubeStore, api: MemoryApi) -> None:
+    version = store.save(in_flight(), 0)
+    api.delete(SHIFTS, NAMESPACE, "shop")
+
+    version = store.save(in_flight(), version, [a_record("still there")])
+    leaving = list(store.leaving())
+    kept = store.load()["shop"].version
+    store.save(a_state().model_copy(update={"phase": Phase.ROLLED_BACK}), version, [a_record("back at 0 %")])
+
+    assert leaving == ["shop"]
+    assert kept == version
+    assert store.load() == {}
+    assert list(store.leaving()) == []
+    assert reasons(store) == ["still there", "back at 0 %"]
+
+
+def test_a_shift_that_is_deleted_while_it_rests_begins_anew(store: KubeStore, api: MemoryApi) -> None:
+    version = store.save(a_state(), 0, [a_record("one")])
+    api.delete(SHIFTS, NAMESPACE, "shop")
+    store.save(a_state(), version)
+
+    again = store.save(a_state(), 0, [a_record("anew")])
+
+    assert again == 1
+    assert store.load()["shop"].version == 1
+
+
+def test_what_cannot_be_filed_keeps_a_deleted_shift(store: KubeStore, api: MemoryApi) -> None:
+    version = store.save(a_state(), 0)
+    api.delete(SHIFTS, NAMESPACE, "shop")
+    api.fail(Fault.DOWN, "create", kind=SHIFT_RECORDS, times=None)
+
+    version = store.save(a_state(), version, [a_record("one")])
+    kept = store.load()
+    api.heal()
+    store.save(a_state(), version)
+
+    assert list(kept) == ["shop"]
+    assert store.load() == {}
+    assert reasons(store) == ["one"]

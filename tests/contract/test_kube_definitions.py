@@ -73,7 +73,7 @@ class DefinitionRules:
             {"holds": ["x"] * 65},
             {"verdict": "x" * 65},
             {"conditions": [{"type": "Ready"}]},
-            {"history": {"head": {"id": 1, "hash": "no hash"}, "anchor": {"id": 0, "hash": ""}}},
+            {"history": {"head": {"id": 1}, "anchor": {"id": 0, "hash": ""}}},
             {"history": {"head": {"id": 1, "hash": ""}, "anchor": {"id": 2, "hash": ""}}},
         ],
     )

@@ -3,8 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from shifter.adapters.kube.lease_timing import LeaseTiming
-from shifter.core.documents.leasing import Leasing
+from shifter.core.documents.leasing import LeaseTiming, Leasing
 from shifter.core.documents.schema import show_duration
 
 

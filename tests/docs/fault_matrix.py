@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-PARTIES: Final = ("people", "policy files", "Tencent API", "CLB", "Prometheus", "SQLite", "process")
+PARTIES: Final = ("people", "policy files", "Tencent API", "CLB", "Prometheus", "SQLite", "Kubernetes", "process")
 """Who may have a bad day, in the order of the chapters."""
 
 _FIELDS: Final = ("on", "fault", "does", "sees", "safe_within")

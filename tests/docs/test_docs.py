@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -40,6 +41,7 @@ from shifter.files.located_yaml import document_of
 from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
 from shifter.service import log_stream, telemetry
+from shifter.service.standby import Replica, Standby
 from shifter.service.telemetry import Telemetry
 from tests.docs import fault_matrix, invariants
 
@@ -51,7 +53,8 @@ READER_HAS = {"make", "shifter", "export"}
 """What a README command may start with: what `make setup` brings, and the shell."""
 
 _SHELL = {"cat", "cp", "kill", "mkdir", "mv", "ps", "python3", "sqlite3", "systemctl", "umask", "xargs"}
-ON_CALL_HAS = READER_HAS | _SHELL | {"curl", "tccli"}
+_CLUSTER = {"docker", "helm", "jq", "kubectl"}
+ON_CALL_HAS = READER_HAS | _SHELL | _CLUSTER | {"curl", "tccli"}
 KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
 
 Json = dict[str, Any]
@@ -370,14 +373,19 @@ def test_a_marker_that_makes_no_row_is_refused_with_its_place(tmp_path: Path, ma
 
 
 def test_the_metrics_named_are_the_metrics_there_are() -> None:
-    registry = CollectorRegistry()
-    Telemetry(registry, timedelta(minutes=5))
-    there = {f"{each.name}_total" if each.type == "counter" else each.name for each in registry.collect()}
+    telemetry = Telemetry(CollectorRegistry(), timedelta(minutes=5))
+    # What a replica shows that waits: its own metrics, and those of every service.
+    waiting = Standby(Replica(_nobody, _nobody, telemetry), SimpleQueue())
+    there = {f"{each.name}_total" if each.type == "counter" else each.name for each in waiting.collect()}
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     mentioned = set(re.findall(r"\bshifter_[a-z_]+", text))
 
     assert set(re.findall(r"^\| `(shifter_[a-z_]+)`", text, re.MULTILINE)) == there
     assert mentioned - there - {f"shifter_tick_seconds_{part}" for part in ("bucket", "sum", "count")} == set()
+
+
+def _nobody(*_: object) -> NoReturn:
+    raise AssertionError("nobody is to lead here")
 
 
 def _log_events() -> Iterator[str]:

@@ -253,13 +253,17 @@ class Stage:
             environment = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
             self.environment = environment | {"PYTHONDONTWRITEBYTECODE": "1"}
             self._supervisor = stack.enter_context(Supervisor(self.path / "logs", self.environment))
-            self.store: Store = open_store(self.store_path)
+            self.store: Store = self.open_store()
             stack.callback(self.store.close)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def open_store(self) -> Store:
+        """Open the store that the service will use, to look and to order."""
+        return open_store(self.store_path)
 
     # -- what people write ---------------------------------------------------------------------------------------
 
@@ -335,9 +339,9 @@ class Stage:
         _, hard = resource.prlimit(self.service.pid, what)
         resource.prlimit(self.service.pid, what, (hard if soft == resource.RLIM_INFINITY else soft, hard))
 
-    def lines(self, event: str = "") -> list[Mapping[str, Any]]:
+    def lines(self, event: str = "", of: str = "shifter") -> list[Mapping[str, Any]]:
         """What the service logged in all its lives, one object per line; only one kind of event if it is named."""
-        texts = (self.path / "logs" / "shifter.log").read_text(errors="replace").splitlines()
+        texts = (self.path / "logs" / f"{of}.log").read_text(errors="replace").splitlines()
         found = [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}")]
         return [line for line in found if not event or line["event"] == event]
 

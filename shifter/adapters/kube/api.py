@@ -84,7 +84,8 @@ class KubeError(ShifterError):
     """A call to the API server failed; translated before it leaves the adapter.
 
     `failing` says in which way, `status` is the HTTP status (0: none came), `reason` the server's own word for it
-    (`AlreadyExists`, `Forbidden`, `Unauthorized`, `NamespaceTerminating` is in the text), and the text is its sentence.
+    (`AlreadyExists`, `Forbidden`, `Unauthorized`), and the text is its sentence (`because it is being terminated` where
+    a namespace is on its way out).
     """
 
     def __init__(self, failing: Failing, message: str, *, status: int = 0, reason: str = "") -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -141,6 +142,24 @@ class Cell:
                 if self._written(body, {**status, "history": Ledger.of(status).pruned(anchor).entry()}):
                     return
             raise self._crowded()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether somebody is deleting the object, as far as is known here."""
+        body = self._body
+        return body is not None and "deletionTimestamp" in body["metadata"]
+
+    def let_go(self) -> None:
+        """Let an object that is being deleted be gone; if that fails now, the next save tries again."""
+        with self._lock:
+            if self._body is None or self.tidied() is not None:
+                return
+            metadata = self._body["metadata"]
+            kept = [each for each in metadata.get("finalizers") or () if each != IN_FLIGHT]
+            body = {**self._body, "metadata": {**metadata, "finalizers": kept}}
+            with suppress(KubeError):
+                self._api.replace(kind_of(self._chain), self._namespace, body)
+            self._body = None
 
     def learn(self, body: Body) -> None:
         """Take over what a listing has just shown."""

@@ -53,7 +53,8 @@ class Bounds:
     """What a call may take; all above 0.
 
     To connect and to wait for an answer: a call takes no longer than both together, so that a lease can be renewed
-    twice before it runs out; for a page of a list, the wait is four times as long. A watch that has not ended
+    twice before it runs out. A page of a list may take four times as long to arrive, but a server that is silent for
+    `answer_seconds` meanwhile is given up: a rollback may be waiting behind it. A watch that has not ended
     `grace_seconds` after it should have is cut. Longer answers, and longer changes of a watch, are not read: etcd keeps
     no object above 1.5 MiB by default.
     """
@@ -216,8 +217,8 @@ class KubeClient:
         return found
 
     def _ask(self, request: _Request, factor: float = 1.0) -> Body:
-        connect_seconds, read_seconds = self._bounds.connect_seconds, self._bounds.answer_seconds * factor
-        whole_seconds = connect_seconds + read_seconds
+        connect_seconds, read_seconds = self._bounds.connect_seconds, self._bounds.answer_seconds
+        whole_seconds = connect_seconds + read_seconds * factor
         ends = self._clock() + whole_seconds
 
         def exchange() -> tuple[int, bytes]:

@@ -1,6 +1,6 @@
 """Events: what happened to a shift, where people with kubectl look first. Copies of records that the cluster forgets.
 
-Field rules: `events.k8s.io/v1` Event of the Kubernetes API reference (`note` 1 kB, `reason` and `action` 128 letters).
+Field rules: `events.k8s.io/v1` Event of the Kubernetes API reference (`note` 1,024 bytes, `reason` and `action` 128 letters).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REASONS: Final = MappingProxyType(
 """The reason of an event by the kind of its record: a fixed word, for whoever alerts on one."""
 
 _WARNINGS: Final = frozenset({What.FAILED, What.ADOPTED, What.CEILING})
-_NOTE_LENGTH: Final = 1000
+_NOTE_BYTES: Final = 1024
 
 
 def event_body(chain: str, uid: str, link: Link, instance: str) -> Body | None:
@@ -74,7 +74,7 @@ def tell(api: KubeApi, namespace: str, body: Body | None) -> None:
 
 def _note(link: Link) -> str:
     by = f"{link.by}: " if link.by and link.by != "shifter" else ""
-    return (by + link.reason)[:_NOTE_LENGTH] or link.what
+    return (by + link.reason).encode()[:_NOTE_BYTES].decode(errors="ignore") or link.what
 
 
 def _at(link: Link) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ from shifter.adapters.kube.news import is_news, last_sign_of_life
 from shifter.adapters.kube.noticing import Noticed, OrdersSeen
 from shifter.adapters.kube.objects import FLEET_OBJECT, answer_entry, check_name, status_of
 from shifter.adapters.kube.ordering import Orders
-from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, shift_shown, shift_spec
+from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, rests, shift_shown, shift_spec
 from shifter.core.chain import Link, Seal, Stretch
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
@@ -86,7 +86,15 @@ class KubeStore:
         """Save state, records and answers in one write; return the new version."""
         text = saved_form.state_text(state)
         entry = self._entry(text, records, answers, shift_shown(state), shift_spec(state))
-        return self._cell(state.name).save(entry, expected_version)
+        cell = self._cell(state.name)
+        version = cell.save(entry, expected_version)
+        if cell.leaving and rests(state):
+            cell.let_go()
+        return version
+
+    def leaving(self) -> Collection[str]:
+        """Return the shifts whose objects are being deleted; the finalizer keeps them until they rest."""
+        return [name for name, cell in list(self._cells.items()) if cell.leaving]
 
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""

@@ -10,7 +10,7 @@ Not for network file systems: neither SQLite's locks nor `flock` can be relied o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -104,6 +104,10 @@ class SqliteStore:
         text = saved_form.state_text(state)
         self._write(lambda file: replace_state(file, state.name, text, expected_version), records, answers)
         return expected_version + 1
+
+    def leaving(self) -> Collection[str]:
+        """Return nobody: a row is there or not."""
+        return ()
 
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""
