@@ -6,7 +6,7 @@ Every call of the service to the store and the provider passes a `Trap` twice, b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -130,6 +130,9 @@ class WatchedStore:
         version = self._inner.save(state, expected_version, records, answers)
         self._trap.edge("after save")
         return version
+
+    def leaving(self) -> Collection[str]:
+        return self._inner.leaving()
 
     def load_fleet(self) -> SavedFleet:
         return self._inner.load_fleet()
