@@ -1,7 +1,8 @@
 """What the service needs from outside, in shifter's own words. No adapter's vocabulary crosses this line.
 
 One module per neighbour: what holds the splits, what is known of the meshes, what remembers, who may raise shares, and
-what is only asked to find out what is wrong. Each port has one contract suite in `tests/contract/`, run against every adapter.
+what is only asked to find out what is wrong. Each port has one contract suite in `tests/contract/`, run against every
+adapter.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class Unchained(MemoryStore):
     """A store that an earlier version wrote."""
 
     def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
-        raise RefusedError(f"records are not chained: {first}, {limit}, {of}")
+        del of
+        raise RefusedError(f"records are not chained: {first}, {limit}")
 
 
 def filled(store: MemoryStore, count: int) -> MemoryStore:

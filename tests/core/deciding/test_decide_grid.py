@@ -54,6 +54,7 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        cold target  | hold  | hold  | hold   | hold
         stepped back | climb | climb | climb  | hold
         failing      | climb | climb | climb  | hold
         provider     | hold  | hold  | hold   | hold
@@ -76,6 +77,7 @@ GRID = {
         preflight    | hold  | back  | hold   | hold
         half-applied | hold  | back  | hold   | hold
         cold source  | hold  | stuck | hold   | hold
+        cold target  | hold  | back  | hold   | hold
         stepped back | hold  | back  | hold   | hold
         failing      | climb | hold  | hold   | hold
         provider     | hold  | stuck | hold   | hold
@@ -98,6 +100,7 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        cold target  | hold  | hold  | hold   | hold
         stepped back | hold  | hold  | hold   | hold
         failing      | hold  | hold  | hold   | hold
         provider     | hold  | hold  | hold   | hold
@@ -120,6 +123,7 @@ GRID = {
         preflight    | back  | back  | back   | back
         half-applied | back  | back  | back   | back
         cold source  | stuck | stuck | stuck  | stuck
+        cold target  | back  | back  | back   | back
         stepped back | back  | back  | back   | back
         failing      | back  | back  | back   | back
         provider     | stuck | stuck | stuck  | stuck
@@ -142,6 +146,7 @@ GRID = {
         preflight    | hold  | hold  | hold   | hold
         half-applied | hold  | hold  | hold   | hold
         cold source  | hold  | hold  | hold   | hold
+        cold target  | hold  | hold  | hold   | hold
         stepped back | hold  | hold  | hold   | hold
         failing      | hold  | hold  | hold   | hold
         provider     | hold  | hold  | hold   | hold
@@ -195,6 +200,7 @@ def with_hold(state: ShiftState, evidence: Evidence, hold: str) -> tuple[ShiftSt
         HoldKind.DRIFT: {"views": live(50)},
         HoldKind.PREFLIGHT: {"views": refused},
         HoldKind.COLD_SOURCE: {"views": cold},
+        HoldKind.COLD_TARGET: {"target_problem": "the API server does not answer"},
         HoldKind.PROVIDER: {"views": None},
         HoldKind.POLICY: {"policy_problem": "the file is gone"},
         HoldKind.LEASE: {"leader": False},

@@ -89,3 +89,7 @@ def test_a_fleet_file_with_timing_that_breaks_a_rule_is_refused() -> None:
 
 def test_the_defaults_of_a_fleet_file_are_those_of_the_lease() -> None:
     assert Leasing().timing() == LeaseTiming()
+
+
+def test_a_renewal_that_failed_is_tried_again_before_the_next_one_is_due() -> None:
+    assert 0 < LeaseTiming().retry_seconds < LeaseTiming().renew_seconds
