@@ -69,7 +69,7 @@ SEEDS ?= 1..1000000
 MODE ?= both
 AT_LEAST ?= 1
 VERBOSE ?=
-sim: $(READY) ## Seeds of a simulated world of faults for MINUTES (10): SEEDS=1..500 MODE=alternate AT_LEAST=200; or one: SEED=7 MODE=safety, with its log: VERBOSE=1
+sim: $(READY) ## Seeds of a simulated world of faults for MINUTES (10): SEEDS=1..500 MODE=alternate AT_LEAST=200; in a cluster: MODE=kubernetes; or one: SEED=7 MODE=safety, with its log: VERBOSE=1
 ifeq ($(origin SEED),file)
 	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --mode $(MODE) --jobs 2 --minutes $(MINUTES) --at-least $(AT_LEAST)
 else

@@ -476,6 +476,13 @@ def test_large_records_are_saved_a_few_at_a_time(store: KubeStore, api: MemoryAp
     assert examined(store, "shop").sound
 
 
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="the save of a climb that was given up is found to be kept",
+    does="refuses to save what was decided anew in its place; reads what is kept, and goes on from that",
+    sees="`SHIFT is saved as version N, not M`, in the log",
+    safe_within="one tick",
+)
 def test_what_was_decided_anew_does_not_take_the_place_of_a_save_that_was_kept_after_all(
     store: KubeStore, api: MemoryApi
 ) -> None:

@@ -785,6 +785,35 @@ def dropping_a_record(seen: Seen) -> Seen:
     return replace(seen, chain=chain_of(seen.entries[:-1]))
 
 
+def in_two_chains(seen: Seen) -> Seen:
+    """Every shift's records have a chain of their own, and so have those of all together."""
+    seen = simulated(seen)
+    fleets = [Entry(n, BEGAN + n, "*", "holds", "shifter", "because", saved_at=BEGAN + n, chain="*") for n in (1, 2)]
+    shops = [replace(each, chain="shop") for each in seen.entries]
+    links = [replace(link, chain=of) for of, each in (("*", fleets), ("shop", shops)) for link in chain_of(each)]
+    return replace(seen, entries=(fleets[0], *shops, fleets[1]), chain=tuple(links))
+
+
+def missing_a_record_of_one_chain(seen: Seen) -> Seen:
+    seen = in_two_chains(seen)
+    return replace(seen, entries=tuple(replace(e, id=3) if (e.chain, e.id) == ("*", 2) else e for e in seen.entries))
+
+
+def beginning_one_chain_late(seen: Seen) -> Seen:
+    seen = in_two_chains(seen)
+    return replace(seen, entries=tuple(each for each in seen.entries if (each.chain, each.id) != ("*", 1)))
+
+
+def losing_a_chain(seen: Seen) -> Seen:
+    seen = in_two_chains(seen)
+    return replace(seen, entries=tuple(each for each in seen.entries if each.chain != "*"))
+
+
+def chaining_to_another_chain(seen: Seen) -> Seen:
+    seen = in_two_chains(seen)
+    return replace(seen, chain=tuple(replace(link, chain="shop") for link in seen.chain))
+
+
 LIES: list[tuple[Lie, list[str]]] = [
     (saving_after_it_was_sent, [writes.RAISES]),
     (retreating_upwards, [writes.DOWN, looking.OVER]),
@@ -840,6 +869,10 @@ LIES: list[tuple[Lie, list[str]]] = [
     (landing_after_a_pause, [stops.FLYING]),
     (writing_with_hands_off, [stops.HANDS_OFF, climbs.PAUSED]),
     (missing_a_record, [journal.IDS]),
+    (missing_a_record_of_one_chain, [journal.IDS, chain.CHAINED]),
+    (beginning_one_chain_late, [journal.IDS, chain.CHAINED]),
+    (losing_a_chain, [chain.CHAINED]),
+    (chaining_to_another_chain, [chain.CHAINED]),
     (beginning_late, [journal.IDS]),
     (skipping_a_number, [journal.SEQUENCES]),
     (never_ending, [journal.ENDS]),
@@ -904,6 +937,27 @@ def test_a_simulated_run_in_which_all_is_well_breaks_no_rule(good: Seen) -> None
 
 
 # ---- what is no violation ------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_history_is_in_two_chains_breaks_no_rule(good: Seen) -> None:
+    assert broken(in_two_chains(good)) == []
+
+
+@pytest.mark.parametrize(
+    ("later", "precedes"),
+    [
+        ({"id": 4}, True),
+        ({"id": 2, "saved_at": 9.0}, False),
+        ({"id": 2, "saved_at": 9.0, "chain": "*"}, True),
+        ({"id": 4, "saved_at": 4.0, "chain": "*"}, False),
+        ({"id": 2, "call": 8, "chain": "*"}, True),
+        ({"id": 4, "call": 6, "chain": "*"}, False),
+    ],
+)
+def test_what_was_saved_first_is_told_by_number_only_within_a_chain(later: dict[str, Any], *, precedes: bool) -> None:
+    entry = Entry(3, 5.0, "shop", "holds", "shifter", "because", saved_at=6.0, call=7, chain="shop")
+
+    assert entry.precedes(replace(entry, **later)) is precedes
 
 
 def test_a_promotion_needs_no_soak_and_no_evidence(good: Seen) -> None:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from shifter.lab.checker.judge import judge
-from tests.sim import every, slowness, stages, week
+from tests.sim import every, in_cluster, slowness, stages, week
 from tests.sim.calls import PORTS, Fate, Fates
 from tests.sim.drawing import plan_of
 from tests.sim.plan import Plan
@@ -30,11 +30,12 @@ _MODES = ("safety", "liveness")
 _ALTERNATE = "alternate"
 """Even seeds in the first mode, odd ones in the second: for many seeds, each of which is another day anyway."""
 
-MODES = (*_MODES, "both", _ALTERNATE, every.MODE, slowness.MODE, *stages.STAGES)
+MODES = (*_MODES, "both", _ALTERNATE, every.MODE, slowness.MODE, in_cluster.MODE, *stages.STAGES)
 
 _AHEAD = 4
 _MODE_HELP = (
-    "faults for ever (safety), that stop (liveness), both or in turn (alternate); in turn with latency (latency); "
+    "faults for ever (safety), that stop (liveness), both or in turn (alternate); in turn with latency (latency), or "
+    "in a cluster (kubernetes); "
     "each but an order at every call (every; a seed is a pair's number); or a stage"
 )
 
@@ -78,6 +79,8 @@ def run(seed: int, mode: str, show: Callable[[str], None] | None = None) -> Outc
         return _run(seed, mode, *every.struck(*_pair(seed)), show)
     if mode == slowness.MODE:
         return _run(seed, mode, slowness.plan_of(seed), None, show)
+    if mode == in_cluster.MODE:
+        return _run(seed, mode, in_cluster.plan_of(seed), None, show)
     if mode in stages.STAGES:
         return _run(seed, mode, stages.plan_of(mode, seed), None, show)
     return _run(seed, mode, plan_of(seed, liveness=mode == "liveness"), None, show)

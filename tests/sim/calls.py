@@ -6,13 +6,13 @@ come never. Which of it happens is not decided here but by a `Fates`: chance, or
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from shifter.adapters.kube.api import Failing, KubeError
 from shifter.errors import (
     AmbiguousWriteError,
     CapacityUnavailableError,
@@ -22,7 +22,6 @@ from shifter.errors import (
     ShifterError,
     StoreUnavailableError,
 )
-from tests.sim.dice import Dice
 from tests.sim.journal import Journal
 from tests.sim.kernel import Kernel, Killed
 
@@ -75,16 +74,18 @@ _REMOTE = ANYWHERE | {Fate.ERROR_BEFORE, Fate.ERROR_AFTER, Fate.HANG_BEFORE, Fat
 class Port:
     """One call of a port: its name, how it fails, and after how long nobody waits for its answer any more.
 
-    `lost` is the error if nothing is known of the call, `refused` if it certainly took no effect. What is `in_lane` has
-    a thread of its own, so that a tick does not wait for it.
+    `lost` makes the error if nothing is known of the call, `refused` if it certainly took no effect. What is `in_lane`
+    has a thread of its own, so that a tick does not wait for it. If a conflict `is_made`, somebody else really writes
+    first, and the call finds out by itself.
     """
 
     name: str
-    lost: type[ShifterError] | None = None
-    refused: type[ShifterError] | None = None
+    lost: Callable[[str], ShifterError] | None = None
+    refused: Callable[[str], ShifterError] | None = None
     timeout_seconds: float = 2.0
     fates: frozenset[Fate] = _REMOTE
     in_lane: bool = False
+    is_made: bool = False
 
 
 def _store(name: str, *more: Fate) -> Port:
@@ -94,6 +95,31 @@ def _store(name: str, *more: Fate) -> Port:
 def _cloud(name: str, lost: type[ShifterError], *more: Fate) -> Port:
     fates = _REMOTE | frozenset(more)
     return Port(f"provider.{name}", lost, ProviderUnavailableError, fates=fates, in_lane=True)
+
+
+def _unanswered(said: str) -> KubeError:
+    return KubeError(Failing.UNAVAILABLE, said)
+
+
+def _left_open(said: str) -> KubeError:
+    return KubeError(Failing.AMBIGUOUS, said)
+
+
+_READS: Mapping[str, frozenset[Fate]] = {"get": frozenset(), "list": frozenset()}
+_WRITES: Mapping[str, frozenset[Fate]] = {
+    "create": frozenset({Fate.LATE, Fate.LOST}),
+    "replace": frozenset({Fate.LATE, Fate.LOST, Fate.CONFLICT}),
+    "replace_status": frozenset({Fate.LATE, Fate.LOST, Fate.CONFLICT}),
+    "delete": frozenset({Fate.LATE, Fate.LOST}),
+}
+
+
+def _server(name: str, seconds: float, *, in_lane: bool) -> Iterator[Port]:
+    """Yield every call of an API server; of a read that was not answered nothing is left open."""
+    for verb, fates in _READS.items():
+        yield Port(f"{name}.{verb}", _unanswered, _unanswered, seconds, _REMOTE | fates, in_lane)
+    for verb, fates in _WRITES.items():
+        yield Port(f"{name}.{verb}", _left_open, _unanswered, seconds, _REMOTE | fates, in_lane, is_made=True)
 
 
 PORTS: Mapping[str, Port] = {
@@ -113,32 +139,40 @@ PORTS: Mapping[str, Port] = {
         Port("workload.observe", CapacityUnavailableError, CapacityUnavailableError, in_lane=True),
         Port("workload.pin", CapacityUnavailableError, CapacityUnavailableError, in_lane=True),
         Port("lease.valid", fates=ANYWHERE),
+        *_server("kube", 1.0, in_lane=False),
+        *_server("election", 0.5, in_lane=True),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A call that is about to be made: its number, when, of which port, and what is asked."""
+    """A call that is about to be made: its number, when, of which port, what is asked, and by which process."""
 
     number: int
     at: float
     port: str
     asked: str
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ambush:
-    """The first call of a port from an instant on that asks for something with `word` in it meets this fate."""
+    """The first call of a port from an instant on that asks for something with `word` in it meets this fate.
+
+    With a `machine`, the first of a process of that one.
+    """
 
     at: float
     port: str
     word: str
     fate: Fate
+    machine: str = ""
 
     def meets(self, call: Made) -> bool:
         """Whether this is the call."""
-        return call.port == self.port and call.at >= self.at and self.word in call.asked
+        is_its = not self.machine or call.caller.partition(".")[0] == self.machine
+        return call.port == self.port and call.at >= self.at and self.word in call.asked and is_its
 
 
 class Fates(Protocol):
@@ -154,62 +188,6 @@ class Fates(Protocol):
 
     def seconds(self, low: float, high: float) -> float:
         """How long something takes that takes between `low` and `high`."""
-
-
-class Chance:
-    """Decides by dice. `odds` are probabilities per call; while it `is_calm`, nothing happens."""
-
-    def __init__(
-        self, dice: Dice, odds: Mapping[Fate, float], stoppable: float, ambushes: Sequence[Ambush] = ()
-    ) -> None:
-        self.stoppable = stoppable
-        self.is_calm = False
-        self._dice = dice
-        self._ambushes = list(ambushes)
-        # A stack that can stop is rare; when there is one, something should stop.
-        self._odds = {fate: each / stoppable if fate in STOPPING else each for fate, each in odds.items()}
-
-    def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
-        """Throw once for all fates together, unless an ambush is laid."""
-        if self.is_calm:
-            return None
-        for ambush in self._ambushes:
-            if ambush.meets(call) and ambush.fate in possible:
-                self._ambushes.remove(ambush)
-                return ambush.fate
-        thrown = self._dice.between(0.0, 1.0)
-        for fate, odds in self._odds.items():
-            if fate in possible:
-                if thrown < odds:
-                    return fate
-                thrown -= odds
-        return None
-
-    def seconds(self, low: float, high: float) -> float:
-        """Throw."""
-        return self._dice.between(low, high)
-
-
-class Script:
-    """Decides by a list: what happens to the call of which number, unless it is made after `until_seconds`.
-
-    All spans are the same `fraction` of the longest.
-    """
-
-    def __init__(self, fates: Mapping[int, Fate], fraction: float = 0.5, until_seconds: float = math.inf) -> None:
-        self.stoppable = 1.0
-        self._fates = fates
-        self._fraction = fraction
-        self._until_seconds = until_seconds
-
-    def of(self, call: Made, possible: frozenset[Fate]) -> Fate | None:
-        """Look it up; what cannot happen to that call does not."""
-        fate = self._fates.get(call.number)
-        return fate if fate in possible and call.at < self._until_seconds else None
-
-    def seconds(self, low: float, high: float) -> float:
-        """Always the same part of the span."""
-        return low + self._fraction * (high - low)
 
 
 class Body(Protocol):
@@ -297,7 +275,7 @@ class Door:
         tally.calls[port.name] += 1
         number, began = tally.number, self._kernel.now
         tally.made.append((began, port.name))
-        fate = self._fates.of(Made(number, began, port.name, asked), body.possible(port))
+        fate = self._fates.of(Made(number, began, port.name, asked, body.name), body.possible(port))
         what = f"{body.name} {number} {port.name} {asked}"
         if fate is not None:
             tally.fates[port.name, fate] += 1
@@ -313,13 +291,18 @@ class Door:
         self._journal.add(self._kernel.now, what)
         return answer
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its process stands still."""
+        return self._kernel.now < self._body.paused_until
+
     def enter(self) -> None:
         """Stop here as long as the process is stopped.
 
         Raises:
             Killed: it is dead.
         """
-        while not self._body.dead and self._kernel.now < self._body.paused_until:
+        while not self._body.dead and self.is_stopped:
             self._kernel.sleep(self._body.paused_until - self._kernel.now)
         if self._body.dead:
             raise Killed
@@ -330,7 +313,7 @@ class Door:
             self.made_at, self.number = self._kernel.now, number
             return effect()
         self._befall(fate, Fate.CRASH_BEFORE, Fate.PAUSE_BEFORE, Fate.LEASE_BEFORE, Fate.ORDER_BEFORE)
-        if fate is Fate.CONFLICT:
+        if fate is Fate.CONFLICT and not port.is_made:
             raise ConflictError("somebody else saved it a moment ago")
         if fate is Fate.ERROR_BEFORE and port.refused is not None:
             raise port.refused("connection refused")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar, cast
 
-from shifter.adapters.memory_store import MemoryStore
 from shifter.core.balancing.splits import Route, RouteView, Side
 from shifter.core.chain import Stretch
 from shifter.core.counts.evidence import Reading
@@ -18,10 +17,20 @@ from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
 from shifter.errors import InvariantError, ProviderRefusedError, ProviderUnavailableError, StoreUnavailableError
-from shifter.ports import Change, Operation, OperationState, Saved, SavedFleet, Shelf, Unread
+from shifter.ports import (
+    WHOLE,
+    Change,
+    Leadership,
+    Operation,
+    OperationState,
+    Saved,
+    SavedFleet,
+    Shelf,
+    Store,
+    Unread,
+)
 from tests.sim.calls import PORTS, Door, Fate
 from tests.sim.cloud import Asker, Cloud, Logged
-from tests.sim.lease import Lease
 from tests.sim.meshes import Mesh, Workload
 
 T = TypeVar("T")
@@ -140,7 +149,7 @@ class DoorWorkload:
 class DoorLease:
     """The `Leadership` of one process."""
 
-    def __init__(self, door: Door, lease: Lease) -> None:
+    def __init__(self, door: Door, lease: Leadership) -> None:
         self._door = door
         self._lease = lease
 
@@ -153,6 +162,10 @@ class DoorLease:
         """Whether the lease is held."""
         return self._door.call(PORTS["lease.valid"], "", self._lease.valid)
 
+    def may_lower(self) -> bool:
+        """Whether shares may be lowered; asked right before a call, whose own door lets anything happen."""
+        return self._lease.may_lower()
+
     def release(self) -> None:
         """Give the lease up."""
         self._lease.release()
@@ -163,14 +176,14 @@ class Library:
     """The store that all processes share, and what of it only the world knows.
 
     `away_until`: nobody reaches it before. When records were really decided and saved, and by which call, is kept by
-    id, and when a shift was last told of by name: no process's clock is believed.
+    number and hash, and when a shift was last told of by name: no process's clock is believed.
     `read` is what was answered last, by call, and when; `stale` is when that was answered again, and how old it was.
     """
 
-    saved: MemoryStore
+    saved: Store
     now: Callable[[], float]
     away_until: float = 0.0
-    records: dict[int, tuple[float, float, int]] = field(default_factory=dict)
+    records: dict[tuple[int, str], tuple[float, float, int]] = field(default_factory=dict)
     told: dict[str, float] = field(default_factory=dict)
     read: dict[str, tuple[float, object]] = field(default_factory=dict)
     stale: list[tuple[float, float]] = field(default_factory=list)
@@ -208,6 +221,10 @@ class DoorStore:
             return version
 
         return self._door.call(PORTS["store.save"], f"{asked} {_shown(records)}", save)
+
+    def leaving(self) -> Collection[str]:
+        """Return the shifts that somebody is deleting."""
+        return self._there().leaving()
 
     def load_fleet(self) -> SavedFleet:
         """Load what is remembered of all shifts."""
@@ -252,17 +269,21 @@ class DoorStore:
         """Return an order."""
         return self._there().order(order_id)
 
-    def open_orders(self) -> Sequence[Order]:
+    def open_orders(self, *, recent: bool = False) -> Sequence[Order]:
         """Return what nobody answered yet."""
-        return self._read("store.open_orders", lambda: self._there().open_orders())
+        return self._read("store.open_orders", lambda: self._there().open_orders(recent=recent))
 
     def history(self, name: str | None = None, limit: int = 100) -> Sequence[Record]:
         """Return the history."""
         return self._there().history(name, limit)
 
-    def chain(self, first: int, limit: int) -> Stretch:
+    def chains(self) -> Sequence[str]:
+        """Return the names of the chains."""
+        return self._there().chains()
+
+    def chain(self, first: int, limit: int, of: str = WHOLE) -> Stretch:
         """Return the records as they are kept."""
-        return self._there().chain(first, limit)
+        return self._there().chain(first, limit, of)
 
     def prune(self, before: datetime, now: datetime | None = None) -> int:
         """Drop what is old."""
@@ -286,7 +307,7 @@ class DoorStore:
 
         return self._door.call(PORTS[name], "", answer)
 
-    def _there(self) -> MemoryStore:
+    def _there(self) -> Store:
         if self._library.now() < self._library.away_until or not self._reaches():
             raise StoreUnavailableError("the store does not answer")
         return self._library.saved
@@ -295,7 +316,7 @@ class DoorStore:
         """Remember when what was just saved had been decided."""
         library = self._library
         for kept in library.saved.history(limit=len(records)):
-            library.records[kept.id] = self._true_at(kept.record.at), library.now(), self._door.number
+            library.records[kept.id, kept.hash] = self._true_at(kept.record.at), library.now(), self._door.number
 
 
 def _shown(records: Sequence[NewRecord]) -> str:

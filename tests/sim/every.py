@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.sim.calls import PORTS, Fate, Script
+from tests.sim.calls import PORTS, Fate
+from tests.sim.chance import Script
 from tests.sim.plan import Layout, Plan
 from tests.sim.world import World
 

@@ -49,7 +49,7 @@ def gather(world: World) -> seen.Seen:
         namespaces=SHIFTS,
         source_ports=frozenset({30080}),
         entries=_entries(world),
-        orders=_orders(world),
+        orders=tuple(world.keeping.orders(world.hands.given, rests=not plan.is_safety)),
         given=tuple(world.hands.given),
         changes=tuple(world.cloud.changes),
         health=tuple(world.cloud.health),
@@ -66,40 +66,17 @@ def gather(world: World) -> seen.Seen:
 
 def _entries(world: World) -> tuple[seen.Entry, ...]:
     zero, found = world.zero, []
-    for kept in world.saved.history(limit=EVERYTHING):
+    store = world.keeping.audit()
+    of = {link.hash: chain for chain in store.chains() for link in store.chain(FIRST_ID, EVERYTHING, chain).links}
+    for kept in store.history(limit=EVERYTHING):
         record = kept.record
-        at, saved_at, call = world.library.records[kept.id]
+        at, saved_at, call = world.keeping.library.records[kept.id, kept.hash]
         found.append(
             seen.Entry(
                 kept.id, zero + at, record.shift, str(record.what), record.by, record.reason, record.sequence,
-                record.epoch, record.evidence, zero + saved_at, call,
+                record.epoch, record.evidence, zero + saved_at, call, of.get(kept.hash, ""),
             )
         )  # fmt: skip
-    return tuple(found)
-
-
-def _orders(world: World) -> tuple[seen.OrderRow, ...]:
-    found = []
-    for given in world.hands.given:
-        if not given.order_id:
-            continue
-        order = world.saved.order(given.order_id)
-        asked = order.request
-        found.append(
-            seen.OrderRow(
-                id=order.id,
-                at=given.at,
-                shift=asked.shift,
-                verb=str(asked.verb),
-                by=asked.by,
-                answer=str(order.answer or ""),
-                full=asked.full,
-                override=asked.override,
-                share=asked.share,
-                hands_off_seconds=asked.hands_off.total_seconds() if asked.hands_off else 0.0,
-                adopt=asked.adopt,
-            )
-        )
     return tuple(found)
 
 
@@ -107,14 +84,14 @@ def _words(world: World) -> tuple[seen.LastWord, ...]:
     return tuple(
         seen.LastWord(
             name,
-            world.zero + world.library.told[name],
+            world.zero + world.keeping.library.told[name],
             str(report.phase),
             report.written,
             tuple(hold.kind for hold in report.holds),
             report.reason,
             report.page,
         )
-        for name, report in world.saved.reports().items()
+        for name, report in world.keeping.audit().reports().items()
     )
 
 
@@ -122,7 +99,7 @@ def _lives(world: World) -> tuple[seen.Life, ...]:
     """One life per term of leadership, until the next one began or its process ended."""
     found = []
     terms = [*world.chronicle.leaders, None]
-    for epoch, (term, following) in enumerate(pairwise(terms), start=1):
+    for term, following in pairwise(terms):
         assert term is not None
         began, name = term
         ended, killed = world.chronicle.ends.get(name, (None, False))
@@ -133,7 +110,7 @@ def _lives(world: World) -> tuple[seen.Life, ...]:
                 None if until is None else world.zero + until,
                 killed and until == ended,
                 replica=name,
-                epoch=epoch,
+                epoch=world.chronicle.epochs[name],
                 loaded_at=world.zero + world.chronicle.loaded.get(name, math.inf),
             )
         )
@@ -156,12 +133,14 @@ def _calls(world: World) -> tuple[seen.Call, ...]:
 
 
 def _chain(world: World) -> tuple[seen.Link, ...]:
-    links = world.saved.chain(FIRST_ID, EVERYTHING).links
+    store = world.keeping.audit()
     return tuple(
         seen.Link(
             link.id,
             (link.at, link.shift, link.what, link.by, link.reason, link.sequence, link.epoch, link.evidence),
             link.hash,
+            chain,
         )
-        for link in links
+        for chain in store.chains()
+        for link in store.chain(FIRST_ID, EVERYTHING, chain).links
     )

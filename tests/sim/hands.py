@@ -195,7 +195,7 @@ class Hands:
     # -- the processes -------------------------------------------------------------------------------------------
 
     def _no_store(self, mishap: Mishap) -> None:
-        library = self._world.library
+        library = self._world.keeping.library
         library.away_until = max(library.away_until, self._until(mishap))
         self._note(Kind.STORE, mishap)
 
@@ -222,8 +222,7 @@ class Hands:
         self._note(Kind.CLOCK, mishap, (), seconds=1e9, whom=machine.process.name)
 
     def _stolen(self, mishap: Mishap) -> None:
-        holder, self._world.lease.holder = self._world.lease.holder, ""
-        self._note(Kind.LEASE, mishap, seconds=2.0, whom=holder)
+        self._note(Kind.LEASE, mishap, seconds=2.0, whom=self._world.keeping.steal())
 
     def interrupt(self) -> None:
         """Let somebody give an order in the middle of a call: mostly one against a climb."""
@@ -251,10 +250,7 @@ class Hands:
         at, now = world.zero + world.kernel.now, datetime.fromtimestamp(world.zero + world.kernel.now, UTC)
         number, code, said = 0, 0, ""
         try:
-            if world.kernel.now < world.library.away_until:
-                code, said = 5, "the store does not answer"
-            else:
-                number = world.saved.create_order(request, now).id
+            number = world.keeping.order(request, now)
         except RefusedError as error:
             code, said = 4, str(error)
         except ShifterError as error:

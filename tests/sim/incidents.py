@@ -31,6 +31,8 @@ _ROBBED_SECONDS: Final = 2.0
 
 _TROUBLE: Final = {
     "store": Kind.STORE,
+    "kube": Kind.STORE,
+    "election": Kind.LEASE,
     "provider": Kind.CLOUD,
     "task": Kind.CLOUD,
     "throttled": Kind.CLOUD,
@@ -43,7 +45,7 @@ _TROUBLE: Final = {
 _METRICS: Final = ("metrics/", "past")
 """How the lanes of a datasource are called; the others are lock domains, or what going back does without."""
 
-_ASIDE: Final = frozenset({"store", "workload"})
+_ASIDE: Final = frozenset({"store", "kube", "election", "workload"})
 """Who is asked for what going back does without."""
 
 
@@ -77,6 +79,8 @@ def _of_processes(world: World) -> Iterator[seen.Incident]:
         yield _incident(world, Kind.FROZEN, (since, until), f"{name} is stopped", whom=name)
     for at, name in world.chronicle.robbed:
         yield _incident(world, Kind.LEASE, (at, at + _ROBBED_SECONDS), f"the lease of {name} is taken away", whom=name)
+    for name, since, until in world.keeping.doubts():
+        yield _incident(world, Kind.LEASE, (since, until), f"{name} is in doubt of its lease", whom=name)
     for name, (at, killed) in world.chronicle.ends.items():
         kind = Kind.KILLED if killed else Kind.RESTARTED
         yield _incident(world, kind, (at, at + _ENDED_SECONDS), f"{name} ends", whom=name)
@@ -91,7 +95,7 @@ def _of_calls(world: World) -> Iterator[seen.Incident]:
     for lane, since, until in world.pace.lates:
         about = _EVERYBODY if lane.startswith(_METRICS) else world.shifts_of(lane)
         yield _incident(world, Kind.WAITS, (since, until), f"the lane {lane} is late", namespaces=about)
-    for since, until in world.library.stale:
+    for since, until in world.keeping.library.stale:
         yield _incident(world, Kind.STALE, (since, until), "the store is read stale", namespaces=_NOBODY)
 
 

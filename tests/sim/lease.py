@@ -15,6 +15,9 @@ DURATION_SECONDS = 5.0
 RENEW_WITHIN_SECONDS = 3.0
 """So long the holder believes in its last renewal."""
 
+LOWER_WITHIN_SECONDS = 90.0
+"""So long the holder may lower shares after its last renewal, if it is cut off."""
+
 RETRY_SECONDS = 0.5
 
 
@@ -59,6 +62,13 @@ class Lease:
         """Whether this process may believe that it holds it."""
         within = self._monotonic() < self._renewed_at + RENEW_WITHIN_SECONDS
         return self._epoch > 0 and not self._lost and within
+
+    def may_lower(self) -> bool:
+        """Whether this process may still lower shares: it held it when it was cut off, and saw nobody else since."""
+        if self.valid():
+            return True
+        cut_off = self._epoch > 0 and not self._lost and not self._reachable()
+        return cut_off and self._monotonic() < self._renewed_at + LOWER_WITHIN_SECONDS
 
     def release(self) -> None:
         """Give it up, so that nobody has to wait."""

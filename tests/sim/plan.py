@@ -18,6 +18,8 @@ MACHINES = ("a", "b", "c")
 STEPS = (10.0, 50.0, 100.0)
 SOAK_SECONDS = 4.0
 HOLD_SECONDS = 3.0
+CLUSTER = "kubernetes"
+"""Where things are kept in a cluster."""
 
 
 class What(StrEnum):
@@ -96,6 +98,7 @@ class Plan:
         gates: shares that need an approval.
         on_failure: what the policies say.
         has_workload: whether somebody can be asked what the source's gateway runs as.
+        store: where things are kept: `memory` or `kubernetes`.
         timed: the shifts whose policies compare latency; the meshes count no other one's.
     """
 
@@ -117,6 +120,7 @@ class Plan:
     gates: tuple[float, ...] = ()
     on_failure: str = "rollback"
     has_workload: bool = False
+    store: str = "memory"
     timed: tuple[str, ...] = ()
 
     @property

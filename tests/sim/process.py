@@ -23,42 +23,20 @@ from shifter.service.policy_files import PolicyFolder
 from shifter.service.telemetry import Telemetry
 from shifter.service.tick import Parts, Ticker
 from tests.sim.calls import HANGS, PAUSES, STOPPING, Door, Fate, Fates, Port, Tally
+from tests.sim.clock import Clock
 from tests.sim.cloud import Cloud
 from tests.sim.dice import Dice
-from tests.sim.doors import DoorLease, DoorProvider, DoorStore, DoorWorkload, Library, metrics
+from tests.sim.doors import DoorLease, DoorProvider, DoorWorkload, metrics
 from tests.sim.journal import Journal
+from tests.sim.keeping import Keeping, Member
 from tests.sim.kernel import Kernel, Killed, Strand
 from tests.sim.lanes import Pace, VirtualLanes
-from tests.sim.lease import RETRY_SECONDS, Lease, LeaseRecord
 from tests.sim.meshes import Mesh, Workload
 
 _REBORN_SECONDS = 1.0
 _DRAIN_SECONDS = 4.0
 _LONGEST_WAKE = timedelta(seconds=20)
 _KEPT_WAKES = 1_000
-
-
-@dataclass(slots=True)
-class Clock:
-    """One machine's clocks: `rate` is how fast they run, `offset_seconds` how far the wall clock is off."""
-
-    kernel: Kernel
-    zero: float
-    rate: float = 1.0
-    offset_seconds: float = 0.0
-
-    @property
-    def error_seconds(self) -> float:
-        """How far the wall clock is off by now."""
-        return self.offset_seconds + self.monotonic() - self.kernel.now
-
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-        return self.kernel.now * self.rate
-
-    def wall(self) -> datetime:
-        """What this machine takes for the time."""
-        return datetime.fromtimestamp(round(self.zero + self.offset_seconds + self.monotonic(), 6), UTC)
 
 
 @dataclass(slots=True)
@@ -72,8 +50,7 @@ class Surroundings:
     tally: Tally
     fleet: Fleet
     folder: Path
-    library: Library
-    lease: LeaseRecord
+    keeping: Keeping
     cloud: Cloud
     meshes: Mapping[Side, Mesh]
     pace: Pace
@@ -87,11 +64,12 @@ class Surroundings:
 class Chronicle:
     """Who led, loaded, lost the lease, died or was stopped when, and every bug that struck: for the checker.
 
-    `clocks`: when whose machine's clock was set, and how far it is off since.
+    `clocks`: when whose machine's clock was set, and how far it is off since; `epochs`: of those who led.
     """
 
     def __init__(self) -> None:
         self.leaders: list[tuple[float, str]] = []
+        self.epochs: dict[str, int] = {}
         self.loaded: dict[str, float] = {}
         self.robbed: list[tuple[float, str]] = []
         self.ends: dict[str, tuple[float, bool]] = {}
@@ -170,16 +148,15 @@ class Process:
         self.paused_until = 0.0
         self._around = around
         self._clock = clock
-        self._reaches = reaches
         self._dice = Dice(around.seed, name)
         self._door = Door(around.kernel, around.journal, around.fates, around.tally, self)
         self._lanes = VirtualLanes(around.kernel, Dice(around.seed, f"{name}/lanes"), around.pace, lambda: self.dead)
-        self.lease = Lease(around.lease, name, clock.monotonic, reaches)
+        self._seat = around.keeping.join(self._member(reaches))
         self._ticker: TimedTicker | None = None
         self._waker: Waker | None = None
         self._paused_since = 0.0
         self._drained_by: float | None = None
-        self._busy = False
+        self._leads = self._busy = False
         self._strand: Strand | None = None
 
     # -- what the door asks --------------------------------------------------------------------------------------
@@ -215,7 +192,7 @@ class Process:
         """Have the lease taken away."""
         self._around.journal.add(self._around.kernel.now, f"the lease of {self.name} is taken away")
         self._around.chronicle.robbed.append((self._around.kernel.now, self.name))
-        self.lease.revoke()
+        self._seat.rob()
 
     def interrupt(self) -> None:
         """Let somebody give an order."""
@@ -231,25 +208,25 @@ class Process:
     @property
     def leads(self) -> bool:
         """Whether it has begun to be a leader."""
-        return self.lease.epoch > 0
+        return self._leads
 
     def elect(self) -> None:
         """Renew the lease, or try to get it; what a stopped process does not."""
         if self.dead or self._is_stopped():
             return
-        if self.leads:
-            self.lease.renew()
-        elif self.lease.try_to_take():
-            around = self._around
+        self._seat.poll()
+        if not (self.dead or self._is_stopped() or self._leads) and self._seat.leads():
+            self._leads, epoch, around = True, self._seat.leadership.epoch, self._around
             around.chronicle.leaders.append((around.kernel.now, self.name))
-            around.journal.add(around.kernel.now, f"{self.name} leads with epoch {self.lease.epoch}")
+            around.chronicle.epochs[self.name] = epoch
+            around.journal.add(around.kernel.now, f"{self.name} leads with epoch {epoch}")
             self._do(self._begin)
 
     def wake(self) -> None:
         """Wake the service, or end if the lease is lost."""
-        if self.dead or self._busy or self._is_stopped() or not self.leads:
+        if self.dead or self._busy or self._is_stopped():
             return
-        if not self.lease.valid():
+        if self._seat.is_over():
             self.end("has lost the lease")
         elif self._waker is not None and self._ticker is not None:
             waker, ticker, by = self._waker, self._ticker, self._drained_by
@@ -277,12 +254,20 @@ class Process:
         if self.dead:
             return
         self._around.journal.add(self._around.kernel.now, f"{self.name} ends: {why}")
-        self.lease.release()
-        self._end(killed=False)
+        self._seat.release()
+        if not self.dead:
+            self._end(killed=False)
+
+    def leave(self) -> None:
+        """Be gone, since the run is over: nothing is given up any more."""
+        if not self.dead:
+            self._around.journal.add(self._around.kernel.now, f"{self.name} ends: the run is over")
+            self._end(killed=False)
 
     def _end(self, *, killed: bool) -> None:
         self.dead = True
         self._around.chronicle.ends[self.name] = self._around.kernel.now, killed
+        self._seat.kill()
         self._lanes.kill()
         if self._strand is not None:
             self._around.kernel.kill(self._strand)
@@ -335,14 +320,28 @@ class Process:
             fleet=around.fleet,
             mode="act",
             folder=PolicyFolder(around.folder, around.fleet),
-            store=DoorStore(self._door, around.library, self._true_at, self._reaches),
-            leadership=DoorLease(self._door, self.lease),
+            store=self._seat.store,
+            leadership=DoorLease(self._door, self._seat.leadership),
             provider=DoorProvider(self._door, around.cloud, self.name),
             metrics=metrics(self._door, around.meshes),
             lanes=self._lanes,
             telemetry=around.telemetry(self.name),
             stopwatch=self._clock.monotonic,
             workload=None if around.workload is None else DoorWorkload(self._door, around.workload),
+        )
+
+    def _member(self, reaches: Callable[[], bool]) -> Member:
+        around = self._around
+        return Member(
+            name=self.name,
+            door=self._door,
+            monotonic=self._clock.monotonic,
+            wall=self._clock.wall,
+            reaches=reaches,
+            true_at=self._true_at,
+            dice=Dice(around.seed, f"{self.name}/seat"),
+            stoppable=around.fates.stoppable,
+            tell=lambda said: around.journal.add(around.kernel.now, f"{self.name} {said}"),
         )
 
     def _true_at(self, said: datetime) -> float:
@@ -366,7 +365,7 @@ class Machine:
     def begin(self, first_after: float) -> None:
         """Let it run from now on."""
         kernel = self._around.kernel
-        kernel.every(RETRY_SECONDS, self._elect, first_after)
+        kernel.every(self._around.keeping.poll_seconds, self._elect, first_after)
         kernel.every(self._around.wake_seconds, self._wake, first_after)
 
     def reaches(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 from tests.sim.calls import Ambush, Fate
 from tests.sim.cloud import Ending
 from tests.sim.dice import Dice
-from tests.sim.plan import MACHINES, SHIFTS, Layout, Mishap, Plan, What
+from tests.sim.plan import CLUSTER, MACHINES, SHIFTS, Layout, Mishap, Plan, What
 
 _FAULTS_SECONDS: Final = 30.0
 _CALM_SECONDS: Final = 90.0
@@ -27,6 +27,9 @@ _AT_A_STEP_SECONDS: Final = (6.5, 13.0)
 """In between, a shift is at 10 or 50 %."""
 
 _HARD: Final = 0.9
+
+_WAITED_SECONDS: Final = 4.0
+"""So long the first leader waits in a cluster."""
 
 Stage = Callable[[Plan, Dice], Plan]
 """Sets something up on a quiet day."""
@@ -145,6 +148,49 @@ def _killed(plan: Plan, dice: Dice) -> Plan:
     """Both processes die in the middle of the way."""
     at = _moment(dice)
     return _happens(plan, *(Mishap(at, What.CRASH, name) for name in MACHINES[: plan.machines]))
+
+
+# -- how a cluster keeps it --------------------------------------------------------------------------------------------
+
+
+def _in_a_cluster(plan: Plan, *ambushes: Ambush) -> Plan:
+    """The same in a cluster, where the first leader has to wait for a lease's length."""
+    return replace(_for(plan, 45.0), store=CLUSTER, ambushes=ambushes, stoppable=1.0)
+
+
+def _late_steps(dice: Dice) -> float:
+    return dice.one_of(_STEPS_SECONDS) + _WAITED_SECONDS
+
+
+def _unanswered_save(plan: Plan, dice: Dice) -> Plan:
+    """A climb is saved, and nobody can tell; or it is saved much later, when something else has been decided."""
+    at, fate = _late_steps(dice), dice.one_of((Fate.ERROR_AFTER, Fate.LATE))
+    blind = [Ambush(at, "kube.get", "shifts", Fate.ERROR_BEFORE) for _ in range(dice.whole(1, 2))]
+    asked = [_ordered(at + dice.between(0.2, 2.5), shift, "pause") for shift in SHIFTS]
+    resumed = [_ordered(at + 8.0, shift, "resume") for shift in SHIFTS]
+    paused = _happens(plan, *asked, *resumed) if dice.hits(0.4) else plan
+    return _in_a_cluster(paused, Ambush(at, "kube.replace_status", " intent ", fate), *blind)
+
+
+def _killed_saving(plan: Plan, dice: Dice) -> Plan:
+    """The process dies between what it saved and the records that are to be filed of it."""
+    fate = dice.one_of((Fate.CRASH_BEFORE, Fate.CRASH_AFTER))
+    return _in_a_cluster(plan, Ambush(_late_steps(dice), "kube.create", "shiftrecords", fate))
+
+
+def _unrenewed(plan: Plan, dice: Dice) -> Plan:
+    """Who leads is answered everything but its renewals; who takes over stands still when it has just begun."""
+    at, (first, second) = _late_steps(dice) - dice.between(0.0, 3.0), MACHINES[:2]
+    stopped = _happens(plan, Mishap(at + dice.between(5.0, 7.0), What.STOP, second, dice.between(8.0, 12.0)))
+    refused = (Ambush(at, "election.replace", "", Fate.ERROR_BEFORE, first) for _ in range(dice.whole(40, 80)))
+    return _in_a_cluster(stopped, *refused)
+
+
+def _unleased(plan: Plan, dice: Dice) -> Plan:
+    """Whoever leads dies, and meanwhile its Lease is deleted."""
+    at = _moment(dice) + _WAITED_SECONDS
+    killed = [Mishap(at, What.CRASH, name) for name in MACHINES[: plan.machines]]
+    return _in_a_cluster(_happens(plan, *killed, Mishap(at, What.STOLEN, MACHINES[0])))
 
 
 # -- what people order -----------------------------------------------------------------------------------------------
@@ -304,6 +350,10 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "slow": _slow,
         "half": _half,
         "killed": _killed,
+        "unanswered-save": _unanswered_save,
+        "killed-saving": _killed_saving,
+        "unrenewed": _unrenewed,
+        "unleased": _unleased,
         "order-unsaved": _order_unsaved,
         "order-waiting": _order_waiting,
         "order-sending": _order_sending,

@@ -10,7 +10,8 @@ from shifter.core.balancing.membership import Server
 from shifter.core.balancing.splits import Health, Route, RouteView
 from shifter.ports import Change, Operation, OperationState, TrafficProvider
 from tests.contract import test_provider as contract
-from tests.sim.calls import PAUSES, Door, Fate, Port, Script, Tally
+from tests.sim.calls import PAUSES, Door, Fate, Port, Tally
+from tests.sim.chance import Script
 from tests.sim.cloud import Cloud, Ending
 from tests.sim.dice import Dice
 from tests.sim.doors import DoorProvider

@@ -20,16 +20,21 @@ from hypothesis import strategies as st
 
 from shifter.lab.checker.judge import judge
 from shifter.lab.checker.seen import Seen
-from tests.sim import every, slowness
+from tests.sim import every, in_cluster, slowness
 from tests.sim.__main__ import Asked, Outcome, main, run, tell
-from tests.sim.calls import PORTS, Fate, Script
+from tests.sim.calls import PORTS, Fate
+from tests.sim.chance import Script
 from tests.sim.drawing import plan_of
-from tests.sim.plan import Mishap, Plan, What
+from tests.sim.plan import CLUSTER, Mishap, Plan, What
 from tests.sim.world import World
 
 SEEDS = range(1, 21)
+CLUSTER_SEEDS = range(1, 13)
 ROOT = Path(__file__).resolve().parents[2]
 QUIET_SECONDS = 40.0
+MIGRATED_SECONDS = 24.0
+IN_A_CLUSTER = replace(every.PLAN, store=CLUSTER)
+"""The quiet migration of every call and fate, in a cluster."""
 
 EXAMPLES = int(os.environ.get("SIM_EXAMPLES", "0"))
 """`make sim-hunt`: so many scripts at random, instead of the same few in every test run."""
@@ -71,6 +76,13 @@ def test_no_rule_is_broken_where_latency_is_compared(seed: int) -> None:
     assert not outcome.violations, told(outcome)
 
 
+@pytest.mark.parametrize("seed", CLUSTER_SEEDS)
+def test_no_rule_is_broken_in_a_cluster(seed: int) -> None:
+    outcome = run(seed, in_cluster.MODE)
+
+    assert not outcome.violations, told(outcome)
+
+
 @pytest.mark.parametrize(("seed", "mode"), regressions())
 def test_what_was_broken_once_stays_mended(seed: int, mode: str) -> None:
     outcome = run(seed, mode)
@@ -78,15 +90,16 @@ def test_what_was_broken_once_stays_mended(seed: int, mode: str) -> None:
     assert not outcome.violations, told(outcome)
 
 
-def test_a_quiet_day_takes_every_shift_all_the_way() -> None:
-    seen, world = seen_of(Plan(seed=1, ends_at=QUIET_SECONDS, calm_at=0.0))
+@pytest.mark.parametrize("store", ["memory", CLUSTER])
+def test_a_quiet_day_takes_every_shift_all_the_way(store: str) -> None:
+    seen, world = seen_of(Plan(seed=1, ends_at=QUIET_SECONDS, calm_at=0.0, store=store))
 
     assert wrong_in(seen) == []
     assert {word.phase for word in seen.last_words} == {"Completed"}
     assert {world.cloud.share(route) for routes in world.routes.values() for route in routes} == {100.0}
 
 
-@pytest.mark.parametrize(("seed", "mode"), [(3, "safety"), (100, "liveness")])
+@pytest.mark.parametrize(("seed", "mode"), [(3, "safety"), (100, "liveness"), (3, in_cluster.MODE)])
 def test_a_run_is_the_same_in_every_process(seed: int, mode: str) -> None:
     command = f"from tests.sim.__main__ import run; print(run({seed}, '{mode}').digest)"
     digests = {
@@ -144,6 +157,46 @@ def test_one_fault_at_one_call_keeps_nobody_from_the_end(port: str, fate: Fate) 
     assert world.tally.fates == {(port, fate): 1}
     assert wrong_in(seen) == []
     assert {word.phase for word in seen.last_words} == {"Completed"}
+
+
+@pytest.mark.parametrize(
+    ("port", "fate"),
+    [
+        ("kube.create", Fate.CRASH_AFTER),
+        ("kube.create", Fate.LATE),
+        ("kube.replace_status", Fate.CONFLICT),
+        ("kube.replace_status", Fate.ERROR_AFTER),
+        ("kube.replace_status", Fate.HANG_AFTER),
+        ("kube.list", Fate.PAUSE_AFTER),
+        ("election.replace", Fate.LATE),
+        ("election.replace", Fate.PAUSE_AFTER),
+        ("election.replace", Fate.CRASH_BEFORE),
+    ],
+)
+def test_one_fault_at_one_call_to_the_api_server_keeps_nobody_from_the_end(port: str, fate: Fate) -> None:
+    ports = quiet_calls_in_a_cluster()
+    number = len(ports) - ports[::-1].index(port)
+
+    seen, world = seen_of(IN_A_CLUSTER, Script({number: fate}))
+
+    assert world.tally.fates == {(port, fate): 1}
+    assert wrong_in(seen) == []
+    assert {word.phase for word in seen.last_words} == {"Completed"}
+
+
+@cache
+def quiet_calls_in_a_cluster() -> list[str]:
+    """The ports of the calls of the quiet migration until it is done."""
+    _, world = seen_of(replace(IN_A_CLUSTER, ends_at=MIGRATED_SECONDS), Script({}))
+    return [port for _, port in world.tally.made]
+
+
+def test_every_ambush_of_a_cluster_is_laid_by_some_seed_and_can_happen() -> None:
+    planned = {(scene.port, scene.fate) for seed in range(1, 400) for scene in in_cluster.plan_of(seed).ambushes}
+
+    struck = {(each.port, each.fate) for each in in_cluster.SCENES}
+    assert struck <= planned
+    assert all(fate in PORTS[port].fates for port, fate in struck)
 
 
 @cache

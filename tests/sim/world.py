@@ -9,25 +9,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shifter.adapters.memory_store import MemoryStore
 from shifter.core.balancing.membership import Server
 from shifter.core.balancing.splits import Health, Route, Selector, Side
 from shifter.core.phases import Phase
 from shifter.lab.checker import seen
+from shifter.ports import Store
 from tests.sim import files
-from tests.sim.calls import Chance, Fates, Tally
+from tests.sim.calls import Fates, Tally
+from tests.sim.chance import Chance
+from tests.sim.clock import Clock
 from tests.sim.cloud import Cloud, Weather
+from tests.sim.cluster import ClusterKeeping
 from tests.sim.dice import Dice
-from tests.sim.doors import Library
 from tests.sim.gather import REST_SECONDS, gather
 from tests.sim.hands import Hands
 from tests.sim.journal import Journal
+from tests.sim.keeping import Keeping, MemoryKeeping
 from tests.sim.kernel import Kernel
 from tests.sim.lanes import Pace
-from tests.sim.lease import LeaseRecord
 from tests.sim.meshes import Mesh, Users, Workload
 from tests.sim.plan import MACHINES, Plan
-from tests.sim.process import Chronicle, Clock, Machine, Notes, Surroundings
+from tests.sim.process import Chronicle, Machine, Notes, Surroundings
 from tests.sim.setting import SECONDS, Setting
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -60,9 +62,7 @@ class World:
         self.fates = fates or self.chance
         self.tally = Tally()
         self.chronicle = Chronicle()
-        self.saved = MemoryStore()
-        self.library = Library(self.saved, lambda: self.kernel.now)
-        self.lease = LeaseRecord()
+        self.keeping = self._keeping()
         self.cloud = Cloud(self.kernel, Dice(plan.seed, "cloud"), self.journal, ZERO)
         self.meshes = {
             side: Mesh(side, self.kernel, Dice(plan.seed, f"mesh {side}"), ZERO, setting.fresh_seconds) for side in Side
@@ -77,6 +77,11 @@ class World:
         self.machines = self._machines(folder)
         self.hands = Hands(self)
         self._set_up()
+
+    @property
+    def saved(self) -> Store:
+        """All that is saved."""
+        return self.keeping.saved
 
     def run(self) -> seen.Seen:
         """Let everything happen, and return what was seen of it."""
@@ -109,7 +114,7 @@ class World:
         """Let nothing go wrong any more; what people did stays done."""
         self.chance.is_calm = True
         self.cloud.weather = Weather()
-        self.library.away_until = 0.0
+        self.keeping.library.away_until = 0.0
         for mesh in self.meshes.values():
             mesh.calm_down()
         for machine in self.machines.values():
@@ -117,6 +122,11 @@ class World:
             if abs(machine.clock.error_seconds) > _LEFT_SECONDS:
                 machine.jump(-machine.clock.error_seconds)
         self.pace.late = self.pace.stoppable = 0.0
+
+    def _keeping(self) -> Keeping:
+        if self.plan.store == "memory":
+            return MemoryKeeping(self.kernel)
+        return ClusterKeeping(self.kernel, ZERO, Dice(self.plan.seed, "cluster"))
 
     def _machines(self, folder: Path) -> dict[str, Machine]:
         plan = self.plan
@@ -128,8 +138,7 @@ class World:
             tally=self.tally,
             fleet=self.setting.fleet,
             folder=folder,
-            library=self.library,
-            lease=self.lease,
+            keeping=self.keeping,
             cloud=self.cloud,
             meshes=self.meshes,
             pace=self.pace,
@@ -195,8 +204,8 @@ class World:
         self.tally.troubles.clear()
         self.tally.made.clear()
         self.pace.lates.clear()
-        self.library.records.clear()
-        self.library.stale.clear()
+        self.keeping.library.records.clear()
+        self.keeping.library.stale.clear()
         self.hands.incidents.clear()
         self.hands.given.clear()
         self.desk.versions.clear()
@@ -205,7 +214,7 @@ class World:
     def close(self) -> None:
         """Leave no thread behind."""
         for machine in self.machines.values():
-            machine.process.end("the run is over")
+            machine.process.leave()
         self.kernel.close()
 
 

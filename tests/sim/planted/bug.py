@@ -20,8 +20,8 @@ class Bug:
 
     Only rules that it was seen to break are named: each that might is no proof that the rule can convict.
 
-    `stage`: the one of `tests.sim.stages` on which it has to show; empty for random days, with and without an end of
-    their faults.
+    `stage`: the one of `tests.sim.stages` on which it has to show, or another mode; empty for random days, with and
+    without an end of their faults.
     """
 
     name: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from tests.sim.planted.bug import Bug
+from tests.sim.planted.of_cluster import OF_CLUSTER
 from tests.sim.planted.of_deciding import OF_DECIDING
 from tests.sim.planted.of_keeping import OF_KEEPING
 from tests.sim.planted.of_writing import OF_WRITING
 
-BUGS: Final[tuple[Bug, ...]] = (*OF_WRITING, *OF_KEEPING, *OF_DECIDING)
+BUGS: Final[tuple[Bug, ...]] = (*OF_WRITING, *OF_KEEPING, *OF_DECIDING, *OF_CLUSTER)

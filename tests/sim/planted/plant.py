@@ -59,6 +59,9 @@ def plant(bug: Bug | None, directory: Path, root: Path = ROOT) -> None:
         raise ValueError("; ".join(said))
     shutil.copytree(root / "shifter", directory / "shifter")
     shutil.copytree(root / "tests" / "sim", directory / "tests" / "sim")
+    for path in (root / "tests").glob("kube*.py"):
+        shutil.copy(path, directory / "tests")
+    shutil.copytree(root / "deploy" / "chart" / "crds", directory / "deploy" / "chart" / "crds")
     for edit in bug.edits if bug is not None else ():
         path = directory / edit.file
         path.write_text(path.read_text(encoding="utf-8").replace(edit.old, edit.new), encoding="utf-8")
