@@ -33,6 +33,7 @@ from shifter.core.deciding.holds import RULES, HoldKind, Keeping, cold_routes, h
 from shifter.core.deciding.journal import next_try
 from shifter.core.deciding.orders import REVISING_VERBS, Answer, OrderAnswer, Wish, obey
 from shifter.core.deciding.retreat import (
+    STALE_TICKS,
     Trouble,
     acquitted,
     failed_by,
@@ -270,7 +271,9 @@ def _keep_share(decision: Decision, evidence: Evidence, now: datetime) -> Decisi
     tolerated = MAX_ERROR_PERCENT if 0 < state.share < FULL_PERCENT else 0.0
     off = {route: (view.share or 0.0) - state.share for route, view in views.items()}
     if late and all(abs(by) <= tolerated for by in off.values()):
-        return _taken_over(decision, views, now)
+        # What is read so soon may be what was in force before: to take that over would be to forget what is.
+        soon = state.verified_at is not None and now < state.verified_at + STALE_TICKS * evidence.tick
+        return decision if soon else _taken_over(decision, views, now)
     may_raise = Keeping.LOWERING not in keeping and (
         state.setback is None or now >= next_try(state.setback, evidence.tick)
     )

@@ -162,6 +162,15 @@ def test_a_first_climb_that_landed_after_it_was_given_up_is_ours_and_taken_back(
     assert (written(stranger), {hold.kind for hold in stranger.holds}) == (None, {HoldKind.PREFLIGHT})
 
 
+def test_a_late_write_of_the_same_share_is_looked_at_again_before_it_is_taken_over() -> None:
+    late = given_up(5, NOON - timedelta(seconds=30)).model_copy(update={"direction": Direction.KEEP})
+    before = {ROUTE.id: {"old": 48, "new": 3}}
+    decision = decided(Phase.SHIFTING, 5, 5, late, weights=before, verified_at=NOON - timedelta(seconds=1))
+
+    assert (written(decision), decision.adopted_by) == (None, "")
+    assert decision.state.weights == before
+
+
 def test_a_late_write_of_the_same_share_is_taken_over_and_never_becomes_drift() -> None:
     late = given_up(5, NOON - timedelta(seconds=30)).model_copy(update={"direction": Direction.KEEP})
     before = {ROUTE.id: {"old": 48, "new": 3}}
