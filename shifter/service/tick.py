@@ -37,7 +37,7 @@ from shifter.service.workload import CapacityObserver, TargetCluster
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a ticker is made of; built in `wiring.py`, or by a test with other adapters.
+    """Everything a ticker is made of; built in `wiring`, or by a test with other adapters.
 
     `mode` is `act` or `observe`; `stopwatch` returns monotonic seconds, to measure a tick. `workload` is the source's
     gateway where somebody can be asked about its replicas and its autoscaler, None where nobody can; `deployment` makes
