@@ -1,6 +1,6 @@
-"""A machine's clocks that only grow, and how much time has passed between two looks at them. No two machines' are compared.
+"""A machine's clocks that only grow, and how much time has passed between two looks at them. Nothing here waits.
 
-Pure: two readings in, a span out. Nothing here waits.
+No clock is ever held against another machine's.
 """
 
 from __future__ import annotations

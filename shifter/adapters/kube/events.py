@@ -1,6 +1,6 @@
 """Events: what happened to a shift, where people with kubectl look first. Copies of records that the cluster forgets.
 
-Field rules: `events.k8s.io/v1` Event of the Kubernetes API reference (`note` 1,024 bytes, `reason` and `action` 128 letters).
+Field rules: `events.k8s.io/v1` Event of the Kubernetes API reference (`note` 1,024 bytes, `reason` 128 letters).
 """
 
 from __future__ import annotations

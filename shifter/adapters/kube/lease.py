@@ -1,10 +1,10 @@
 """The right to raise shares in a cluster: a Lease object that one process renews and everybody else waits for.
 
-Kubernetes promises no fencing, and the cloud has none, so all safety is in when a process believes what. It believes
-in its lease from before the renewal was sent, for less time than others wait after they saw it (`core/documents/leasing.py` has
-the argument). Whatever it cannot be sure of, it looks at before it does anything else: a renewal whose answer was lost,
-a conflict, a stretch of time in which it stood still. Who has once seen another holder never believes again: whoever
-wants to lead anew makes another object, with nothing in memory of the time before.
+Kubernetes promises no fencing, and the cloud has none, so all safety is in when a process believes what. It believes in
+its lease from before the renewal was sent, for less time than others wait after they saw it
+(`core/documents/leasing.py` has the argument). Whatever it cannot be sure of, it looks at before it does anything else:
+a renewal whose answer was lost, a conflict, a stretch of time in which it stood still. Who has once seen another holder
+never believes again: whoever wants to lead anew makes another object, with nothing in memory of the time before.
 
 Why not the client library's elector: it hangs with a server that hangs, dies of a broken connection without telling
 anybody, counts no epochs and goes by the wall clock.
@@ -182,9 +182,8 @@ class KubeLease:
         patience = 2 * self._timing.renew_seconds + _CALLS * self._timing.call_seconds
         silent = self._clocks.now().least_since(self._stepped or self._began)
         over = self._lost or self._refused or self._released
-        return (
-            "" if over or silent <= max(_LEAST_STUCK_SECONDS, patience) else f"no poll of the lease for {silent:.0f} s"
-        )
+        well = over or silent <= max(_LEAST_STUCK_SECONDS, patience)
+        return "" if well else f"no poll of the lease for {silent:.0f} s"
 
     def _run(self) -> None:
         while not (self._stop.is_set() or self._is_over()):
