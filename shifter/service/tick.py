@@ -202,7 +202,7 @@ class Ticker:
                 self._shifts[
                     name
                 ].policy_problem = (
-                    "somebody is deleting what is saved of it; that is kept until it is rolled back or completed"
+                    "somebody is deleting what is saved of it; it is kept, and goes down only: see docs/operations.md"
                 )
 
     def _passed(self) -> timedelta:

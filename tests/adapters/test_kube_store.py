@@ -558,48 +558,35 @@ def in_flight(share: float = 5) -> ShiftState:
 
 @pytest.mark.fault(
     on="Kubernetes",
-    fault="somebody deletes a Shift that is under way",
-    does="the finalizer keeps it; no climb; it goes back all the same, and is gone once it rests",
+    fault="somebody deletes a Shift",
+    does="the finalizer keeps it; no climb; it goes back all the same; what was rolled back does not begin anew",
     sees="hold `policy`: somebody is deleting what is saved of it; ...",
     safe_within="at once",
 )
-def test_a_shift_that_is_deleted_in_mid_flight_is_kept_until_it_rests(store: KubeStore, api: MemoryApi) -> None:
+def test_a_shift_that_is_deleted_is_kept_until_a_person_insists(store: KubeStore, api: MemoryApi) -> None:
     version = store.save(in_flight(), 0)
     api.delete(SHIFTS, NAMESPACE, "shop")
 
     version = store.save(in_flight(), version, [a_record("still there")])
     leaving = list(store.leaving())
-    kept = store.load()["shop"].version
-    store.save(a_state().model_copy(update={"phase": Phase.ROLLED_BACK}), version, [a_record("back at 0 %")])
+    version = store.save(a_state().model_copy(update={"phase": Phase.ROLLED_BACK}), version, [a_record("back at 0 %")])
 
     assert leaving == ["shop"]
-    assert kept == version
-    assert store.load() == {}
-    assert list(store.leaving()) == []
-    assert reasons(store) == ["still there", "back at 0 %"]
+    assert store.load()["shop"].version == version
+    assert store.load()["shop"].state.phase is Phase.ROLLED_BACK
 
 
-def test_a_shift_that_is_deleted_while_it_rests_begins_anew(store: KubeStore, api: MemoryApi) -> None:
-    version = store.save(a_state(), 0, [a_record("one")])
+def test_a_shift_that_begins_anew_goes_on_with_its_history(store: KubeStore, api: MemoryApi, opened: Open) -> None:
+    store.save(a_state(), 0, [a_record("one"), a_record("two")])
     api.delete(SHIFTS, NAMESPACE, "shop")
-    store.save(a_state(), version)
+    body = api.get(SHIFTS, NAMESPACE, "shop")
+    body["metadata"]["finalizers"] = []
+    api.replace(SHIFTS, NAMESPACE, body)
 
-    again = store.save(a_state(), 0, [a_record("anew")])
+    anew = opened(api)
+    again = anew.save(a_state(), 0, [a_record("three")])
 
     assert again == 1
-    assert store.load()["shop"].version == 1
-
-
-def test_what_cannot_be_filed_keeps_a_deleted_shift(store: KubeStore, api: MemoryApi) -> None:
-    version = store.save(a_state(), 0)
-    api.delete(SHIFTS, NAMESPACE, "shop")
-    api.fail(Fault.DOWN, "create", kind=SHIFT_RECORDS, times=None)
-
-    version = store.save(a_state(), version, [a_record("one")])
-    kept = store.load()
-    api.heal()
-    store.save(a_state(), version)
-
-    assert list(kept) == ["shop"]
-    assert store.load() == {}
-    assert reasons(store) == ["one"]
+    assert list(anew.leaving()) == []
+    assert reasons(anew) == ["one", "two", "three"]
+    assert (examined(anew, "shop").count, examined(anew, "shop").findings) == (3, ())

@@ -18,7 +18,7 @@ Rule = tuple[str, str, str, str]
 # What `adapters/kube` calls as the service, in its own namespace: group, resource, name (of any: empty), verb.
 SERVICE: frozenset[Rule] = frozenset(
     [
-        *(("shifter.io", "shifts", "", verb) for verb in ("get", "list", "create", "update")),
+        *(("shifter.io", "shifts", "", verb) for verb in ("get", "list", "create")),
         *(("shifter.io", "shiftfleets", "", verb) for verb in ("get", "create")),
         *(("shifter.io", "shiftorders", "", verb) for verb in ("get", "list", "watch", "delete")),
         *(("shifter.io", "shiftrecords", "", verb) for verb in ("get", "list", "create", "delete")),

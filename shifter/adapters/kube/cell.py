@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,10 +67,11 @@ class _Sent:
 class Filing:
     """Where what was saved goes: `file` makes an object of a record, `deliver` writes an answer into its order.
 
-    `file` is given the uid of the object that the record belongs to.
+    `file` is given the uid of the object that the record belongs to. `filed` returns the records that are there.
     """
 
     file: Callable[[Link, str], None]
+    filed: Callable[[], Sequence[Link]]
     deliver: Callable[[Mapping[str, Any]], None]
 
 
@@ -148,18 +148,6 @@ class Cell:
         """Whether somebody is deleting the object, as far as is known here."""
         body = self._body
         return body is not None and "deletionTimestamp" in body["metadata"]
-
-    def let_go(self) -> None:
-        """Let an object that is being deleted be gone; if that fails now, the next save tries again."""
-        with self._lock:
-            if self._body is None or self.tidied() is not None:
-                return
-            metadata = self._body["metadata"]
-            kept = [each for each in metadata.get("finalizers") or () if each != IN_FLIGHT]
-            body = {**self._body, "metadata": {**metadata, "finalizers": kept}}
-            with suppress(KubeError):
-                self._api.replace(kind_of(self._chain), self._namespace, body)
-            self._body = None
 
     def learn(self, body: Body) -> None:
         """Take over what a listing has just shown."""
@@ -262,7 +250,7 @@ class Cell:
 
     def _status(self, body: Body, entry: Entry, sent: _Sent) -> Body:
         status = status_of(body)
-        ledger = Ledger.of(status)
+        ledger = Ledger.of(status) if "history" in status else Ledger.after(self._filing.filed())
         self._filed = min(self._filed, ledger.head.id)  # an object that was put back as it had been
         ledger = ledger.filed(self._filed).appended(entry.links)
         waiting = self._waiting(status)

@@ -46,6 +46,15 @@ class Ledger:
         unfiled = tuple(link_from(entry) for entry in history.get("unflushed") or ())
         return cls(_seal(history.get("head")), _seal(history.get("anchor")), unfiled)
 
+    @classmethod
+    def after(cls, filed: Sequence[Link]) -> Ledger:
+        """Return how a chain goes on whose records are there and whose status is not: a person deleted that."""
+        if not filed:
+            return cls()
+        first, last = filed[0], filed[-1]
+        anchor = START if first.id == START.id + 1 else Seal(first.id - 1, "")
+        return cls(Seal(last.id, last.hash), anchor)
+
     def appended(self, links: Iterable[Link]) -> Ledger:
         """Return it with more records, each given its number and its hash."""
         head, unfiled = self.head, list(self.unfiled)

@@ -16,13 +16,6 @@ from shifter.core.state import FleetState, Report, ShiftState
 _MESSAGE_LENGTH: Final = 1000
 
 
-def rests(state: ShiftState) -> bool:
-    """Whether nothing of a shift is under way: what is saved of it can be deleted without losing a place."""
-    if state.intent is not None or state.pin is not None or state.pins:
-        return False
-    return state.phase in {Phase.COMPLETED, Phase.ROLLED_BACK} or (state.phase is Phase.WAITING and state.share == 0)
-
-
 def shift_spec(state: ShiftState) -> Body:
     """Return what is said of a shift when its object is made."""
     return {"namespaces": list(state.policy.namespaces), "steps": list(state.policy.spec.ladder)}

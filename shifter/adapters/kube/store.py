@@ -24,7 +24,7 @@ from shifter.adapters.kube.news import is_news, last_sign_of_life
 from shifter.adapters.kube.noticing import Noticed, OrdersSeen
 from shifter.adapters.kube.objects import FLEET_OBJECT, answer_entry, check_name, status_of
 from shifter.adapters.kube.ordering import Orders
-from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, rests, shift_shown, shift_spec
+from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, shift_shown, shift_spec
 from shifter.core.chain import Link, Seal, Stretch
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
@@ -86,14 +86,10 @@ class KubeStore:
         """Save state, records and answers in one write; return the new version."""
         text = saved_form.state_text(state)
         entry = self._entry(text, records, answers, shift_shown(state), shift_spec(state))
-        cell = self._cell(state.name)
-        version = cell.save(entry, expected_version)
-        if cell.leaving and rests(state):
-            cell.let_go()
-        return version
+        return self._cell(state.name).save(entry, expected_version)
 
     def leaving(self) -> Collection[str]:
-        """Return the shifts whose objects are being deleted; the finalizer keeps them until they rest."""
+        """Return the shifts whose objects are being deleted; the finalizer keeps them until a person takes it away."""
         return [name for name, cell in list(self._cells.items()) if cell.leaving]
 
     def load_fleet(self) -> SavedFleet:
@@ -218,7 +214,9 @@ class KubeStore:
         with self._lock:
             if chain not in self._cells:
                 understood = saved_form.read_fleet if chain == FLEET else partial(saved_form.read_state, chain)
-                filing = Filing(partial(self._file, chain), self._orders.deliver)
+                filing = Filing(
+                    partial(self._file, chain), partial(self._archive.of_chain, chain), self._orders.deliver
+                )
                 self._cells[chain] = Cell(self._api, self._namespace, chain, filing, understood, self._writer)
             return self._cells[chain]
 
