@@ -104,7 +104,7 @@ class Store(Protocol):
     def leaving(self) -> Collection[str]:
         """Return the shifts that somebody is deleting from the store, as far as it has noticed; asks nobody.
 
-        What is saved of them is kept until a person insists. Empty where nobody could delete one while it is looked after.
+        What is saved of them is kept until a person insists. Empty where nobody could delete one that is looked after.
         """
 
     def load_fleet(self) -> SavedFleet:
