@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -590,3 +591,22 @@ def test_a_shift_that_begins_anew_goes_on_with_its_history(store: KubeStore, api
     assert list(anew.leaving()) == []
     assert reasons(anew) == ["one", "two", "three"]
     assert (examined(anew, "shop").count, examined(anew, "shop").findings) == (3, ())
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="its definitions (CRDs) are of an earlier shifter and drop fields",
+    does="the first save notices; nothing climbs; going back goes on",
+    sees="`shop was saved without what tells the save: the cluster's definitions are of an earlier shifter`",
+    safe_within="at once",
+)
+def test_definitions_that_drop_what_they_do_not_know_are_noticed(store: KubeStore, cluster: MemoryCluster) -> None:
+    place = (SHIFTS.group, SHIFTS.plural)
+    older = copy.deepcopy(cluster.schemas[place])
+    del older["properties"]["status"]["properties"]["savedBy"]
+    cluster.schemas[place] = older
+
+    with pytest.raises(RefusedError, match="the cluster's definitions are of an earlier shifter") as refused:
+        store.save(a_state(), 0)
+
+    assert refused.value.remedy == "kubectl apply --server-side --force-conflicts -f deploy/chart/crds"

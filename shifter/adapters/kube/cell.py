@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shifter.adapters.kube.api import UNSURE, Body, Failing, KubeApi, KubeError
-from shifter.adapters.kube.failures import store_error, store_errors
+from shifter.adapters.kube.failures import DEFINE, store_error, store_errors
 from shifter.adapters.kube.ledger import MOST_UNFILED, Ledger, fitting
 from shifter.adapters.kube.objects import IN_FLIGHT, MANAGED, kind_of, object_name, status_of
 from shifter.core.chain import Link, Seal
 from shifter.core.deciding.orders import FLEET
-from shifter.errors import ConflictError, ShifterError, StoreUnavailableError
+from shifter.errors import ConflictError, RefusedError, ShifterError, StoreUnavailableError
 
 _TRIES: Final = 4
 """So often is a write tried that lost against a write of somebody who saved nothing."""
@@ -290,6 +290,12 @@ class Cell:
             elif sent is not None and self._read() is not None and self._is(sent):
                 return True
             raise store_error(f"{self._what} cannot be saved", error) from error
+        if sent is not None and not self._is(sent):
+            raise RefusedError(
+                f"{self._what} was saved without what tells the save: the cluster's definitions are of an earlier"
+                " shifter, and drop what they do not know",
+                remedy=DEFINE,
+            )
         return True
 
     def _is(self, sent: _Sent) -> bool:

@@ -10,6 +10,7 @@ from shifter.adapters.kube.api import Failing, KubeError
 from shifter.errors import ConflictError, RefusedError, ShifterError, StoreUnavailableError
 
 INSTALL: Final = "helm upgrade --install shifter deploy/chart --namespace shifter-system --create-namespace"
+DEFINE: Final = "kubectl apply --server-side --force-conflicts -f deploy/chart/crds"
 LOG_IN: Final = "kubectl auth whoami"
 UNAUTHORIZED: Final = 401
 
