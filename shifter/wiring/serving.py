@@ -145,17 +145,21 @@ def _serve_in_cluster(
     patience = replace(address, request_timeout_seconds=timing.call_seconds / 2)
     pod = os.environ.get("POD_NAME") or socket.gethostname()
 
+    # One client for all terms: each has a lease of its own, and no connection is left behind with it.
+    electing = connected(patience)
+
     def candidate() -> KubeLease:
         claim = Claim(address.namespace, f"{pod}_{secrets.token_hex(4)}", fleet.metadata.name)
         tell = lambda said: told.event("service.lease", reason=said)  # noqa: E731 - a sentence
-        return KubeLease(connected(patience), claim, timing, floor=lambda: _newest_epoch(served), tell=tell)
+        return KubeLease(electing, claim, timing, floor=lambda: _newest_epoch(served), tell=tell)
 
     def parts(lease: standby.Candidate) -> Parts:
         term = telemetry.Telemetry(CollectorRegistry(), timedelta(minutes=5))
         folder = PolicyFolder(options.policies, fleet)
         return refit(_parts(options, fleet, folder, term, Kept(_watching_store(served, term, lease.answered), lease)))
 
-    standby.run(standby.Replica(candidate, parts, told), options.listen_host, options.listen_port)
+    with closing(electing):
+        standby.run(standby.Replica(candidate, parts, told), options.listen_host, options.listen_port)
 
 
 def _watching_store(address: ClusterAddress, told: Telemetry, answered: Callable[[], float]) -> Store:
