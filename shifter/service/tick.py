@@ -197,13 +197,10 @@ class Ticker:
 
     def _hold_what_leaves(self) -> None:
         """Somebody deletes a shift from the store, perhaps without knowing what it is: it goes on down, and not up."""
+        said = "somebody is deleting what is saved of it; it is kept, and goes down only: see docs/operations.md"
         for name in self._parts.store.leaving():
             if name in self._shifts:
-                self._shifts[
-                    name
-                ].policy_problem = (
-                    "somebody is deleting what is saved of it; it is kept, and goes down only: see docs/operations.md"
-                )
+                self._shifts[name].policy_problem = said
 
     def _passed(self) -> timedelta:
         """Return how long this wake has taken: the store and the disk may have been slow."""
