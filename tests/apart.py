@@ -14,7 +14,7 @@ from shifter.core.records import NewRecord
 from shifter.core.state import FleetState
 from shifter.errors import ConflictError, NotFoundError, RefusedError
 from shifter.ports import SavedFleet, Shelf, Store
-from shifter.transfers import Contents, KeptOrder
+from shifter.ports.transfers import Contents, KeptOrder
 
 NUMBERED_FROM = 5_000
 

@@ -16,7 +16,7 @@ from shifter.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from shifter.ports import Store
-    from shifter.transfers import Transferable
+    from shifter.ports.transfers import Transferable
     from shifter.wiring import ClusterAddress
 
 RESOURCE: Final = "shifts.shifter.io"

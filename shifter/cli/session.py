@@ -27,7 +27,7 @@ from shifter.errors import RefusedError, ShifterError, StoreUnavailableError, Tr
 if TYPE_CHECKING:
     from shifter.cli.addresses import StoreAddress
     from shifter.ports import Store
-    from shifter.transfers import Transferable
+    from shifter.ports.transfers import Transferable
     from shifter.wiring import ClusterAddress
 
 

@@ -25,7 +25,7 @@ from shifter.core.state import Freeze, Report
 from shifter.core.text import so_many, some
 from shifter.errors import InvariantError, RefusedError, ShifterError
 from shifter.ports import WHOLE, Store
-from shifter.transfers import Contents, KeptOrder, Transferable
+from shifter.ports.transfers import Contents, KeptOrder, Transferable
 
 _PAGE: Final = 500
 _LEAST_PAGE: Final = 10

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shifter.adapters.kube.client import KubeClient
     from shifter.ports import Store
-    from shifter.transfers import Transferable
+    from shifter.ports.transfers import Transferable
 
 
 @dataclass(frozen=True, slots=True)

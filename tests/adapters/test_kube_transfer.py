@@ -26,8 +26,8 @@ from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import FleetState, Freeze, ShiftState
 from shifter.errors import RefusedError, StoreUnavailableError
 from shifter.ports import Saved, SavedFleet, Store
+from shifter.ports.transfers import Contents
 from shifter.service.copying import Wanted, contents_of, copy, records_of
-from shifter.transfers import Contents
 from tests.documents import a_policy
 from tests.kube import MemoryApi, MemoryCluster
 from tests.reports import a_report

@@ -22,7 +22,7 @@ from shifter.core.records import NewRecord
 from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
 from shifter.errors import ShifterError
 from shifter.ports import Store
-from shifter.transfers import Transferable
+from shifter.ports.transfers import Transferable
 from shifter.wiring import ClusterAddress
 from tests.apart import Apart
 from tests.documents import a_policy

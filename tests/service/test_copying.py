@@ -19,8 +19,8 @@ from shifter.core.records import NewRecord, What
 from shifter.core.state import FleetState, Freeze, ShiftState
 from shifter.errors import ConflictError, InvariantError, RefusedError
 from shifter.ports import WHOLE, Store
+from shifter.ports.transfers import Contents, KeptOrder, Transferable
 from shifter.service.copying import Copied, Wanted, contents_of, copy, records_of
-from shifter.transfers import Contents, KeptOrder, Transferable
 from tests.apart import Apart
 from tests.documents import a_policy
 from tests.reports import a_report

@@ -1,4 +1,4 @@
-"""The store in a cluster as one end of a copy (`shifter/transfers.py`): read as a whole, or filled object by object.
+"""The store in a cluster as one end of a copy (`ports/transfers.py`): read as a whole, or filled object by object.
 
 An API server has no transaction over objects. So the first thing that is written is the state of all shifts together,
 frozen and saying why, and the last is that state as it is to be: whoever leads on what a killed copy left behind raises
@@ -44,7 +44,7 @@ from shifter.core.state import FleetState, Freeze, Report
 from shifter.core.text import so_many
 from shifter.errors import InvariantError, RefusedError, StoreUnavailableError
 from shifter.ports import Saved
-from shifter.transfers import Contents, KeptOrder
+from shifter.ports.transfers import Contents, KeptOrder
 
 COPYING: Final = "a copy into this store is under way, or was interrupted"
 """Why all shifts are frozen until a copy is whole."""

@@ -1,4 +1,4 @@
-"""A SQLite file as one end of a copy (`shifter/transfers.py`): read as a whole, or filled in one transaction.
+"""A SQLite file as one end of a copy (`shifter/ports/transfers.py`): read as a whole, or filled in one transaction.
 
 A new file is like any other, rule for rule: what goes in passes the file's own triggers, so counters only grow, ids
 have no gaps that a counter does not know of, and the records are chained here. Killed half-way it holds nothing.
@@ -28,7 +28,7 @@ from shifter.core.records import NewRecord
 from shifter.core.text import so_many
 from shifter.errors import RefusedError
 from shifter.ports import WHOLE, SavedFleet
-from shifter.transfers import Contents, KeptOrder
+from shifter.ports.transfers import Contents, KeptOrder
 
 _ROWS_AT_ONCE: Final = 500
 _LARGEST: Final = 2**63 - 1

@@ -1,6 +1,6 @@
 """A whole store, as it is moved into another: what is in it, and the door that each end opens for that.
 
-Beside `ports.py`, since the service has no use for it: only `shifter store copy` moves a store, and no leader may be
+Apart from the others, since the service has no use for it: only `shifter store copy` moves a store, and no leader may be
 alive on either side then. What the `Store` port offers is enough to read almost everything. This adds what keeps a
 leader out, and the way in that the port has not on purpose: records as they were written, states with their versions.
 """
@@ -17,7 +17,7 @@ from shifter.core.chain import Link
 from shifter.core.deciding.orders import Order
 from shifter.core.records import NewRecord
 from shifter.core.state import Report
-from shifter.ports import Saved, SavedFleet, Store
+from shifter.ports.store import Saved, SavedFleet, Store
 
 
 @dataclass(frozen=True, slots=True)
