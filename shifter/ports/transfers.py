@@ -1,7 +1,7 @@
 """A whole store, as it is moved into another: what is in it, and the door that each end opens for that.
 
-Apart from the others, since the service has no use for it: only `shifter store copy` moves a store, and no leader may be
-alive on either side then. What the `Store` port offers is enough to read almost everything. This adds what keeps a
+Apart from the others, since the service has no use for it: only `shifter store copy` moves a store, and no leader may
+be alive on either side then. What the `Store` port offers is enough to read almost everything. This adds what keeps a
 leader out, and the way in that the port has not on purpose: records as they were written, states with their versions.
 """
 
