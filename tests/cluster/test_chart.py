@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.installation import CHART, HELM_SECONDS, KINDS, render
+from tests.cluster.installation import CHART, HELM_SECONDS, KINDS, ROLES, render
 from tests.cluster.plane import ControlPlane
 from tests.cluster.tools import ClusterTools
 
@@ -164,6 +164,8 @@ def test_a_real_api_server_knows_every_field(plane: ControlPlane, namespace: str
     here = [each for each in objects if each["metadata"].get("namespace", namespace) == namespace]
     said = json.dumps({"apiVersion": "v1", "kind": "List", "items": here})
 
+    # The example roles are of the whole cluster: those of an earlier installation would be in the way.
+    plane.kubectl("root", "delete", "clusterrole", *ROLES.values(), "--ignore-not-found")
     done = plane.kubectl("root", "create", "--dry-run=server", "--validate=strict", "-f", "-", said=said)
 
     assert len(done.stdout.splitlines()) == len(here)
