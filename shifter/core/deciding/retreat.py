@@ -295,10 +295,14 @@ def _at_once(decision: Decision, evidence: Evidence) -> bool:
 
 
 def _settled_back(back: Decision, views: Mapping[str, RouteView], why: str, now: datetime) -> Decision:
-    """Nothing is left to write: the share is 0, whoever brought it there, and that is what is verified now."""
+    """Nothing is left to write: the share is 0, whoever brought it there, and that is what is verified now.
+
+    So it is no drift, either: what is live was just taken for what shifter last wrote.
+    """
     if back.state.phase is Phase.ROLLED_BACK:
         return replace(back, kind=Kind.HOLD, reason=f"rolled back: {why}; `shifter retry` starts over")
     phase = after(back.state.phase, Event.SETTLE)
     weights = {route: view.weights for route, view in views.items()}
     state = back.state.model_copy(update={"phase": phase, "share": 0.0, "weights": weights, "verified_at": now})
-    return replace(back, state=state, reason=f"rolled back: {why}")
+    holds = tuple(hold for hold in back.holds if hold.kind is not HoldKind.DRIFT)
+    return replace(back, state=state, holds=holds, reason=f"rolled back: {why}")

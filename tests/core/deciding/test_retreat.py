@@ -651,6 +651,7 @@ def test_a_share_that_is_0_at_the_first_look_is_taken_for_a_retreat_and_stays() 
     assert (decision.kind, decision.write, decision.adopted_by) == (Kind.ROLLBACK, None, SERVICE)
     assert (decision.state.phase, decision.state.share) == (Phase.ROLLED_BACK, 0)
     assert decision.reason == f"rolled back: {FOUND_BACK}"
+    assert HoldKind.DRIFT not in {hold.kind for hold in decision.holds}
 
 
 def test_a_climb_that_is_open_when_the_share_is_found_at_0_is_overtaken_by_a_retreat() -> None:
