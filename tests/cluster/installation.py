@@ -20,7 +20,7 @@ from tests.cluster.plane import ControlPlane
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
 KINDS: Final = ("shifts", "shiftfleets", "shiftorders", "shiftrecords")
 ACCOUNT: Final = "shifter"
-ROLES: Final = {"vic": "shifter-viewer", "ann": "shifter-operator", "adm": "shifter-admin"}
+ROLES: Final = {"vic": "viewer", "ann": "operator", "adm": "admin"}
 """Who of the control plane's people gets which of the chart's example roles."""
 
 HELM_SECONDS: Final = 30.0
@@ -46,18 +46,23 @@ def render(plane: ControlPlane, namespace: str, *words: str) -> Sequence[Mapping
     Raises:
         AssertionError: helm refuses; with what it said.
     """
-    argv = [str(plane.tools.helm), "template", "shifter", str(CHART), "--namespace", namespace]
-    done = subprocess.run(
-        [*argv, "--kube-version", plane.version, *words],
+    said = ("template", "shifter", str(CHART), "--namespace", namespace, "--kube-version", plane.version, *words)
+    done = helm(plane, *said)
+    assert done.returncode == 0, f"helm {' '.join(said)}: {done.stderr}"
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def helm(plane: ControlPlane, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run helm with an administrator's rights in a cluster; what is after `helm`."""
+    return subprocess.run(
+        [str(plane.tools.helm), *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=HELM_SECONDS,
-        env=dict(plane.environment),
+        env={**plane.environment, "KUBECONFIG": str(plane.kubeconfig("root"))},
         check=False,
     )
-    assert done.returncode == 0, f"helm template {' '.join(words)}: {done.stderr}"
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
 def install(plane: ControlPlane, namespace: str, *words: str) -> Sequence[Mapping[str, Any]]:
@@ -67,15 +72,22 @@ def install(plane: ControlPlane, namespace: str, *words: str) -> Sequence[Mappin
         AssertionError: helm or the API server refuses.
     """
     objects = render(plane, namespace, *words)
-    plane.apply(*objects, *(_binding(namespace, who, role) for who, role in ROLES.items()))
-    _await_admission(plane, namespace)
+    plane.apply(*objects, *(_binding(namespace, who, beside(namespace, role)) for who, role in ROLES.items()))
+    await_admission(plane, namespace)
     return objects
 
 
 def uninstall(plane: ControlPlane, namespace: str) -> None:
-    """Delete what the chart has put outside of its namespace and nobody else shares."""
+    """Delete what the chart has put into the whole cluster, but for the definitions, which all installations share."""
     kinds = ("validatingadmissionpolicy", "validatingadmissionpolicybinding")
-    plane.kubectl("root", "delete", "--ignore-not-found", *(f"{kind}/{_policy(namespace)}" for kind in kinds))
+    policies = [f"{kind}/{_policy(namespace)}" for kind in kinds]
+    roles = [f"clusterrole/{beside(namespace, role)}" for role in ROLES.values()]
+    plane.kubectl("root", "delete", "--ignore-not-found", *policies, *roles)
+
+
+def beside(namespace: str, what: str) -> str:
+    """Return what the chart calls something that another installation has, too."""
+    return f"{what}.{namespace}.shifter.io"
 
 
 def an_order(namespace: str, by: str, *, shift: str = "shop", verb: str = "pause", **rest: object) -> dict[str, Any]:
@@ -99,8 +111,12 @@ def _binding(namespace: str, who: str, role: str) -> Mapping[str, Any]:
     }
 
 
-def _await_admission(plane: ControlPlane, namespace: str) -> None:
-    """Policies are compiled and come into force a moment after they were taken."""
+def await_admission(plane: ControlPlane, namespace: str) -> None:
+    """Wait until orders are admitted: policies are compiled and come into force a moment after they were taken.
+
+    Raises:
+        AssertionError: they do not.
+    """
     forged = json.dumps(an_order(namespace, "somebody-else"))
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
@@ -112,4 +128,4 @@ def _await_admission(plane: ControlPlane, namespace: str) -> None:
 
 
 def _policy(namespace: str) -> str:
-    return f"orders.{namespace}.shifter.io"
+    return beside(namespace, "orders")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.installation import CHART, HELM_SECONDS, KINDS, ROLES, render
+from tests.cluster.installation import CHART, HELM_SECONDS, KINDS, beside, render
 from tests.cluster.plane import ControlPlane
 from tests.cluster.tools import ClusterTools
 
@@ -136,7 +136,7 @@ def test_a_gateway_that_may_be_pinned_is_granted_by_name(helm: Helm) -> None:
     where = ("--set", gateway[0], "--set", gateway[1])
 
     named, sought = (
-        the(rendered(helm, *where, *more), "Role", "shifter-ingress")
+        the(rendered(helm, *where, *more), "Role", beside(NAMESPACE, "pins.ingress"))
         for more in (("--set", "sourceGateways[0].autoscaler=ingress-hpa"), ())
     )
 
@@ -164,8 +164,6 @@ def test_a_real_api_server_knows_every_field(plane: ControlPlane, namespace: str
     here = [each for each in objects if each["metadata"].get("namespace", namespace) == namespace]
     said = json.dumps({"apiVersion": "v1", "kind": "List", "items": here})
 
-    # The example roles are of the whole cluster: those of an earlier installation would be in the way.
-    plane.kubectl("root", "delete", "clusterrole", *ROLES.values(), "--ignore-not-found")
     done = plane.kubectl("root", "create", "--dry-run=server", "--validate=strict", "-f", "-", said=said)
 
     assert len(done.stdout.splitlines()) == len(here)
@@ -206,13 +204,11 @@ def test_helm_installs_upgrades_and_takes_away_all_but_the_state(
     helm: Helm, plane: ControlPlane, namespace: str
 ) -> None:
     to = ("--namespace", namespace, "--kubeconfig", str(plane.kubeconfig("root")))
-    # What the whole cluster has once is there already, and not helm's.
-    once = ("--skip-crds", "--set", "roles.create=false")
     shift = {"apiVersion": "shifter.io/v1alpha1", "kind": "Shift", "metadata": {"name": "shop", "namespace": namespace}}
 
-    installed = helm("install", "shifter", str(CHART), *to, *once)
+    installed = helm("install", "shifter", str(CHART), *to)
     plane.apply({**shift, "spec": {}})
-    upgraded = helm("upgrade", "shifter", str(CHART), *to, *once, "--reset-then-reuse-values", "--set", "replicas=3")
+    upgraded = helm("upgrade", "shifter", str(CHART), *to, "--reset-then-reuse-values", "--set", "replicas=3")
     replicas = plane.kubectl(
         "root", "get", "deployment", "shifter", "-n", namespace, "-o", "jsonpath={.spec.replicas}"
     ).stdout

@@ -1,31 +1,33 @@
-"""The chart installed into a cluster: again, beside another one, and what its service account may do there."""
+"""The chart applied to a cluster: again, and what its service account may do there."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
-from shifter.adapters.kube.api import DEPLOYMENTS, LEASES, SHIFTS, KubeError
 from shifter.adapters.kube.client import KubeClient
-from tests.cluster.installation import ACCOUNT, an_order, install, render, uninstall
+from shifter.adapters.kube.kinds import SHIFTS
+from shifter.ports.kube import DEPLOYMENTS, LEASES, KubeError
+from tests.cluster.installation import ACCOUNT, render
 from tests.cluster.plane import ControlPlane
+from tests.cluster.replicas import Replicas
 from tests.cluster.rights import Asked, Right, allows, asked, granted
+from tests.process.conftest import DEADLINE_SECONDS
 
-DEADLINE_SECONDS = 10.0
+LOGGED_SECONDS = 10.0
+REFUSED = 4
+"""The exit status of `shifter run` where something refuses it."""
 
 
 @pytest.fixture
-def second(plane: ControlPlane, installed: str) -> Iterator[str]:
-    """A second installation, with its own namespace."""
-    name = f"{installed}-second"
-    plane.kubectl("root", "create", "namespace", name)
-    install(plane, name)
-    yield name
-    uninstall(plane, name)
-    plane.kubectl("root", "delete", "namespace", name, "--wait=false")
+def stage(tmp_path: Path, plane: ControlPlane, installed: str, admin_api: KubeClient) -> Iterator[Replicas]:
+    with Replicas(tmp_path / "stage", plane, installed, admin_api) as made:
+        yield made
 
 
 def test_installing_again_changes_nothing(plane: ControlPlane, installed: str) -> None:
@@ -36,18 +38,22 @@ def test_installing_again_changes_nothing(plane: ControlPlane, installed: str) -
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_two_installations_do_not_touch_each_other(plane: ControlPlane, installed: str, second: str) -> None:
-    uninstall(plane, second)
+def test_a_service_that_was_given_another_installations_namespace_ends_and_says_why(stage: Replicas) -> None:
+    stage.run("shifter-a")
+    stage.until_somebody_leads()
+    place = stage.path / "fleet.yaml"
+    fleet = yaml.safe_load(place.read_text())
+    place.write_text(yaml.safe_dump({**fleet, "metadata": {"name": "green"}}))
 
-    def give(namespace: str) -> str:
-        forged = json.dumps(an_order(namespace, "somebody"))
-        return plane.kubectl("root", "create", "--dry-run=server", "-f", "-", said=forged, check=False).stderr
+    stage.run("shifter-b", ready=False)
+    code = stage.replicas["shifter-b"].wait(DEADLINE_SECONDS)
 
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while give(second):
-        assert time.monotonic() < deadline, "a policy that was deleted is still in force"
-        time.sleep(0.1)
-    assert "spec.by must be who gives the order" in give(installed)
+    log = stage.replicas["shifter-b"].log_path.read_text()
+    own = fleet["metadata"]["name"]
+    assert code == REFUSED
+    assert f"is of the installation '{own}', and this one is 'green': give each a namespace of its own" in log
+    assert "Traceback" not in log
+    assert stage.leads("shifter-a")
 
 
 def test_the_service_account_has_the_rights_of_its_role(
@@ -83,7 +89,7 @@ def test_a_right_by_name_allows_no_other_name() -> None:
 
 def told_of(plane: ControlPlane, namespace: str, count: int) -> list[Asked]:
     """What the service account asked; the log is written a moment after an answer."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + LOGGED_SECONDS
     while len(found := asked(plane, f"system:serviceaccount:{namespace}:{ACCOUNT}")) < count:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shifter.adapters.kube.api import SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS, Body, KubeError
 from shifter.adapters.kube.client import KubeClient
+from shifter.adapters.kube.kinds import SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
+from shifter.ports.kube import Body, KubeError
 from tests.cluster.installation import an_order
 from tests.cluster.plane import ControlPlane
 

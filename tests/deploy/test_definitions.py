@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shifter.adapters import saved_form
-from shifter.adapters.kube import api
+from shifter.adapters.kube import kinds
 from shifter.adapters.kube.ledger import MOST_UNFILED, Ledger
 from shifter.adapters.kube.objects import answer_entry, link_entry, order_body, record_body
 from shifter.core.chain import Link
@@ -16,9 +16,15 @@ from shifter.core.deciding.orders import FLEET, FLEET_VERBS, Answer, OrderAnswer
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LINK = Link(1, "2026-03-01T12:00:00.000000+00:00", "shop", "order", "ann", "why", "0", "1", "{}", "a" * 64)
-KINDS = (api.SHIFTS, api.SHIFT_FLEETS, api.SHIFT_ORDERS, api.SHIFT_RECORDS)
+KINDS = (kinds.SHIFTS, kinds.SHIFT_FLEETS, kinds.SHIFT_ORDERS, kinds.SHIFT_RECORDS)
 
 Definitions = Mapping[str, Mapping[str, Any]]
+
+OF_RULES = frozenset({"has", "size", "all", "exists", "exists_one", "map", "filter", "isSorted"})
+"""CEL's own and the list library, as of Kubernetes 1.25, below which the chart refuses."""
+
+OF_CONDITIONS = OF_RULES | {"group", "resource", "namespace", "name", "check", "allowed"}
+"""The authorizer library, too, which is as old as admission policies."""
 
 
 def _version(definitions: Definitions, plural: str) -> Mapping[str, Any]:
@@ -48,7 +54,7 @@ def test_every_kind_that_is_asked_for_is_defined_and_no_other(definitions: Defin
     }
 
     assert found == {(kind.group, kind.version, kind.plural, kind.name) for kind in KINDS}
-    assert all(each["metadata"]["name"] == f"{plural}.{api.OUR_GROUP}" for plural, each in definitions.items())
+    assert all(each["metadata"]["name"] == f"{plural}.{kinds.OUR_GROUP}" for plural, each in definitions.items())
     assert all(each["spec"]["scope"] == "Namespaced" for each in definitions.values())
 
 
@@ -148,6 +154,37 @@ def test_the_answers_in_a_status_have_every_field_that_is_written(definitions: D
 
     assert written.keys() == answers["items"]["properties"].keys() == set(answers["items"]["required"])
     assert answers["maxItems"] == MOST_UNFILED
+
+
+def test_no_rule_asks_for_more_than_the_oldest_cluster_that_is_promised_knows(
+    definitions: Definitions, installed: Sequence[Mapping[str, Any]]
+) -> None:
+    """What the API server knows since when: "Common Expression Language in Kubernetes", and the CRD reference."""
+    rules = [
+        rule
+        for plural in definitions
+        for _, node in _nodes(_schema(definitions, plural))
+        for rule in node.get("x-kubernetes-validations", ())
+    ]
+    [policy] = [each["spec"] for each in installed if each["kind"] == "ValidatingAdmissionPolicy"]
+    conditions = [text for each in (*policy["variables"], *policy["validations"]) for text in _expressions(each)]
+
+    # messageExpression came with 1.27, reason and fieldPath with 1.28, optionalOldSelf with 1.29.
+    assert {key for rule in rules for key in rule} == {"rule", "message"}
+    assert {name for rule in rules for name in _called(rule["rule"])} <= OF_RULES
+    assert {name for text in conditions for name in _called(text)} <= OF_CONDITIONS
+    # Beside these, selectableFields came with 1.30, switched off.
+    known = {"name", "served", "storage", "schema", "subresources", "additionalPrinterColumns"}
+    assert {key for plural in definitions for key in _version(definitions, plural)} == known
+
+
+def _expressions(part: Mapping[str, str]) -> list[str]:
+    return [text for key, text in part.items() if key in {"expression", "messageExpression"}]
+
+
+def _called(expression: str) -> set[str]:
+    unquoted = re.sub(r"'[^']*'", "''", expression)
+    return set(re.findall(r"([A-Za-z_]+)\(", unquoted))
 
 
 def test_both_kinds_that_keep_a_state_keep_their_history_alike(definitions: Definitions) -> None:

@@ -79,7 +79,7 @@ def test_the_service_may_do_exactly_what_its_adapters_do(installed: Objects) -> 
 
 @pytest.mark.parametrize(("role", "expected"), [("viewer", VIEWER), ("operator", OPERATOR), ("admin", ADMIN)])
 def test_a_role_for_people_allows_exactly_this(installed: Objects, role: str, expected: frozenset[Rule]) -> None:
-    rights = list(_rights(_the(installed, "ClusterRole", f"shifter-{role}")))
+    rights = list(_rights(_the(installed, "ClusterRole", f"{role}.shifter-system.shifter.io")))
 
     assert set(rights) == expected
     assert len(rights) == len(expected)
@@ -170,6 +170,17 @@ def test_every_probe_asks_the_port_that_is_listened_on(installed: Objects) -> No
     }
     [served] = _the(installed, "Service")["spec"]["ports"]
     assert served["targetPort"] == port["name"]
+
+
+def test_what_a_pod_said_last_is_where_people_look_first(installed: Objects) -> None:
+    assert _container(installed)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_files_are_mounted_in_folders_so_that_a_new_version_arrives(installed: Objects) -> None:
+    mounts = _container(installed)["volumeMounts"]
+
+    assert not [each for each in mounts if "subPath" in each or "subPathExpr" in each]
+    assert not [each for each in _pod(installed)["volumes"] if "items" in each.get("configMap", each.get("secret", {}))]
 
 
 def test_a_drain_is_over_before_the_pod_is_killed(installed: Objects, root: Path) -> None:

@@ -21,7 +21,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end }}
 
-{{/* Of the whole cluster, so with the namespace in it: there may be another installation in another one. */}}
-{{- define "shifter.policyName" -}}
-orders.{{ .Release.Namespace }}.shifter.io
+{{/*
+What is of the whole cluster, or in a namespace of somebody else's, has the installation's namespace in its name: there may
+be another installation in another one. Called with a list: the context, and what is named.
+*/}}
+{{- define "shifter.nameBeside" -}}
+{{ last . }}.{{ (first .).Release.Namespace }}.shifter.io
 {{- end }}
