@@ -33,7 +33,7 @@ from shifter.files.documents import raw_bytes, yaml_files_in
 from shifter.ports import Store
 from shifter.service.checkup import versions
 from shifter.service.checkup.examination import examine
-from shifter.wiring import surroundings
+from shifter.wiring import file_door, surroundings
 
 MOST_RECORDS: Final = 2_000
 MOST_POLICIES: Final = 200
@@ -265,9 +265,9 @@ def _add_findings(contents: _Contents, sources: Sources, now: datetime) -> None:
         contents.omit("doctor.json", "the check-up needs --fleet and --policies")
         return
     if sources.store is None:
-        contents.omit("doctor.json", "the check-up looks at a store in a file, and this one is in a cluster")
+        contents.omit("doctor.json", "no cluster is asked for a bundle: add what `shifter doctor -o json` says")
         return
-    found = examine(surroundings(sources.fleet, sources.policies, sources.store), offline=True)
+    found = examine(surroundings(sources.fleet, sources.policies, file_door(sources.store)), offline=True)
     body = {"at": stamp(now), **findings_document(found, offline=True)}
     contents.document("doctor.json", "DoctorReport", body)
 

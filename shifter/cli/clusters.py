@@ -7,8 +7,6 @@ before "Go ahead?", in words that name the missing permission and the line that 
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,6 +14,7 @@ from shifter.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from shifter.ports import Store
+    from shifter.ports.clusters import ClusterProbe
     from shifter.ports.transfers import Transferable
     from shifter.wiring import ClusterAddress
 
@@ -24,9 +23,6 @@ RESOURCE: Final = "shifts.shifter.io"
 
 ALL_SHIFTS: Final = "*"
 """Whom an order to all shifts together is addressed to; `core/deciding/orders.py` has it too, behind pydantic."""
-
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
-_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9.-]+")
 
 
 class ClusterDoor(Protocol):
@@ -46,6 +42,9 @@ class ClusterDoor(Protocol):
 
     def transfer(self, address: ClusterAddress) -> Transferable:
         """Return the store as one end of a copy."""
+
+    def probe(self, address: ClusterAddress) -> ClusterProbe:
+        """Return what asks what is wrong with it; nothing is asked yet."""
 
 
 class Clusters:
@@ -81,6 +80,12 @@ class Clusters:
 
         return wiring.cluster_transfer(address)
 
+    def probe(self, address: ClusterAddress) -> ClusterProbe:
+        """Return what asks what is wrong with it; nothing is asked yet."""
+        from shifter import wiring  # noqa: PLC0415 - as above
+
+        return wiring.cluster_probe(address)
+
 
 def forbidden(by: str, verb: str, shift: str, namespace: str) -> CommandError:
     """Return the refusal of an order that RBAC does not allow: what is missing, and the line that grants it."""
@@ -91,19 +96,7 @@ def forbidden(by: str, verb: str, shift: str, namespace: str) -> CommandError:
 
 def grant(by: str, verb: str, shift: str, namespace: str) -> Sequence[str]:
     """Return the commands by which an administrator grants one verb: on one shift, or on all of them together."""
-    named = [] if shift == ALL_SHIFTS else [f"--resource-name={shift}"]
-    # One name for both, of its own: a role that is there already would stop the line before its binding.
-    name = "-".join(["shifter", verb, *([] if shift == ALL_SHIFTS else [shift]), _plain(by)])
-    role = ["create", "role", name, f"--verb={verb}", f"--resource={RESOURCE}", *named, "-n", namespace]
-    binding = ["create", "rolebinding", name, f"--role={name}", _subject(by), "-n", namespace]
-    return [shlex.join(["kubectl", *role]), shlex.join(["kubectl", *binding])]
+    from shifter.ports.clusters import Right  # noqa: PLC0415 - for who is refused
+    from shifter.service.checkup.rights import grant as granting  # noqa: PLC0415 - for who is refused
 
-
-def _plain(by: str) -> str:
-    return _NOT_IN_NAMES.sub("-", by.lower().removeprefix(_SERVICE_ACCOUNT)).strip("-.") or "somebody"
-
-
-def _subject(by: str) -> str:
-    return (
-        f"--serviceaccount={by.removeprefix(_SERVICE_ACCOUNT)}" if by.startswith(_SERVICE_ACCOUNT) else f"--user={by}"
-    )
+    return granting(by, Right(verb, RESOURCE, "" if shift == ALL_SHIFTS else shift), namespace)

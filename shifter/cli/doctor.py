@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -13,28 +14,33 @@ from shifter.cli.exits import Exit, say
 from shifter.cli.output import Format, clean, stamp, write_document
 from shifter.cli.session import Session, pass_session
 from shifter.cli.store_options import store_option
+from shifter.service.checkup.doors import StoreDoor
 from shifter.service.checkup.examination import Surroundings, examine
 from shifter.service.checkup.findings import Finding, Group, Level
-from shifter.wiring import surroundings
+from shifter.wiring import cluster_door, file_door, surroundings
 
 _LEVEL_WIDTH: Final = max(len(level) for level in Level)
 _PATH = click.Path(path_type=Path)
 
+_ANSWER_SECONDS: Final = 6.0
+"""How long the API server may take for one answer: some questions take two, and a person is waiting."""
+
 
 @click.command()
-@click.option("--fleet", required=True, type=_PATH, help="The fleet file.")
-@click.option("--policies", required=True, type=_PATH, help="Directory of policy files.")
+@click.option("--fleet", type=_PATH, help="The fleet file; may be left out of a store in a cluster.")
+@click.option("--policies", type=_PATH, help="Directory of policy files; may be left out as well.")
 @store_option
 @click.option("--offline", is_flag=True, help="Ask nobody outside this machine.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @pass_session
-def doctor(session: Session, *, fleet: Path, policies: Path, offline: bool, output: str) -> int:
-    """Check files, clocks, permissions, datasources, provider and versions; each finding with its fix.
+def doctor(session: Session, *, fleet: Path | None, policies: Path | None, offline: bool, output: str) -> int:
+    """Check files, clocks, permissions, store, datasources, provider and versions; each finding with its fix.
 
-    Only looks: safe beside a running service, over within half a minute. Run it as the service's user. Exit code 0
-    if all is well (warnings allowed), 2 if a file is wrong, 5 if somebody cannot be reached, 6 for anything else.
+    Only looks: safe beside a running service, over within half a minute. Run it as the service's user. Of a store in a
+    cluster it tells also without files: who leads, what is missing, and who may what. Exit code 0 if all is well
+    (warnings allowed), 2 if a file is wrong, 5 if somebody cannot be reached, 6 for anything else.
     """
-    found = check(surroundings(fleet, policies, session.file("doctor")), offline=offline)
+    found = check(surroundings(fleet, policies, _door(session, fleet, policies)), offline=offline)
     if output == "json":
         write_document("DoctorReport", {"at": stamp(session.now()), **report(found, offline=offline)}, Format.JSON)
     else:
@@ -43,6 +49,23 @@ def doctor(session: Session, *, fleet: Path, policies: Path, offline: bool, outp
     counts = _counts(found)
     say(", ".join(f"{counts[level]} {level}" for level in Level))
     return verdict(found)
+
+
+def _door(session: Session, fleet: Path | None, policies: Path | None) -> StoreDoor:
+    """Return the store that is meant.
+
+    Raises:
+        click.UsageError: it is in a file, and files that go with it are not named.
+    """
+    address = session.address
+    if not isinstance(address, Path):
+        patience = min(address.request_timeout_seconds, _ANSWER_SECONDS)
+        return cluster_door(session.cluster.probe(replace(address, request_timeout_seconds=patience)))
+    for option, given in (("--fleet", fleet), ("--policies", policies)):
+        if given is None:
+            context = click.get_current_context()
+            raise click.MissingParameter(ctx=context, param_hint=f"'{option}'", param_type="option")
+    return file_door(address)
 
 
 def check(around: Surroundings, *, offline: bool) -> Sequence[Finding]:

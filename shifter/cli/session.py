@@ -198,18 +198,6 @@ class Session:
         address = self.address
         return "" if isinstance(address, Path) else f" in namespace {address.namespace}"
 
-    def file(self, command: str) -> Path:
-        """Return the store's file, for a command that can only look at one.
-
-        Raises:
-            CommandError: a store in a cluster is meant.
-        """
-        address = self.address
-        if isinstance(address, Path):
-            return address
-        said = f"{command} looks at a store in a file, and the one in namespace {address.namespace} is in a cluster"
-        raise CommandError(Exit.USAGE, said, "name a file with --store")
-
 
 def _look(path: Path) -> Store:
     from shifter import wiring  # noqa: PLC0415 - pydantic and SQLite: not for `--help`

@@ -8,7 +8,7 @@ file: a folder that is gone or empty looks like a lost mount, so everything it h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from shifter.core.documents.fleet import Fleet
 from shifter.core.documents.policy import ShiftPolicy, conflicts
 from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
-from shifter.files.documents import FLEET, misfit_problems, raw_bytes, value_of, yaml_files_in
+from shifter.files.documents import FLEET, MESH, misfit_problems, raw_bytes, value_of, yaml_files_in
 from shifter.files.located_yaml import Document, document_of
 from shifter.files.rules import Rule
 
@@ -80,7 +80,7 @@ class PolicyFolder:
         """Return the policies that hold now and everything that is wrong with the folder.
 
         Of two policies that claim one thing the one already in force stays, at the start the first by file name.
-        A `kind: Fleet` file that never was a policy is ignored, so that both may lie in one folder. A policy that
+        A Fleet or Mesh file that never was a policy is ignored, so that all may lie in one folder. A policy that
         asks what the fleet cannot give is stale: it counts as edited for the worse, and if there is no better one to
         stay in force, nothing may begin by it.
 
@@ -167,7 +167,7 @@ class PolicyFolder:
                 claims[file] = _Claim(known.policy, stale=False)
             elif (last := good or known.policy) is not None:
                 claims[file] = _Claim(last, stale=True)
-            if good is not None or known.document.kind != FLEET:
+            if good is not None or known.document.kind not in {FLEET, MESH}:
                 problems += known.problems
         while clash := next(iter(conflicts({file: claim.policy for file, claim in claims.items()})), None):
             problems.append(self._known[clash.file].document.problem(clash.path, clash.reason, rule=Rule.CONFLICT))
@@ -189,6 +189,25 @@ class PolicyFolder:
         if good is None:
             return 2, file
         return (0 if known.problems or known.policy == good else 1), file
+
+
+def refuse_unusable(folder: PolicyFolder, is_under_way: Callable[[], bool]) -> None:
+    """Refuse to start with a folder that cannot be used, if nothing is under way: then it is a slip of the hand.
+
+    Later, and where something is under way, it only holds: a shift that may have to go back must be watched.
+
+    Args:
+        folder: where the policies should be; never read before.
+        is_under_way: returns whether a shift is remembered, or nobody knows; asked only if the folder cannot be used.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+    try:
+        folder.reload()
+    except ConfigError:
+        if not is_under_way():
+            raise
 
 
 def _by_file(item: tuple[str, _Claim]) -> str:

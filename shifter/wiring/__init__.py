@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shifter.wiring.checking import surroundings
+from shifter.wiring.checking import cluster_door, cluster_probe, file_door, surroundings
 from shifter.wiring.outside import recorded_metrics
 from shifter.wiring.serving import ServeOptions, serve
 from shifter.wiring.stores import (
@@ -23,10 +23,13 @@ from shifter.wiring.stores import (
 __all__ = [
     "ClusterAddress",
     "ServeOptions",
+    "cluster_door",
     "cluster_identity",
     "cluster_may",
+    "cluster_probe",
     "cluster_served",
     "cluster_transfer",
+    "file_door",
     "file_transfer",
     "is_served",
     "look_into_store",

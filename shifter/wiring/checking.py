@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,32 +10,65 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shifter.wiring.outside import mesh_clusters
-from shifter.wiring.stores import look_into_store, store_absence
+from shifter.wiring.stores import ClusterAddress, connected, look_into_store, store_absence
 
 if TYPE_CHECKING:
     from shifter.core.documents.fleet import Fleet
+    from shifter.ports.clusters import ClusterProbe
+    from shifter.service.checkup.doors import StoreDoor
     from shifter.service.checkup.examination import Outside, Surroundings
 
 
-def surroundings(fleet: Path, policies: Path, store: Path) -> Surroundings:
-    """Return what `shifter doctor` looks at: these files, this machine, and the parties that the fleet names."""
-    from shifter.adapters.sqlite.lock import lease_facts  # noqa: PLC0415 - as `look_into_store`
-    from shifter.adapters.sqlite.look import store_facts  # noqa: PLC0415 - as `look_into_store`
+def surroundings(fleet: Path | None, policies: Path | None, store: StoreDoor) -> Surroundings:
+    """Return what `shifter doctor` looks at: these files, this machine, the store, and whom the fleet names."""
     from shifter.service.checkup.examination import Surroundings  # noqa: PLC0415 - for this one command
     from shifter.service.checkup.machine import Machine  # noqa: PLC0415 - for this one command
-    from shifter.service.checkup.store import StoreDoor  # noqa: PLC0415 - for this one command
     from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415 - for this one command
 
     return Surroundings(
         fleet=fleet,
         policies=policies,
-        store=StoreDoor(store, store_absence, store_facts, lease_facts, look_into_store),
-        folder_for=lambda found: PolicyFolder(policies, found),
+        store=store,
+        folder_for=lambda found: PolicyFolder(policies or Path(), found),
         outside=_outside,
         machine=Machine(),
-        now=lambda: datetime.now(UTC),
+        now=_now,
         monotonic=time.monotonic,
     )
+
+
+def file_door(path: Path) -> StoreDoor:
+    """Return the store in a file, as `shifter doctor` looks at it; nothing is opened yet."""
+    from shifter.adapters.sqlite.lock import lease_facts  # noqa: PLC0415 - as `look_into_store`
+    from shifter.adapters.sqlite.look import store_facts  # noqa: PLC0415 - as `look_into_store`
+    from shifter.service.checkup.store import FileDoor  # noqa: PLC0415 - for this one command
+
+    return FileDoor(path, store_absence, store_facts, lease_facts, look_into_store)
+
+
+def cluster_door(probe: ClusterProbe) -> StoreDoor:
+    """Return a store in a cluster, as `shifter doctor` looks at it; nobody is asked yet."""
+    from shifter.service.checkup.cluster import ClusterDoor  # noqa: PLC0415 - for this one command
+
+    return ClusterDoor(probe, _now)
+
+
+def cluster_probe(address: ClusterAddress) -> ClusterProbe:
+    """Return what asks a cluster what is wrong with it; nothing is asked yet. Raises as `open_cluster_store`."""
+    from shifter.adapters.kube.probe import KubeProbe  # noqa: PLC0415 - for this one command
+    from shifter.adapters.kube.store import KubeStore  # noqa: PLC0415 - as `open_cluster_store`
+
+    api = connected(address)
+    return KubeProbe(
+        api,
+        address.namespace,
+        api.server,
+        lambda: KubeStore(api, address.namespace, secrets.token_hex(8), lambda: secrets.token_hex(4)),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _outside(fleet: Fleet) -> Outside:

@@ -20,6 +20,7 @@ from shifter.wiring.stores import ClusterAddress, connected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shifter.adapters.kube.probe import Asked
     from shifter.core.documents.fleet import Fleet
     from shifter.ports import Leadership, Store
     from shifter.service.policy_files import PolicyFolder
@@ -56,8 +57,9 @@ def serve(options: ServeOptions, refit: Callable[[Parts], Parts] = _as_built) ->
         refit: is handed the parts and returns those to run with; the lab's way in, production leaves them as built.
 
     Raises:
-        ConfigError: the fleet file or the policy folder cannot be used.
-        RefusedError: another shifter holds the lease of this store, or the store is damaged, gone, or a later one's.
+        ConfigError: the fleet file or the policy folder cannot be used, or not in a cluster.
+        RefusedError: the definitions in a cluster are of another version, or not there;
+            another shifter holds the lease of this store, or the store is damaged, gone, or a later one's.
         StoreUnavailableError: the store cannot be opened.
     """
     from shifter.service import log_stream, telemetry  # noqa: PLC0415 - see `_serve`
@@ -75,7 +77,7 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     from shifter.adapters.sqlite.store import SqliteStore  # noqa: PLC0415
     from shifter.files.documents import load_fleet  # noqa: PLC0415
     from shifter.service import daemon, telemetry  # noqa: PLC0415
-    from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415
+    from shifter.service.policy_files import PolicyFolder, refuse_unusable  # noqa: PLC0415
 
     fleet = load_fleet(options.fleet)
     told = telemetry.Telemetry(CollectorRegistry(), timedelta(minutes=5))
@@ -88,9 +90,7 @@ def _serve(options: ServeOptions, refit: Callable[[Parts], Parts]) -> None:
     for note in lease.notes:
         told.warn("store.note", reason=note)
     store = SqliteStore(options.store)
-    if not store.load():
-        # Nothing is under way, so a wrong folder is a slip of the hand and stops the start. Later it only holds.
-        folder.reload()
+    refuse_unusable(folder, lambda: bool(store.load()))
     parts = _parts(options, fleet, folder, told, Kept(store, lease))
     daemon.run(refit(parts), options.listen_host, options.listen_port)
 
@@ -136,14 +136,22 @@ def _serve_in_cluster(
 
     from shifter.adapters.kube.lease import KubeLease  # noqa: PLC0415 - see `_serve`
     from shifter.adapters.kube.lease_record import Claim  # noqa: PLC0415 - see `_serve`
+    from shifter.core.documents.fleet import late_calls  # noqa: PLC0415 - see `_serve`
+    from shifter.errors import ConfigError  # noqa: PLC0415 - see `_serve`
     from shifter.service import standby, telemetry  # noqa: PLC0415 - see `_serve`
     from shifter.service.policy_files import PolicyFolder  # noqa: PLC0415 - see `_serve`
 
+    if late := late_calls(fleet):
+        raise ConfigError(f"{options.fleet}: {late}; lower the one, or raise the other")
     served = replace(address, request_timeout_seconds=min(address.request_timeout_seconds, _STORE_SECONDS))
     timing = fleet.spec.lease.timing()
     # Its calls are bounded by what a renewal may take; connections of its own, so that no list is in their way.
     patience = replace(address, request_timeout_seconds=timing.call_seconds / 2)
     pod = os.environ.get("POD_NAME") or socket.gethostname()
+
+    with closing(connected(served)) as asked:
+        unchecked = lambda said: told.warn("store.note", reason=said)  # noqa: E731 - a sentence
+        refuse_to_stand_by(asked, address.namespace, PolicyFolder(options.policies, fleet), unchecked)
 
     # One client for all terms: each has a lease of its own, and no connection is left behind with it.
     electing = connected(patience)
@@ -162,9 +170,44 @@ def _serve_in_cluster(
         standby.run(standby.Replica(candidate, parts, told), options.listen_host, options.listen_port)
 
 
+def refuse_to_stand_by(api: Asked, namespace: str, folder: PolicyFolder, tell: Callable[[str], None]) -> None:
+    """Refuse to start a replica that could only fail: what it saves would be lost, or it has nothing to do.
+
+    What cannot be asked now refuses nothing: a replica that starts while the API server is away stands by until it is
+    back. Nor is it asked again: of a leader whose definitions are exchanged, saves fail and retreats go on.
+
+    Args:
+        api: the API server.
+        namespace: where shifter is installed.
+        folder: the policies, never read before.
+        tell: is told in a sentence what could not be looked at.
+
+    Raises:
+        RefusedError: the cluster's definitions would drop what is saved, or are not there.
+        ConfigError: the folder cannot be used, and no shift is under way.
+    """
+    from shifter.adapters.kube.definitions import refuse_unfit  # noqa: PLC0415 - see `_serve`
+    from shifter.adapters.kube.kinds import SHIFTS  # noqa: PLC0415 - see `_serve`
+    from shifter.ports.kube import KubeError  # noqa: PLC0415 - see `_serve`
+    from shifter.service.policy_files import refuse_unusable  # noqa: PLC0415 - see `_serve`
+
+    def is_under_way() -> bool:
+        try:
+            return bool(api.list(SHIFTS, namespace).items)
+        except KubeError as error:
+            tell(f"whether a shift is under way cannot be told: {error}")
+            return True
+
+    try:
+        refuse_unfit(api)
+    except KubeError as error:
+        tell(f"whether the definitions are those of this version cannot be told: {error}")
+    refuse_unusable(folder, is_under_way)
+
+
 def _watching_store(address: ClusterAddress, told: Telemetry, answered: Callable[[], float]) -> Store:
-    from shifter.adapters.kube.api import SHIFT_ORDERS  # noqa: PLC0415 - see `_serve`
     from shifter.adapters.kube.breaker import Breaker  # noqa: PLC0415 - see `_serve`
+    from shifter.adapters.kube.kinds import SHIFT_ORDERS  # noqa: PLC0415 - see `_serve`
     from shifter.adapters.kube.ordering import understood  # noqa: PLC0415 - see `_serve`
     from shifter.adapters.kube.store import KubeStore  # noqa: PLC0415 - see `_serve`
     from shifter.adapters.kube.watching import Watched  # noqa: PLC0415 - see `_serve`

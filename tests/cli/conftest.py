@@ -22,6 +22,7 @@ from shifter.core.records import NewRecord
 from shifter.core.state import FindingReport, HoldReport, Report, ShiftState
 from shifter.errors import ShifterError
 from shifter.ports import Store
+from shifter.ports.clusters import ClusterProbe
 from shifter.ports.transfers import Transferable
 from shifter.wiring import ClusterAddress
 from tests.apart import Apart
@@ -48,6 +49,7 @@ class Door:
         self.addresses: list[ClusterAddress] = []
         self.asked: list[tuple[str, str]] = []
         self.end = Apart()
+        self.looked_at: ClusterProbe | None = None
 
     def open(self, address: ClusterAddress) -> Store:
         self._met(address)
@@ -74,6 +76,12 @@ class Door:
     def transfer(self, address: ClusterAddress) -> Transferable:
         self._met(address)
         return self.end
+
+    def probe(self, address: ClusterAddress) -> ClusterProbe:
+        self._met(address)
+        if self.looked_at is None:
+            raise AssertionError("nobody said what is looked at")
+        return self.looked_at
 
     def _met(self, address: ClusterAddress) -> None:
         self.addresses.append(address)

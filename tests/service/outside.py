@@ -134,6 +134,12 @@ class WatchedStore:
     def leaving(self) -> Collection[str]:
         return self._inner.leaving()
 
+    def put_back(self) -> str:
+        return self._inner.put_back()
+
+    def believe(self) -> None:
+        self._inner.believe()
+
     def load_fleet(self) -> SavedFleet:
         return self._inner.load_fleet()
 

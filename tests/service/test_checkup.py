@@ -19,6 +19,7 @@ from shifter.adapters.kube.workload import KubeWorkload, Scaled
 from shifter.adapters.memory_store import MemoryStore
 from shifter.core.balancing.splits import Health, Member, Route, RouteView, Side
 from shifter.core.counts.evidence import Answer, PodReading, Reading, Series
+from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.deciding.pinning import Workload
 from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet
 from shifter.core.documents.policy import ShiftPolicy
@@ -36,7 +37,7 @@ from shifter.service.checkup.examination import Outside, Surroundings, examine
 from shifter.service.checkup.findings import Finding, Group, Level
 from shifter.service.checkup.gathering import Bounds
 from shifter.service.checkup.machine import Machine
-from shifter.service.checkup.store import StoreDoor
+from shifter.service.checkup.store import FileDoor
 from shifter.service.checkup.versions import Dependency, Versions
 from shifter.service.policy_files import PolicyFolder
 from shifter.wiring import store_absence
@@ -236,7 +237,7 @@ class World:
         around = Surroundings(
             fleet=self.directory / "fleet.yaml",
             policies=self.policies,
-            store=StoreDoor(self.path, store_absence, self._facts, lambda _: self.lease, lambda _: self.store),
+            store=FileDoor(self.path, store_absence, self._facts, lambda _: self.lease, lambda _: self.store),
             folder_for=lambda fleet: PolicyFolder(self.policies, fleet),
             outside=self._outside,
             machine=self.machine,
@@ -329,6 +330,24 @@ def test_a_folder_without_policies_is_a_problem_and_the_datasources_are_looked_a
     found = world.examine()
 
     assert "holds no policy, only a Fleet" in next(each.text for each in found if each.level is Level.PROBLEM)
+
+
+@pytest.mark.parametrize(("seconds", "fixes"), [(59, []), (61, ["nobody is there to obey"])])
+def test_an_order_that_nobody_is_there_to_obey_is_told_after_a_minute(
+    world: World, seconds: float, fixes: list[str]
+) -> None:
+    world.lease = LeaseFacts(held=False)
+    world.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann", "wait"), NOW - timedelta(seconds=seconds))
+    found = [each for each in world.examine() if each.subject == "orders"]
+
+    assert [each.fix.partition(":")[0] for each in found] == fixes
+    assert {each.level for each in found} <= {Level.PROBLEM}
+
+
+def test_a_shift_that_no_policy_names_is_told(world: World) -> None:
+    world.store.save(WRITTEN.model_copy(update={"name": "pay"}), 0)
+
+    assert world.only(Group.STORE, "policies").text.startswith("no policy names pay: it holds where it is")
 
 
 def test_mode_observe_is_said_loudly(world: World) -> None:

@@ -15,8 +15,9 @@ from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import ShiftState
 from shifter.errors import RefusedError
 from shifter.ports import WHOLE, LeaseFacts, Store, StoreFacts
+from shifter.service.checkup.doors import Context
 from shifter.service.checkup.findings import Finding, Level
-from shifter.service.checkup.store import StoreDoor, findings, look
+from shifter.service.checkup.store import FileDoor, findings, look
 from tests.documents import a_policy
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -38,14 +39,14 @@ def filled(store: MemoryStore, count: int) -> MemoryStore:
 
 def of_history(store: Store) -> Finding:
     """Return what a check-up says of a store's history."""
-    door = StoreDoor(
+    door = FileDoor(
         Path("shifter.db"),
         lambda _: "",
         lambda _: StoreFacts(3, 3, "", ""),
         lambda _: LeaseFacts(held=False),
         lambda _: store,
     )
-    (found,) = (each for each in findings(look(door), None, NOON) if each.subject == "history")
+    (found,) = (each for each in findings(look(door), Context(None, None, NOON)) if each.subject == "history")
     return found
 
 

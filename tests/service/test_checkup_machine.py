@@ -14,6 +14,8 @@ from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
 from shifter.core.state import Report
 from shifter.ports import LeaseFacts
+from shifter.service.checkup.contents import Contents
+from shifter.service.checkup.doors import Context
 from shifter.service.checkup.findings import Finding, Level, few
 from shifter.service.checkup.machine import Machine, findings
 from shifter.service.checkup.store import StoreLook
@@ -246,8 +248,9 @@ def reported(name: str, age_seconds: float, mode: str = "act") -> Report:
 
 def of_store(place: Path, *reports: Report, trouble: str = "") -> dict[str, Finding]:
     held = LeaseFacts(held=True, pid="1")
-    look = StoreLook(place, exists=True, lease=held, reports={each.name: each for each in reports}, trouble=trouble)
-    found: Sequence[Finding] = told_of_store(look, a_fleet(place), NOW)
+    contents = Contents({each.name: each for each in reports})
+    look = StoreLook(place, exists=True, lease=held, contents=contents, trouble=trouble)
+    found: Sequence[Finding] = told_of_store(look, Context(a_fleet(place), None, NOW))
     return {each.subject: each for each in found}
 
 

@@ -2,7 +2,9 @@
 
     gathering.py     asks everybody at the same time, and nobody for longer than a bound
     findings.py      what is told: level, subject, what was found, the fix
-    configuration.py, versions.py, machine.py, store.py      what lies on this machine
+    doors.py         where a shifter remembers: store.py a file, cluster.py (with rights.py) a namespace of a cluster
+    contents.py      what is in a store, wherever it is
+    configuration.py, versions.py, machine.py      what lies on this machine
     clocks.py, datasources.py, provider.py, capacity.py      what has to be asked of others
     examination.py   all of it together
 

@@ -75,6 +75,11 @@ def metrics_limits(timing: Timing) -> Limits:
     return Limits(max(_LEAST_SECONDS, tick / 4), problem, why)
 
 
+_CLUSTER_LIMITS: Final = Limits(
+    _NOTICED_SECONDS, 60.0, "which `shifter status` and `doctor` tell wrongly who leads, and log-ins may be refused"
+)
+
+
 def findings(
     meshes: Mapping[str, Offset | Unanswered], provider: Offset | Unanswered, tolerance_seconds: float, timing: Timing
 ) -> Sequence[Finding]:
@@ -102,6 +107,16 @@ def findings(
         apart = Offset(second.seconds - first.seconds, first.give_or_take_seconds + second.give_or_take_seconds)
         fix = "set the clocks of both Prometheus machines by NTP"
         _judge(notes, f"{' and '.join(meshes)} Prometheus", apart, metrics_limits(timing), fix)
+    return notes.found
+
+
+def of_cluster(offset: Offset | Unanswered) -> Sequence[Finding]:
+    """Return whether our clock and the API server's are apart. No lease rests on it; what people are shown does."""
+    notes = Notes(Group.CLOCKS)
+    if isinstance(offset, Offset):
+        _judge(notes, "API server", offset, _CLUSTER_LIMITS, _SET_IT)
+    else:
+        notes.unknown("API server", offset.why, offset.remedy or "see store", unreachable=True)
     return notes.found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from shifter.core.documents.fleet import Fleet
@@ -16,27 +16,36 @@ from shifter.service.policy_files import PolicyFolder
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the files say, as far as they can be used; `fleet` is None if its file cannot be. Policies by name."""
+    """What the files say, as far as they can be used; `fleet` and `policies` are None if they cannot be.
+
+    Policies are by name.
+    """
 
     fleet: Fleet | None = None
-    policies: Mapping[str, ShiftPolicy] = field(default_factory=dict)
+    policies: Mapping[str, ShiftPolicy] | None = None
     findings: tuple[Finding, ...] = ()
 
 
 def read_configuration(
-    fleet_path: Path, policies_path: Path, folder_for: Callable[[Fleet | None], PolicyFolder]
+    fleet_path: Path | None, policies_path: Path | None, folder_for: Callable[[Fleet | None], PolicyFolder]
 ) -> Configuration:
     """Read everything, and tell everything that is wrong with it.
 
     Args:
-        fleet_path: the fleet file.
-        policies_path: the directory of policies, to name it.
+        fleet_path: the fleet file; None if nobody named it.
+        policies_path: the directory of policies, to name it; None as well.
         folder_for: the folder, by the rules of this fleet; without a fleet by those that need none.
     """
     notes = Notes(Group.CONFIG)
-    fleet = _fleet(fleet_path, notes)
-    policies: Mapping[str, ShiftPolicy] = {}
-    again = f"then check again: shifter policy lint {policies_path} --fleet {fleet_path}"
+    if fleet_path is None:
+        notes.untried("fleet", "no fleet file was named, nor was anybody asked whom it names", "name it: --fleet")
+    fleet = None if fleet_path is None else _fleet(fleet_path, notes)
+    if policies_path is None:
+        notes.untried("policies", "no directory of policies was named", "name it: --policies")
+        return Configuration(fleet, None, tuple(notes.found))
+    policies: Mapping[str, ShiftPolicy] | None = None
+    by_fleet = f" --fleet {fleet_path}" if fleet_path is not None else ""
+    again = f"then check again: shifter policy lint {policies_path}{by_fleet}"
     try:
         found = folder_for(fleet).reload()
     except ConfigError as error:

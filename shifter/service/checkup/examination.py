@@ -14,8 +14,9 @@ from shifter.core.deciding.pinning import GATEWAY
 from shifter.core.documents.fleet import Fleet
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.ports import Operation, OperationState, ProviderClock, TrafficProvider
-from shifter.service.checkup import capacity, clocks, datasources, learning, machine, provider, store, versions
+from shifter.service.checkup import capacity, clocks, datasources, learning, machine, provider, versions
 from shifter.service.checkup.configuration import Configuration, read_configuration
+from shifter.service.checkup.doors import Context, Kept, StoreDoor
 from shifter.service.checkup.findings import Finding, Group, Level, Notes
 from shifter.service.checkup.gathering import Bounds, Errand, Outcome, Unanswered, gather
 from shifter.service.policy_files import PolicyFolder
@@ -26,8 +27,11 @@ FILES: Final = Bounds(each_seconds=4.0, whole_seconds=4.0)
 LEARNT_FROM: Final = "source"
 """Whose past a shift learns from."""
 
-OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0)
-"""For everybody else. A call of the SDK's may take three timeouts of 6 s, a read of Prometheus four of 5 s."""
+OTHERS: Final = Bounds(each_seconds=20.0, whole_seconds=24.0, at_once=16 + 10)
+"""For everybody else. A call of the SDK's may take three timeouts of 2.5 s, a read of Prometheus four of 5 s.
+
+So many at a time that the ten questions to an API server that hangs keep nobody else waiting.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,13 @@ class Outside:
 class Surroundings:
     """What a check-up looks at, and how.
 
-    `outside` makes the parties of a fleet, `folder_for` reads policies by its rules. `now` is an aware time,
-    `monotonic` seconds that only grow.
+    `fleet` and `policies` are None if nobody named them. `outside` makes the parties of a fleet, `folder_for` reads
+    policies by its rules. `now` is an aware time, `monotonic` seconds that only grow.
     """
 
-    fleet: Path
-    policies: Path
-    store: store.StoreDoor
+    fleet: Path | None
+    policies: Path | None
+    store: StoreDoor
     folder_for: Callable[[Fleet | None], PolicyFolder]
     outside: Callable[[Fleet], Outside]
     machine: machine.Machine
@@ -93,26 +97,32 @@ def examine(
     read = Errand(partial(read_configuration, around.fleet, around.policies, around.folder_for))
     gather([read], files, around.monotonic)
     found = read.answer if isinstance(read.answer, Configuration) else Configuration()
-    kept = Errand(partial(store.look, around.store))
-    local = Errand(partial(machine.findings, found.fleet, around.store.path, around.machine))
+    kept = around.store.survey(offline=offline)
+    local = Errand(partial(machine.findings, found.fleet, around.store.file, around.machine))
     installed = Errand(lambda: versions.findings(around.versions()))
     outside = None if offline or found.fleet is None else around.outside(found.fleet)
     asked = None
     if outside is not None and found.fleet is not None:
-        asked = _errands(outside, found.fleet, found.policies, around.now)
-    gather([kept, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
+        asked = _errands(outside, found.fleet, found.policies or {}, around.now)
+    gather([*kept.errands, local, installed, *(_all(asked) if asked else ())], others, around.monotonic)
     told = [
         *_or_unknown(read.answer, Group.CONFIG, found.findings),
         *_or_unknown(installed.answer, Group.VERSIONS, installed.answer),
         *_or_unknown(local.answer, Group.PERMISSIONS, local.answer),
-        *store.findings(kept.answer, found.fleet, around.now()),
+        *kept.findings(Context(found.fleet, found.policies, around.now())),
     ]
     if found.fleet is not None and outside is not None and asked is not None:
-        told += _judged(found.fleet, found.policies, outside, asked, kept.answer)
+        told += _judged(found.fleet, found.policies or {}, outside, asked, kept.kept())
     else:
-        told += _not_asked("--offline: nobody was asked" if offline else "not asked: the fleet file cannot be used")
+        told += _not_asked(_why_nobody(around.fleet, offline=offline))
     order = list(Group)
     return tuple(sorted(told, key=lambda each: order.index(each.group)))
+
+
+def _why_nobody(fleet: Path | None, *, offline: bool) -> str:
+    if offline:
+        return "--offline: nobody was asked"
+    return f"not asked: {'no fleet file was named' if fleet is None else 'the fleet file cannot be used'}"
 
 
 def _errands(
@@ -171,7 +181,7 @@ def _all(asked: _Asked) -> Sequence[Errand[Any]]:
 
 
 def _judged(
-    fleet: Fleet, policies: Mapping[str, ShiftPolicy], outside: Outside, asked: _Asked, kept: object
+    fleet: Fleet, policies: Mapping[str, ShiftPolicy], outside: Outside, asked: _Asked, kept: Kept
 ) -> Sequence[Finding]:
     looks = {name: errand.answer for name, errand in asked.meshes.items()}
     offsets = {name: each if isinstance(each, Unanswered) else each.offset for name, each in looks.items()}
@@ -179,10 +189,7 @@ def _judged(
         {domain: errand.answer for domain, errand in asked.domains.items()},
         None if asked.status is None else asked.status.answer,
     )
-    seen = kept if isinstance(kept, store.StoreLook) else None
-    writes = provider.Writes(
-        seen.last_write if seen else None, outside.write_permission, seen.written if seen else frozenset()
-    )
+    writes = provider.Writes(kept.last_write, outside.write_permission, kept.written)
     return [
         *clocks.findings(offsets, asked.clock.answer, outside.provider_clock.tolerance_seconds, fleet.spec.timing),
         *datasources.findings(outside.meshes, looks, policies, fleet.spec.timing),

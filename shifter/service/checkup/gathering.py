@@ -6,6 +6,7 @@ program ends. So threads are daemons, and there is one per question, not a pool 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -41,10 +42,16 @@ class Unanswered:
 
 
 class Errand(Generic[T]):
-    """One thing to find out. `answer` is there after `gather`; the errand's own thread never sets it."""
+    """One thing to find out. `answer` is there after `gather`; the errand's own thread never sets it.
 
-    def __init__(self, ask: Callable[[], T]) -> None:
+    Args:
+        ask: finds it out.
+        within_seconds: how long it is waited for at most, where that is less than for others.
+    """
+
+    def __init__(self, ask: Callable[[], T], within_seconds: float = math.inf) -> None:
         self.ask = ask
+        self.within_seconds = within_seconds
         self.answer: T | Unanswered = Unanswered("was not asked: the others took too long")
 
 
@@ -71,7 +78,8 @@ def gather(errands: Sequence[Errand[Any]], bounds: Bounds, monotonic: Callable[[
     while waiting or running:
         while waiting and len(running) < bounds.at_once:
             errand = waiting.popleft()
-            running.append(_Running(errand, _started(errand), min(end, monotonic() + bounds.each_seconds)))
+            patience = min(bounds.each_seconds, errand.within_seconds)
+            running.append(_Running(errand, _started(errand), min(end, monotonic() + patience)))
         left_seconds = max(0.0, min(each.due for each in running) - monotonic())
         wait([each.future for each in running], left_seconds, FIRST_COMPLETED)
         now = monotonic()

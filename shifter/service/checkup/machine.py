@@ -60,8 +60,8 @@ class Machine:
     open_files: Callable[[], int] = _open_files
 
 
-def findings(fleet: Fleet | None, store: Path, machine: Machine) -> Sequence[Finding]:
-    """Return what is wrong with the files that the fleet names, with the store's place, and with limits."""
+def findings(fleet: Fleet | None, store: Path | None, machine: Machine) -> Sequence[Finding]:
+    """Return what is wrong with the files that the fleet names, with the place of a store's file, and with limits."""
     notes = Notes(Group.PERMISSIONS)
     if fleet is not None:
         tencent = fleet.spec.provider.tencent
@@ -80,7 +80,8 @@ def findings(fleet: Fleet | None, store: Path, machine: Machine) -> Sequence[Fin
         for subject, name in named.items():
             if name is not None:
                 _secret(notes, subject, Path(name), machine)
-    _place_of_store(notes, store, machine)
+    if store is not None:
+        _place_of_store(notes, store, machine)
     _limits(notes, machine)
     return notes.found
 

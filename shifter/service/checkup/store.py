@@ -1,31 +1,24 @@
-"""The store, looked at and not touched: its version, its soundness, who serves it, and how long it has been silent."""
+"""The store in a file, looked at and not touched: its version, its soundness, who serves it, and what is in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-from shifter.core.chain import FIRST_ID, Examined, Walk
-from shifter.core.documents.fleet import Fleet
-from shifter.core.records import What
-from shifter.core.state import Report
-from shifter.errors import RefusedError, ShifterError
+from shifter.errors import ShifterError
 from shifter.ports import LeaseFacts, Store, StoreFacts
-from shifter.service.checkup.findings import Finding, Group, Notes, few
-from shifter.service.checkup.gathering import Outcome, Unanswered
-
-_RECORDS_LOOKED_AT: Final = 500
-_RECORDS_CHECKED: Final = 1000
-_DEAD: Final = "see runbook 'shifter is dead'"
-_UNREADABLE: Final = "see runbook 'Hold: unreadable'"
+from shifter.service.checkup.contents import DEAD, Contents, Past, judge, judge_past, read_contents, read_past
+from shifter.service.checkup.doors import Context, Kept
+from shifter.service.checkup.findings import Finding, Group, Notes
+from shifter.service.checkup.gathering import Errand, Outcome, Unanswered
 
 
 @dataclass(frozen=True, slots=True)
-class StoreDoor:
-    """How the store is looked at without touching it.
+class FileDoor:
+    """A store in a file, and how it is looked at without touching it.
 
     `absence` says why there is none, empty if there is one; `open_` gives a store that only answers.
     """
@@ -36,31 +29,57 @@ class StoreDoor:
     lease: Callable[[Path], LeaseFacts]
     open_: Callable[[Path], Store]
 
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return self.path
+
+    def survey(self, *, offline: bool) -> FileSurvey:
+        """Return a look to be taken: this machine's own disk is looked at with `offline`, too."""
+        del offline
+        return FileSurvey(self)
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLook:
     """What was seen. Everything but `lease` is empty if there is no store.
 
-    `trouble` is why its contents cannot be read, or why there is none. `last_write` is when a write to the cloud was
-    last read back, `written` are the shifts whose weights shifter has verified. `unreadable`: what of states and
-    reports cannot be read, and what to do. `chain` is what became of the newest
-    records, or why that cannot be told.
+    `trouble` is why its contents cannot be read, or why there is none.
     """
 
     path: Path
     exists: bool
     lease: LeaseFacts
     facts: StoreFacts | None = None
-    reports: Mapping[str, Report] | None = None
-    open_orders: int = 0
-    last_write: datetime | None = None
-    written: frozenset[str] = frozenset()
-    unreadable: Sequence[str] = ()
-    chain: Examined | str = ""
+    contents: Contents | None = None
+    past: Past | None = None
     trouble: str = ""
 
 
-def look(door: StoreDoor) -> StoreLook:
+class FileSurvey:
+    """One look at a store in a file."""
+
+    def __init__(self, door: FileDoor) -> None:
+        self._look: Errand[StoreLook] = Errand(partial(look, door))
+
+    @property
+    def errands(self) -> Sequence[Errand[Any]]:
+        """What there is to find out."""
+        return (self._look,)
+
+    def findings(self, context: Context) -> Sequence[Finding]:
+        """Return what is wrong with the store and with whoever serves it."""
+        return findings(self._look.answer, context)
+
+    def kept(self) -> Kept:
+        """Return what others are judged by."""
+        seen = self._look.answer
+        if isinstance(seen, Unanswered) or seen.contents is None or seen.past is None:
+            return Kept()
+        return Kept(seen.past.last_write, seen.contents.written)
+
+
+def look(door: FileDoor) -> StoreLook:
     """Return what there is to see.
 
     Raises:
@@ -72,41 +91,15 @@ def look(door: StoreDoor) -> StoreLook:
     facts = door.facts(door.path)
     store = door.open_(door.path)
     try:
-        states, told = store.load(), store.reports()
-        orders = len(store.open_orders())
-        done = [each for each in store.history(limit=_RECORDS_LOOKED_AT) if each.record.what is What.DONE]
-        written = frozenset(name for name, saved in states.readable.items() if saved.state.weights)
-        chain = _newest(store)
+        contents, past = read_contents(store), read_past(store)
     except ShifterError as error:
         return StoreLook(door.path, exists=True, lease=lease, facts=facts, trouble=str(error))
     finally:
         store.close()
-    return StoreLook(
-        door.path,
-        exists=True,
-        lease=lease,
-        facts=facts,
-        reports=told.readable,
-        unreadable=(*states.unreadable.values(), *told.unreadable.values()),
-        open_orders=orders,
-        last_write=done[-1].record.at if done else None,
-        written=written,
-        chain=chain,
-    )
+    return StoreLook(door.path, exists=True, lease=lease, facts=facts, contents=contents, past=past)
 
 
-def _newest(store: Store) -> Examined | str:
-    """Return how the newest records hang together, the first of them on trust; or why that cannot be told."""
-    walk = Walk(newest_only=True)
-    try:
-        newest = store.chain(FIRST_ID, 0).head.id
-        walk.take(store.chain(max(newest - _RECORDS_CHECKED, FIRST_ID), _RECORDS_CHECKED + 1))
-    except RefusedError as error:
-        return str(error)
-    return walk.result()
-
-
-def findings(seen: StoreLook | Unanswered, fleet: Fleet | None, now: datetime) -> Sequence[Finding]:
+def findings(seen: StoreLook | Unanswered, context: Context) -> Sequence[Finding]:
     """Return what is wrong with the store and with whoever serves it."""
     notes = Notes(Group.STORE)
     if isinstance(seen, Unanswered):
@@ -125,8 +118,10 @@ def findings(seen: StoreLook | Unanswered, fleet: Fleet | None, now: datetime) -
         _file(notes, seen.path, seen.facts)
     if seen.trouble:
         notes.problem("contents", seen.trouble, "run the version that wrote it, or restore a backup")
-    elif seen.reports is not None:
-        _contents(notes, seen, fleet, now)
+    if seen.past is not None:
+        judge_past(notes, seen.past, f"keep a copy of the file; shifter history --verify --store {seen.path}")
+    if seen.contents is not None:
+        judge(notes, seen.contents, context, "lock" if seen.lease.held else "")
     return notes.found
 
 
@@ -140,7 +135,7 @@ def _lease(notes: Notes, seen: StoreLook) -> None:
         notes.ok("service", f"one runs on this store: pid {lease.pid or 'unknown'}{since}")
     else:
         text = "none runs on this store: nothing climbs, and nothing goes back by itself"
-        notes.warning("service", text, f"shifter run --store {seen.path} ...; {_DEAD}")
+        notes.warning("service", text, f"shifter run --store {seen.path} ...; {DEAD}")
 
 
 def _file(notes: Notes, path: Path, facts: StoreFacts) -> None:
@@ -160,36 +155,3 @@ def _file(notes: Notes, path: Path, facts: StoreFacts) -> None:
         notes.problem("soundness", text, "stop the service, keep the file, restore a backup (runbook 'The store')")
     else:
         notes.ok("soundness", "looked through, no damage")
-
-
-def _history(notes: Notes, seen: StoreLook) -> None:
-    if isinstance(seen.chain, str):
-        notes.untried("history", f"not checked: {seen.chain}")
-    elif seen.chain.sound:
-        notes.ok("history", f"the newest {seen.chain.count:,} records are as they were written")
-    else:
-        more = len(seen.chain.findings) + seen.chain.more - 1
-        text = seen.chain.findings[0].text + (f"; and {more:,} more" if more else "")
-        notes.problem("history", text, f"keep a copy of the file; shifter history --verify --store {seen.path}")
-
-
-def _contents(notes: Notes, seen: StoreLook, fleet: Fleet | None, now: datetime) -> None:
-    reports = seen.reports or {}
-    _history(notes, seen)
-    for trouble in seen.unreadable:
-        notes.problem("shifts", trouble, f"{_UNREADABLE}; the other shifts go on")
-    notes.ok("shifts", f"{len(reports)} told about: {few(reports) or 'none'}; {seen.open_orders} orders wait")
-    if not seen.lease.held:
-        return
-    silent = [each.name for each in reports.values() if now - each.at > timedelta(seconds=each.silent_after_seconds)]
-    if reports and len(silent) == len(reports):
-        newest = max(each.at for each in reports.values())
-        text = f"the service holds the lock and has told nothing for {(now - newest).total_seconds():.0f} s: it hangs"
-        notes.problem("service", text, f"restart it; {_DEAD}")
-    elif silent:
-        text = f"not looked at lately: {few(silent)}"
-        notes.warning("shifts", text, "no policy names them any more, or their turns fail: shifter describe")
-    modes = {each.mode for each in reports.values() if each.name not in silent and each.mode}
-    if fleet is not None and modes and modes != {fleet.spec.mode}:
-        text = f"the service runs in mode {', '.join(sorted(modes))}, the fleet file says {fleet.spec.mode}"
-        notes.warning("mode", text, "restart the service, or see what --mode it was started with")
