@@ -18,16 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shifter.adapters.kube.api import (
-    ACCESS_REVIEWS,
-    SELF_REVIEWS,
-    Body,
-    Change,
-    Failing,
-    Kind,
-    KubeError,
-    Listing,
-)
+from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Body, Change, Failing, Kind, KubeError, Listing
+from tests.kube_bodies import DOCUMENTS
 from tests.kube_cluster import MemoryCluster, ordered_by_themselves
 from tests.kube_faults import CARRIED_OUT, RBAC_VERBS, READS, WRITES, Call, Fails, Fault, Happens, error_of
 
@@ -195,12 +187,16 @@ class MemoryApi:
     def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> Listing:
         return self._carry(Call("list", kind), lambda: self.cluster.list(kind, namespace, labels or {}))
 
+    def document(self, path: str) -> Body:
+        return self._carry(Call("get", DOCUMENTS, path), lambda: self.cluster.document(path))
+
     def create(self, kind: Kind, namespace: str, body: Body) -> Body:
         name = str(body.get("metadata", {}).get("name", ""))
 
         def act() -> Body:
             if kind == SELF_REVIEWS:
-                return body | {"status": {"userInfo": {"username": self.user}}}
+                metadata = {"creationTimestamp": self.cluster.stamp()}
+                return body | {"metadata": metadata, "status": {"userInfo": {"username": self.user}}}
             if kind == ACCESS_REVIEWS:
                 return body | {"status": {"allowed": self._allows(body)}}
             return self.cluster.create(kind, namespace, body, self.user)

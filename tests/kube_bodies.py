@@ -9,24 +9,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from shifter.adapters.kube.api import (
-    AUTOSCALERS,
-    DEPLOYMENTS,
-    EVENTS,
-    LEASES,
-    OUR_GROUP,
+from shifter.adapters.kube.kinds import OUR_GROUP, SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
+from shifter.adapters.kube.probe import BINDINGS, POLICIES
+from shifter.ports.kube import AUTOSCALERS, DEPLOYMENTS, EVENTS, LEASES, Body, Failing, Kind, KubeError
+
+SERVED = (
+    SHIFTS,
     SHIFT_FLEETS,
     SHIFT_ORDERS,
     SHIFT_RECORDS,
-    SHIFTS,
-    Body,
-    Failing,
-    Kind,
-    KubeError,
+    LEASES,
+    EVENTS,
+    DEPLOYMENTS,
+    AUTOSCALERS,
+    POLICIES,
+    BINDINGS,
 )
-
-SERVED = (SHIFTS, SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, LEASES, EVENTS, DEPLOYMENTS, AUTOSCALERS)
 HAVE_STATUS = (SHIFTS, SHIFT_FLEETS, SHIFT_ORDERS, DEPLOYMENTS, AUTOSCALERS)
+DOCUMENTS = Kind("", "", "documents", "", namespaced=False)
+"""What a server says of itself, for faults of such calls."""
 MAY_BE_WRITTEN_BLINDLY = (DEPLOYMENTS, AUTOSCALERS, EVENTS)
 """Where a replace may leave the resource version out; leases and all custom objects must name it."""
 MADE_BY_REPLACING = (LEASES, EVENTS)

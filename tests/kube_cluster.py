@@ -13,14 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shifter.adapters.kube.api import (
-    Body,
-    Change,
-    Failing,
-    Kind,
-    KubeError,
-    Listing,
-)
+from shifter.adapters.kube.kinds import OUR_GROUP, OUR_VERSION
+from shifter.ports.kube import Body, Change, Failing, Kind, KubeError, Listing
 from tests.kube_bodies import (
     HAVE_STATUS,
     MADE_BY_REPLACING,
@@ -79,11 +73,18 @@ class _Event:
         return Change(word, self.shown.body())
 
 
+def names(kind: Kind) -> Body:
+    """Return a kind as schemas name it."""
+    return {"group": kind.group, "version": kind.version, "kind": kind.name}
+
+
 class MemoryCluster:
     """Everything behind the API server, for any number of `MemoryApi` doors; safe for threads.
 
     Attributes:
         schemas: what the CRDs of the chart drop and refuse, by group and plural; to be changed for another version.
+        other_versions: in which else our kinds are defined.
+        publishes: whether the server says how they are, which it does last of all after it has started.
         rules: what admission refuses on top, by kind; `ordered_by_themselves` is there to be added.
         changed: held for every look and write, notified of each write and of each change of a door's faults.
     """
@@ -103,6 +104,8 @@ class MemoryCluster:
             namespaces: those that there are.
         """
         self.schemas: dict[tuple[str, str], Schema] = dict(read_schemas())
+        self.other_versions: set[str] = set()
+        self.publishes = True
         self.rules: dict[Kind, list[Rule]] = {}
         self.changed = threading.Condition(threading.RLock())
         self._clock = clock
@@ -119,6 +122,27 @@ class MemoryCluster:
     def version(self) -> int:
         """The resource version of the last write of all."""
         return self._version
+
+    def stamp(self) -> str:
+        """Return what time it is, as metadata has it."""
+        return stamp(self._clock())
+
+    def document(self, path: str) -> Body:
+        """Return what the server says of our kinds: which versions there are, or the schemas of one of them."""
+        with self.changed:
+            served = {kind for kind in SERVED if kind.group == OUR_GROUP and kind not in self._withdrawn}
+            versions = sorted({kind.version for kind in served} | self.other_versions)
+            schemas = {
+                kind.name: {**self.schemas[kind.group, kind.plural], "x-kubernetes-group-version-kind": [names(kind)]}
+                for kind in served
+            }
+        if path == f"/apis/{OUR_GROUP}" and versions:
+            return {"kind": "APIGroup", "versions": [{"version": version} for version in versions]}
+        if path == f"/apis/{OUR_GROUP}/{OUR_VERSION}" and served:
+            return {"kind": "APIResourceList", "resources": [{"name": kind.plural} for kind in served]}
+        if path == f"/openapi/v3/apis/{OUR_GROUP}/{OUR_VERSION}" and schemas and self.publishes:
+            return {"openapi": "3.0.0", "components": {"schemas": schemas}}
+        raise unknown_kind()
 
     def add_namespace(self, name: str) -> None:
         """Make a namespace; one that was terminating is as new."""

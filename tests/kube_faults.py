@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shifter.adapters.kube.api import ACCESS_REVIEWS, SELF_REVIEWS, Failing, Kind, KubeError
+from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Failing, Kind, KubeError
 from tests.kube_bodies import resource
 
 READS = ("get", "list", "watch")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from shifter.adapters.kube.api import EVENTS, LEASES, Body, Kind
+from shifter.ports.kube import EVENTS, LEASES, Body, Kind
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "chart" / "crds"
 

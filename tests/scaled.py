@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shifter.adapters.kube.api import AUTOSCALERS, DEPLOYMENTS, Body
 from shifter.adapters.kube.mesh_cluster import Connection
 from shifter.adapters.kube.workload import KubeWorkload, Scaled
+from shifter.ports.kube import AUTOSCALERS, DEPLOYMENTS, Body
 from tests.kube import Call, MemoryApi, MemoryCluster
 
 NAMESPACE = "istio-system"

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from shifter.adapters import saved_form, saved_records
+from shifter.adapters.bounds import kept_text
 from shifter.core.chain import START, Link, Seal, Stretch, chained
 from shifter.core.deciding.orders import Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
@@ -57,11 +58,13 @@ class MemoryStore:
     Attributes:
         down: while true, every call fails and does nothing.
         deleting: the shifts that somebody is deleting.
+        restored: what `put_back` says, until it is believed.
     """
 
     def __init__(self) -> None:
         self.down = False
         self.deleting: set[str] = set()
+        self.restored = ""
         self._lock = threading.RLock()
         self._failures_before = 0
         self._failures_after = 0
@@ -147,6 +150,15 @@ class MemoryStore:
     def leaving(self) -> Collection[str]:
         """Return those of whom `deleting` says so."""
         return tuple(self.deleting)
+
+    def put_back(self) -> str:
+        """Return what `restored` says."""
+        return self.restored
+
+    def believe(self) -> None:
+        """Say it no more."""
+        with self._call():
+            self.restored = ""
 
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""
@@ -302,7 +314,7 @@ class MemoryStore:
             order = known.order if known else None
             saved_form.stamp(answer.at)
             order = saved_form.check_answerable(answer.order_id, order)
-            text = saved_form.plain(answer.text)
+            text = kept_text(saved_form.plain(answer.text))
             changed[answer.order_id] = _Answered(replace(order, answer=answer.answer, answer_text=text), answer.at)
         return changed
 

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from shifter.adapters.bounds import LARGEST_REPORT_BYTES, in_brief
 from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.deciding.orders import STOPPING_VERBS, Order, OrderRequest
 from shifter.core.state import FleetState, Report, ShiftState
@@ -90,12 +91,14 @@ def read_fleet(text: str) -> FleetState:
 
 
 def report_text(report: Report) -> str:
-    """Return the JSON that is kept of a report.
+    """Return the JSON that is kept of a report; of a very large one, of a part of it.
 
     Raises:
         InvariantError: it could not be read back.
     """
-    return _text_of(report, f"report of {plain(report.name)}")
+    what = f"report of {plain(report.name)}"
+    text = _text_of(report, what)
+    return text if len(text.encode()) <= LARGEST_REPORT_BYTES else _text_of(in_brief(report), what)
 
 
 def read_report(name: str, text: str) -> Report:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, Final
 
+from shifter.adapters.bounds import kept_link
 from shifter.adapters.saved_form import plain, stamp
 from shifter.core.chain import Link
 from shifter.core.records import NewRecord, Record, What
@@ -106,4 +107,5 @@ def link_of(record: NewRecord) -> Link:
     """
     shift, what, by, reason = map(plain, (record.shift, record.what.value, record.by, record.reason))
     numbers = (str(int(record.sequence)), str(int(record.epoch)))
-    return Link(0, stamp(record.at), shift, what, by, reason, *numbers, evidence_text(record.evidence))
+    link = Link(0, stamp(record.at), shift, what, by, reason, *numbers, evidence_text(record.evidence))
+    return kept_link(link)

@@ -24,6 +24,14 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return `text`; of a longer one its beginning and how long it was, in `longest` characters (40 or more)."""
+    if len(text) <= longest:
+        return text
+    mark = f"… ({len(text)} characters)"
+    return text[: longest - len(mark)] + mark
+
+
 def closest(word: str, known: Sequence[str]) -> str:
     """Return the known word that was probably meant, empty if none: case, `_` and `-` do not count, a letter may."""
     by_letters = {each.lower(): each for each in known}  # loadbalancer, load_balancer

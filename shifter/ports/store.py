@@ -107,6 +107,20 @@ class Store(Protocol):
         What is saved of them is kept until a person insists. Empty where nobody could delete one that is looked after.
         """
 
+    def put_back(self) -> str:
+        """Return how it shows, as of the last loads and saves, that something saved was put back from a backup.
+
+        A sentence for people; empty if nothing shows it, and where a start looks for that itself. Asks nobody. It is
+        said until `believe`, by whichever process loads it.
+        """
+
+    def believe(self) -> None:
+        """Take what was put back for what counts from now on, once all shifts are frozen and that is saved.
+
+        Raises:
+            ConflictError: somebody is deleting it.
+        """
+
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was.
 

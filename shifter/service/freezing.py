@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from shifter.core.deciding.orders import FLEET, OBSERVING, Answer, Order, OrderAnswer, obey_all
-from shifter.core.records import NewRecord
+from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConflictError, ShifterError
 from shifter.ports import Leadership, SavedFleet, Store
@@ -55,6 +55,27 @@ class Freezer:
             found = self._store.load_fleet()
             # A store may answer with what it held a moment ago: a freeze that was just obeyed is not forgotten.
             self._saved = found if found.version >= self._saved.version else self._saved
+
+    def freeze_what_was_put_back(self, now: datetime) -> None:
+        """Freeze all shifts, for shifter itself, if what is saved of any was put back: nobody knows what it lacks.
+
+        It holds at once. The store is told to believe what is there once the freeze is saved, not before: a process
+        that dies in between finds it again.
+
+        Raises:
+            ShifterError: the store does not answer; it is tried again.
+        """
+        if not (why := self._store.put_back()) or not self._leadership.valid():
+            return
+        for _ in range(3):  # somebody else may have saved meanwhile
+            if any((freeze.by, freeze.reason) == (SERVICE, why) for freeze in self._saved.state.freezes):
+                self._store.believe()
+                return
+            freezes = (*self._saved.state.freezes, Freeze(by=SERVICE, reason=why, at=now))
+            frozen = self._saved.state.model_copy(update={"freezes": freezes})
+            self._save(frozen, [NewRecord(now, FLEET, What.HOLDS, SERVICE, why)], ())
+            if self._unsaved:
+                return
 
     def obey(self, orders: Sequence[Order], now: datetime) -> None:
         """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, TextIO
@@ -22,7 +23,9 @@ from shifter.core.analysis.measures import ERRORS
 from shifter.core.deciding.holds import HoldKind
 from shifter.core.phases import Phase
 from shifter.core.state import Report
+from shifter.errors import TransientError
 from shifter.service.observe import MESH
+from shifter.service.repeats import Repeats, without_numbers
 
 _QUIET_LOGGERS = ("tencentcloud_sdk_common", "urllib3", "uvicorn")
 _SILENT_LOGGERS = ("apscheduler",)
@@ -62,10 +65,13 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
 class Telemetry:
     """Metrics and log lines about shifts. One instance per process; its registry is served at /metrics."""
 
-    def __init__(self, registry: CollectorRegistry, talk_every: timedelta) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, talk_every: timedelta, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.registry = registry
         self._log = structlog.get_logger("shifter")
         self._talk_every_seconds = talk_every.total_seconds()
+        self._repeats = Repeats(self._talk_every_seconds, monotonic)
         self._said_at: dict[str, float] = {}
         self._bounded: dict[str, set[str]] = {}
         self._kinds: set[str] = set()
@@ -124,12 +130,16 @@ class Telemetry:
         self._writes.labels(direction, outcome).inc()
 
     def error(self, shift: str, error: BaseException, *, bug: bool) -> None:
-        """Tell a turn that failed; a bug comes with its traceback."""
+        """Tell a turn that failed; a bug with its traceback, and what else is the same as before only now and then."""
         kind = type(error).__name__
         if len(self._kinds) < MOST_ERRORS:
             self._kinds.add(kind)
         self._errors.labels(kind if kind in self._kinds else "other").inc()
-        self._log.error("shift.error", shift=shift, error=kind, reason=str(error), exc_info=bug)
+        # A bug is told each time: where it struck may be elsewhere.
+        left_out = 0 if bug else self._repeats.due((shift, kind, _gist(error)))
+        if left_out is not None:
+            told = str(error)
+            self._log.error("shift.error", shift=shift, error=kind, reason=told, left_out=left_out, exc_info=bug)
 
     def tick(self, seconds: float, now_epoch_seconds: float) -> None:
         """Count a finished tick."""
@@ -172,6 +182,11 @@ class Telemetry:
             sequence=report.sequence,
             reason=report.reason,
         )
+
+
+def _gist(error: BaseException) -> str:
+    """Return what tells an error from another of its kind; nothing, where who does not answer has many ways not to."""
+    return "" if isinstance(error, TransientError) else without_numbers(str(error))
 
 
 def _bounded(_: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:

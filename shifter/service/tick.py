@@ -183,6 +183,7 @@ class Ticker:
             self._part("unreadable", lambda: self._unread.tell(now))
             self._freezer.refresh()
         self._part("fleet", lambda: self._freezer.obey(orders, now))
+        self._part("restored", lambda: self._freezer.freeze_what_was_put_back(now))
         began, now = now, now + self._passed()
         named = {order.request.shift for order in orders}
         due = {name: shift for name, shift in self._shifts.items() if looking or _is_busy(shift) or name in named}

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES, Body
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.core.documents.leasing import LeaseTiming
+from shifter.ports.kube import LEASES, Body
 from tests.kube import MemoryApi, MemoryCluster
 
 PLACE = "shifter-system"

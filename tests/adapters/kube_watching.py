@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shifter.adapters.kube.api import LEASES, Body
 from shifter.adapters.kube.watching import Rhythm, Watched
+from shifter.ports.kube import LEASES, Body
 from tests.kube import MemoryApi, MemoryCluster
 
 HERE = "shifter-system"

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifter.adapters.kube.api import LEASES, SHIFTS, Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.breaker import PATIENCE_SECONDS, Breaker, is_silence
 from shifter.adapters.kube.clocks import Clocks
+from shifter.adapters.kube.kinds import SHIFTS
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.core.documents.leasing import LeaseTiming
+from shifter.ports.kube import LEASES, Body, Failing, KubeApi, KubeError
 from tests.kube import Fault, MemoryApi, MemoryCluster
 
 NS = "ns"

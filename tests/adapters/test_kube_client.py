@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from kubernetes.client import Configuration
 
-from shifter.adapters.kube.api import LEASES, SELF_REVIEWS, SHIFTS, Change, Failing, KubeError
 from shifter.adapters.kube.client import Bounds, KubeClient
+from shifter.adapters.kube.kinds import SHIFTS
 from shifter.errors import ConfigError
+from shifter.ports.kube import LEASES, SELF_REVIEWS, Change, Failing, KubeError
 from tests.adapters.apiserver import FakeApiServer, running
 from tests.http import Reply, send
 
@@ -249,7 +250,7 @@ def test_list_without_an_end_is_given_up(server: FakeApiServer, connect: Callabl
     api = connect(bounds=replace(SHORT, pages=3))
     server.answer(200, {"metadata": {"resourceVersion": "40", "continue": "x"}, "items": []})
 
-    assert str(failure(api, "list")) == "there are more than 1500 shifts"
+    assert str(failure(api, "list")) == "there are more than 150 shifts"
     assert len(server.asked) == 3
 
 
@@ -779,7 +780,7 @@ def test_nothing_is_asked_after_closing_and_closing_twice_is_harmless(
 
 def test_words_of_the_api_cost_no_import_of_the_library() -> None:
     script = (
-        "import sys, shifter.adapters.kube.api, shifter.adapters.kube.connecting; print('kubernetes' in sys.modules)"
+        "import sys, shifter.ports.kube, shifter.adapters.kube.connecting; print('kubernetes' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,21 @@ import pytest
 import yaml
 from kubernetes.client import Configuration
 
-from shifter.adapters.kube.api import SHIFTS, Failing, KubeError
 from shifter.adapters.kube.client import KubeClient
 from shifter.adapters.kube.connecting import Cluster, connect, identity, may
+from shifter.adapters.kube.kinds import SHIFTS
+from shifter.adapters.kube.kubeconfig import choose
+from shifter.adapters.kube.places import Here, in_context
 from shifter.errors import ConfigError, RefusedError
+from shifter.ports.kube import Failing, KubeError
 from tests.adapters.apiserver import FakeApiServer, running
+from tests.http import send
 
 NOBODY = Path("/nonexistent")
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECRET = "very-secret-token"
 VERSION = "client.authentication.k8s.io/v1"
+UNKNOWN = {"kind": "Status", "status": "Failure", "code": 401, "reason": "Unauthorized", "message": "Unauthorized"}
 
 
 @dataclass(frozen=True)
@@ -564,6 +570,81 @@ def test_plugin_is_asked_again_when_its_token_is_about_to_expire(desk: Desk, plu
 
     assert shown(desk.server) == ["Bearer b", "Bearer b"]
     assert len(plug.runs) == 2
+
+
+def knows_only(desk: Desk, token: str) -> None:
+    """Let the server know nobody else from now on: what it knew before was revoked."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        known = handler.headers["Authorization"] == f"Bearer {token}"
+        send(handler, 201 if known else 401, json.dumps(review("ann") if known else UNKNOWN).encode())
+
+    desk.server.reply = reply
+
+
+def refused(api: KubeClient) -> bool:
+    try:
+        identity(api)
+    except RefusedError:
+        return True
+    return False
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="a log-in plugin's token is revoked, or expires without the plugin having said when",
+    does="one call is refused; the plugin is run for the next one, and once in 30 s at most",
+    sees="`... the credentials are wrong or have expired`, once",
+    safe_within="one call",
+)
+def test_plugin_is_run_again_after_its_token_was_refused(desk: Desk, plug: Plug) -> None:
+    knows_only(desk, "a")
+    api = desk.connect(plug.answers({"token": "a"}))
+    first = refused(api)
+    plug.answers({"token": "b"})
+    knows_only(desk, "b")
+
+    assert (first, [refused(api) for _ in range(3)]) == (False, [True, False, False])
+    assert len(plug.runs) == 2
+
+
+def test_plugin_whose_every_token_is_refused_is_run_for_some_calls_only(desk: Desk, plug: Plug) -> None:
+    clock = [NOW]
+    where = Cluster(kubeconfig=str(plug.answers({"token": "a"})))
+    api = connect(where, {}, service_account=NOBODY, now=lambda: clock[0])
+    desk.stack.callback(api.close)
+    knows_only(desk, "nobody's")
+
+    runs = []
+    for seconds in (0, 1, 29, 31, 32, 20):
+        clock[0] = NOW + timedelta(seconds=seconds)
+        assert refused(api)
+        runs.append(len(plug.runs))
+
+    assert runs == [1, 2, 2, 2, 3, 3]
+
+
+def test_plugin_that_has_answered_otherwise_meanwhile_is_not_run_again(desk: Desk, plug: Plug) -> None:
+    here = Here({}, may_ask=False, now=lambda: NOW)
+    desk.stack.callback(here.folder.remove)
+    source = in_context(choose((plug.answers({"token": "b"}),)), here).signing_in
+    source.refused("Bearer a")
+
+    assert source.authorization() == "Bearer b"
+    assert len(plug.runs) == 1
+
+
+def test_a_newer_certificate_of_the_plugin_is_shown_after_the_first_was_refused(desk: Desk, plug: Plug) -> None:
+    pki = desk.certificates
+    status = {"clientCertificateData": pki.person.read_text(), "clientKeyData": pki.person_key.read_text()}
+    api = desk.connect(plug.answers(status))
+    desk.server.answer(401, UNKNOWN)
+    first = refused(api)
+    desk.server.answer(201, review("ann"))
+
+    assert (first, refused(api)) == (True, False)
+    assert len(plug.runs) == 2
+    assert desk.server.connections == 2
 
 
 def test_plugin_is_told_of_the_cluster_if_it_wants_to(desk: Desk, plug: Plug) -> None:

@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES, Body, Kind
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import RELEASED, Claim
 from shifter.core.documents.leasing import LeaseTiming
 from shifter.errors import RefusedError, StoreUnavailableError
+from shifter.ports.kube import LEASES, Body, Kind
 from tests.adapters.kube_leases import BUDGET, LEASE, PLACE, RENEW, TIMING, Bench, about
 from tests.kube import Fault, MemoryApi, MemoryCluster
 from tests.service.waiting import wait_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shifter.adapters.kube.api import KubeError
+from shifter.ports.kube import KubeError
 from tests.adapters.kube_leases import BUDGET, DEADLINE, LEASE, RENEW, TIMING, TINY, Bench, about
 from tests.kube import Fault
 

@@ -17,11 +17,11 @@ from typing import Any
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from shifter.adapters.kube.api import LEASES, Body, Change, Failing, Kind, KubeError, Listing
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.core.documents.leasing import SKEW, LeaseTiming
+from shifter.ports.kube import LEASES, Body, Change, Failing, Kind, KubeError, Listing
 from tests.kube import MemoryApi, MemoryCluster
 from tests.sim.kernel import Kernel, Killed, Strand
 

@@ -8,19 +8,19 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES
 from shifter.adapters.kube.news import is_led
 from shifter.adapters.kube.noticing import LIST_SECONDS, Noticed
 from shifter.adapters.kube.objects import moment
-from shifter.core.deciding.orders import Answer, Order
+from shifter.core.deciding.orders import STOPPING_VERBS, Answer, Order, Verb
 from shifter.errors import StoreUnavailableError
+from shifter.ports.kube import LEASES
 from tests.contract.stores import NOW, a_request
 from tests.kube import MemoryApi
 from tests.kube_cluster import MemoryCluster
 
 
-def an_order(number: int) -> Order:
-    return Order(number, NOW, a_request())
+def an_order(number: int, verb: Verb = Verb.PAUSE) -> Order:
+    return Order(number, NOW, a_request(verb))
 
 
 @dataclass
@@ -103,6 +103,47 @@ def test_who_did_not_answer_is_not_asked_again_at_once(world: World, noticed: No
     world.now = LIST_SECONDS
 
     assert (noticed.waiting(), world.lists) == ((), 2)
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="orders cannot be listed (no permission, an error, silence), and somebody orders a rollback, pause or freeze",
+    does="obeys what the watch has seen, in turn; nothing rises before they can be listed again",
+    sees="`store.problem`; hold `pause`, or the next report says that it goes back",
+    safe_within="1 s after the watch saw it",
+)
+@pytest.mark.parametrize("verb", sorted(STOPPING_VERBS))
+def test_an_order_that_stops_something_is_noticed_though_none_can_be_listed(
+    world: World, noticed: Noticed, verb: Verb
+) -> None:
+    world.down = True
+    with pytest.raises(StoreUnavailableError):
+        noticed.waiting()
+    world.seen["a"] = an_order(1, verb)
+
+    assert noticed.waiting() == (an_order(1, verb),)
+
+
+@pytest.mark.parametrize("verb", sorted(set(Verb) - STOPPING_VERBS))
+def test_an_order_after_which_a_share_may_rise_waits_until_all_can_be_listed(
+    world: World, noticed: Noticed, verb: Verb
+) -> None:
+    world.down = True
+    world.seen["a"] = an_order(1, verb)
+    with pytest.raises(StoreUnavailableError):
+        noticed.waiting()
+    world.down, world.now = False, LIST_SECONDS
+
+    assert noticed.waiting() == (an_order(1, verb),)
+
+
+def test_orders_before_one_that_stops_something_come_along(world: World, noticed: Noticed) -> None:
+    world.there["b"] = an_order(2, Verb.RESUME)
+    noticed.waiting()
+    world.down, world.now = True, LIST_SECONDS
+    world.seen = {"c": an_order(3, Verb.ROLLBACK), "a": an_order(1, Verb.APPROVE)}
+
+    assert [order.id for order in noticed.waiting()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from shifter.adapters.kube.api import EVENTS, LEASES, SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS, Kind
 from shifter.adapters.kube.events import REASONS
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.ledger import MOST_UNFILED
 from shifter.adapters.kube.objects import moment, record_body
 from shifter.adapters.kube.store import KubeStore
@@ -22,6 +22,7 @@ from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.state import Report, ShiftState
 from shifter.errors import ConflictError, InvariantError, RefusedError, StoreUnavailableError
+from shifter.ports.kube import EVENTS, LEASES, Kind
 from tests.contract.stores import NOW, a_fleet, a_record, a_report, a_request, a_state, an_answer, examined
 from tests.kube import Call, Fault, MemoryApi
 from tests.kube_cluster import MemoryCluster

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.clocks import Clocks
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.adapters.kube.store import KubeStore
 from shifter.adapters.kube.transfer import COPYING, KubeTransfer, Office
+from shifter.adapters.saved_records import link_of
 from shifter.adapters.sqlite import SqliteLease, SqliteStore
 from shifter.adapters.sqlite.transfer import SqliteTransfer
 from shifter.core.chain import Walk
@@ -322,3 +323,28 @@ def test_whatever_is_left_of_a_killed_copy_is_frozen_and_known_for_what_it_is(
     assert len(old.store.load_fleet().state.freezes) == 1, "the old store goes on"
     if not fleet.version:
         assert copy(old, bench.transfer(), WANTED).records == 35
+
+
+def test_a_copy_knows_the_epochs_and_the_objects_that_it_is_written_for(old: SqliteTransfer, bench: Bench) -> None:
+    copy(old, bench.transfer(), WANTED)
+
+    shift = bench.api.get(SHIFTS, NAMESPACE, "shop")
+    fleet = bench.api.get(SHIFT_FLEETS, NAMESPACE, "fleet")
+    for body in (shift, fleet):
+        assert body["status"]["writtenFor"] == body["metadata"]["uid"]
+        assert body["status"]["epoch"] == old.epoch()
+    store = bench.store()
+    store.load_fleet()
+    store.load()
+    assert store.put_back() == ""
+    assert store.last_epoch() == old.epoch()
+
+
+def test_a_copy_knows_the_epochs_that_only_its_history_knows(bench: Bench) -> None:
+    notes = [NewRecord(NOON, FLEET, What.COPIED, "ann", "copied")]
+    written = [link_of(replace(_record("gone", 0), epoch=12)), replace(link_of(_record("gone", 1)), epoch="odd")]
+    contents = Contents({"shop": Saved(_state("shop"), 1)}, SavedFleet(FleetState(), 1), {}, (), 4)
+
+    bench.transfer().take(contents, written, notes)
+
+    assert bench.store().last_epoch() == 12

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES
 from shifter.adapters.kube.watching import LIST_SECONDS, WATCH_SECONDS, Watched
+from shifter.ports.kube import LEASES
 from tests.adapters.kube_watching import HERE, World, holder
 from tests.kube import Call, Fault, MemoryApi, MemoryCluster
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES, Body, Change, Kind
 from shifter.adapters.kube.watching import LONGEST_PAUSE_SECONDS, WATCH_SECONDS
+from shifter.ports.kube import LEASES, Body, Change, Kind
 from tests.adapters.kube_watching import World
 from tests.kube import Fault, MemoryApi
 

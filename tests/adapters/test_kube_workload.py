@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shifter.adapters.kube.api import AUTOSCALERS, DEPLOYMENTS, Kind
 from shifter.core.deciding.pinning import Workload
 from shifter.errors import CapacityUnavailableError
+from shifter.ports.kube import AUTOSCALERS, DEPLOYMENTS, Kind
 from tests.kube import Fault
 from tests.scaled import NAME, NAMESPACE, ScaledGateway, autoscaler_body
 

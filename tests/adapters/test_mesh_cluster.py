@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from shifter.adapters.kube.api import DEPLOYMENTS, KubeApi
 from shifter.adapters.kube.mesh_cluster import MeshCluster, surroundings_of
 from shifter.core.deciding.pinning import Workload
 from shifter.core.documents.clusters import Cluster
 from shifter.errors import CapacityUnavailableError, ConfigError
+from shifter.ports.kube import DEPLOYMENTS, KubeApi
 from tests.kube import Fault, MemoryApi
 from tests.scaled import NAME, NAMESPACE, ScaledGateway
 

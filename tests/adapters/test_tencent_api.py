@@ -280,6 +280,28 @@ def test_a_write_that_nobody_answers_is_ambiguous_and_bounded_in_time(wire: Wire
     assert len(wire.requests) == 1
 
 
+def test_a_write_that_had_to_wait_its_turn_still_ends_in_three_timeouts(wire: Wire, connect: Connect) -> None:
+    api = connect(wire.port, timeout_ms=300, monotonic=lambda: 0.0, sleep=lambda _: None)
+    for _ in range(12):
+        write(api)
+    wire.drips = threading.Event()
+
+    assert str(failure_of(write, api)) == "BatchModifyTargetWeight: no whole answer within 0.6 s"
+
+
+def test_a_read_waits_longer_for_its_turn_than_a_write(wire: Wire, connect: Connect) -> None:
+    wire.says({"RequestId": "r-1", "Listeners": []})
+    api = connect(wire.port, timeout_ms=300, monotonic=lambda: 0.0, sleep=lambda _: None)
+    for _ in range(13):
+        write(api)
+    said = str(failure_of(write, api))
+    for _ in range(70):
+        read(api)
+
+    assert said == "more than 10 calls per second are waiting; this one would wait 0.4 s"
+    assert str(failure_of(read, api)).endswith("this one would wait 6.1 s")
+
+
 def test_a_call_whose_answer_drips_is_given_up_as_a_whole(wire: Wire, connect: Connect) -> None:
     wire.drips = threading.Event()
     api = connect(wire.port, timeout_ms=200)

@@ -42,9 +42,9 @@ def test_a_call_that_would_wait_too_long_is_turned_away_and_makes_nobody_wait_lo
     clock = Clock()
     slept: list[float] = []
     pacer = Pacer(10, 1.0, clock.monotonic, slept.append)
-    for _ in range(20):
-        pacer.wait()
+    waited = [pacer.wait() for _ in range(20)]
 
+    assert waited == pytest.approx([0.0] * 10 + [0.1 * n for n in range(1, 11)])
     for _ in range(3):
         with pytest.raises(
             ProviderUnavailableError, match=r"more than 10 calls per second are waiting; this one would wait 1\.1 s"

@@ -11,17 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    LEASES,
-    OUR_GROUP,
-    SHIFT_RECORDS,
-    SHIFTS,
-    Body,
-    Change,
-    Kind,
-    KubeApi,
-    KubeError,
-)
+from shifter.adapters.kube.kinds import OUR_GROUP, SHIFT_RECORDS, SHIFTS
+from shifter.ports.kube import LEASES, Body, Change, Kind, KubeApi, KubeError
 from tests.kube import MemoryApi, MemoryCluster
 
 PATIENCE_SECONDS = 10.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from shifter.adapters.kube.api import KubeApi
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.core.documents.leasing import LeaseTiming
 from shifter.errors import RefusedError
+from shifter.ports.kube import KubeApi
 
 _NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFT_RECORDS, SHIFTS, Body, Kind, KubeApi, KubeError
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.objects import FLEET_OBJECT, record_body
 from shifter.adapters.kube.store import KubeStore
 from shifter.adapters.memory_store import MemoryLease, MemoryStore
@@ -31,6 +31,7 @@ from shifter.core.state import (
     ShiftState,
 )
 from shifter.ports import Leadership, Store
+from shifter.ports.kube import Body, Kind, KubeApi, KubeError
 from tests.contract.leases import KubeLeases
 from tests.documents import a_policy
 

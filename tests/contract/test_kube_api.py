@@ -10,17 +10,8 @@ from functools import partial
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    ACCESS_REVIEWS,
-    LEASES,
-    OUR_GROUP,
-    SELF_REVIEWS,
-    SHIFTS,
-    Body,
-    Failing,
-    Kind,
-    KubeError,
-)
+from shifter.adapters.kube.kinds import OUR_GROUP, SHIFTS
+from shifter.ports.kube import ACCESS_REVIEWS, LEASES, SELF_REVIEWS, Body, Failing, Kind, KubeError
 from tests.contract.kube_subjects import (
     FINALIZER,
     PATIENCE_SECONDS,

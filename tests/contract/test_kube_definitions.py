@@ -6,14 +6,8 @@ from functools import partial
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    EVENTS,
-    SHIFT_FLEETS,
-    SHIFT_ORDERS,
-    SHIFTS,
-    Body,
-    Failing,
-)
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFTS
+from shifter.ports.kube import EVENTS, Body, Failing
 from tests.contract.kube_subjects import (
     InMemory,
     Subject,

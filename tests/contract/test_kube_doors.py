@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    ACCESS_REVIEWS,
-    LEASES,
-    SELF_REVIEWS,
-    SHIFT_ORDERS,
-    SHIFTS,
-    Body,
-    Failing,
-    Kind,
-    KubeError,
-)
+from shifter.adapters.kube.kinds import SHIFT_ORDERS, SHIFTS
+from shifter.ports.kube import ACCESS_REVIEWS, LEASES, SELF_REVIEWS, Body, Failing, Kind, KubeError
 from tests.contract.kube_subjects import a_lease, a_shift, refused, seen
 from tests.kube import WRITES, Call, Fault, MemoryApi, MemoryCluster, ends_at_once, ordered_by_themselves
 

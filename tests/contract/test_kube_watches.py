@@ -7,11 +7,8 @@ import time
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    LEASES,
-    SHIFTS,
-    Failing,
-)
+from shifter.adapters.kube.kinds import SHIFTS
+from shifter.ports.kube import LEASES, Failing
 from tests.contract.kube_subjects import (
     PATIENCE_SECONDS,
     InMemory,

@@ -6,14 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shifter.adapters.kube.api import (
-    LEASES,
-    SHIFT_RECORDS,
-    SHIFTS,
-    Failing,
-    Kind,
-    KubeError,
-)
+from shifter.adapters.kube.kinds import SHIFT_RECORDS, SHIFTS
+from shifter.ports.kube import LEASES, Failing, Kind, KubeError
 from tests.contract.kube_subjects import (
     FINALIZER,
     InMemory,

@@ -151,7 +151,7 @@ def test_a_store_that_is_away_is_told_and_no_reason_to_restart_the_process(world
     told = world.lines("shift.error")
 
     assert waker.problem() == ""
-    assert len(ticker.nows) == len(told) == 6
+    assert (len(ticker.nows), len(told)) == (6, 1)
     assert {(line["error"], "exception" in line) for line in told} == {("StoreUnavailableError", False)}
 
 

@@ -226,3 +226,73 @@ def test_a_freeze_is_in_the_history_in_the_name_of_who_ordered_it(world: World) 
         "freeze (because): accepted: frozen: no share will be raised, but writes under way may still land;"
         " rollback stays possible"
     )
+
+
+def test_what_was_put_back_freezes_all_shifts_until_a_person_has_looked(world: World) -> None:
+    world.until_share(5)
+    world.until_share(5, name="cart")
+    world.saved.restored = "what is saved of shop was put back"
+    world.step(30)
+    shares, holds = (world.share("shop"), world.share("cart")), world.holds("cart")
+    world.order(Verb.UNFREEZE, name=FLEET)
+    world.until_share(25)
+
+    assert shares == (5, 5)
+    assert holds == {HoldKind.RESTORED}
+    assert world.saved.restored == ""
+    assert [record.reason for record in world.history(FLEET) if record.what is What.HOLDS] == [
+        "what is saved of shop was put back"
+    ]
+
+
+def test_what_was_put_back_still_goes_back(world: World) -> None:
+    world.until_share(25)
+    world.saved.restored = "what is saved of shop was put back"
+    world.sides[Side.TARGET].error_percent = 100
+    world.step(10)
+
+    assert world.state("shop").phase is Phase.ROLLED_BACK
+
+
+def freezer_on(store: MemoryStore) -> tuple[Freezer, MemoryLease]:
+    lease = MemoryLease(store)
+    freezer = Freezer(store, lease, "act", Telemetry(CollectorRegistry(), timedelta(minutes=5)))
+    freezer.load()
+    return freezer, lease
+
+
+def test_what_was_put_back_is_believed_only_once_the_freeze_is_saved() -> None:
+    store = MemoryStore()
+    freezer, _ = freezer_on(store)
+    store.restored = "put back"
+    store.fail_next(1)
+    freezer.freeze_what_was_put_back(NOON)
+    told, held = store.restored, [freeze.by for freeze in freezer.freezes]
+    freezer.freeze_what_was_put_back(NOON)
+
+    assert (told, held) == ("put back", ["shifter"])
+    assert store.restored == ""
+    assert [freeze.reason for freeze in store.load_fleet().state.freezes] == ["put back"]
+
+
+def test_what_was_put_back_freezes_over_what_somebody_else_saved_meanwhile() -> None:
+    store = MemoryStore()
+    freezer, _ = freezer_on(store)
+    known = store.load_fleet()
+    ann = Freeze(by="ann", reason="because", at=NOON)
+    store.save_fleet(known.state.model_copy(update={"freezes": (ann,)}), known.version)
+    store.restored = "put back"
+    freezer.freeze_what_was_put_back(NOON)
+
+    assert [freeze.by for freeze in store.load_fleet().state.freezes] == ["ann", "shifter"]
+    assert store.restored == ""
+
+
+def test_who_holds_the_lease_no_more_believes_nothing() -> None:
+    store = MemoryStore()
+    freezer, lease = freezer_on(store)
+    store.restored = "put back"
+    lease.lose()
+    freezer.freeze_what_was_put_back(NOON)
+
+    assert (store.restored, store.load_fleet().state.freezes) == ("put back", ())

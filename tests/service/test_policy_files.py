@@ -22,6 +22,7 @@ from tests.service.conftest import World
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "fleet.yaml"
 FLEET = EXAMPLE.read_text()
+MESH = EXAMPLE.with_name("mesh.yaml").read_text()
 
 
 MISFIT = "  analysis: {latency: {maxMs: 700000}}\n"
@@ -316,8 +317,9 @@ def test_a_folder_that_got_lost_keeps_everything_stale_until_it_is_back(tmp_path
     assert folder.reload() == before
 
 
-def test_a_fleet_file_in_the_folder_is_left_alone(tmp_path: Path) -> None:
-    now = Folder(tmp_path, shop=_policy("shop"), fleet=FLEET).reload()
+@pytest.mark.parametrize("other", [FLEET, MESH, MESH.replace("version:", "versoin:")], ids=["fleet", "mesh", "broken"])
+def test_a_file_of_another_kind_in_the_folder_is_left_alone(tmp_path: Path, other: str) -> None:
+    now = Folder(tmp_path, shop=_policy("shop"), other=other).reload()
 
     assert (set(now.policies), now.problems) == ({"shop"}, ())
 

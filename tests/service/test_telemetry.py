@@ -18,7 +18,8 @@ from shifter.core.balancing.splits import Side
 from shifter.core.deciding.orders import Verb
 from shifter.core.phases import Phase
 from shifter.core.state import FindingReport, Report
-from shifter.errors import StoreUnavailableError
+from shifter.errors import RefusedError, StoreUnavailableError
+from shifter.service.repeats import MOST_LINES, Repeats
 from shifter.service.telemetry import Telemetry, configure_logs
 from tests.reports import a_report, held
 from tests.service.conftest import NOON, World
@@ -205,3 +206,72 @@ def test_every_order_leaves_a_line(world: World) -> None:
     world.wake()
 
     assert [line["holds"] for line in world.lines("shift.tick")[before:]] == [["pause"]]
+
+
+class Errors:
+    """Telemetry on a clock that a test sets."""
+
+    def __init__(self, log: io.StringIO) -> None:
+        self.now = 0.0
+        self.registry = CollectorRegistry()
+        self._log = log
+        self._telemetry = Telemetry(self.registry, TALK_EVERY, lambda: self.now)
+
+    def tell(self, error: Exception, *, shift: str = "shop", at: float = 0.0) -> None:
+        self.now = at
+        self._telemetry.error(shift, error, bug=False)
+
+    def said(self) -> list[tuple[str, str, int]]:
+        return [(line["shift"], line["reason"], line["left_out"]) for line in lines(self._log)]
+
+
+@pytest.fixture
+def errors(log: io.StringIO) -> Errors:
+    return Errors(log)
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="the API server is away for long, with many shifts",
+    does="says so once for each shift, and every 5 minutes how many lines were left out",
+    sees="`shift.error` with `left_out`",
+    safe_within="at once",
+)
+def test_the_same_error_is_said_once_and_then_now_and_then_with_how_many_were_left_out(errors: Errors) -> None:
+    every = TALK_EVERY.total_seconds()
+    for second in range(0, int(every) + 15, 15):
+        errors.tell(StoreUnavailableError(f"shop cannot be saved: nobody answers since {second} s"), at=second)
+        errors.tell(StoreUnavailableError("shop cannot be read: connection refused"), at=second)
+
+    assert errors.said() == [
+        ("shop", "shop cannot be saved: nobody answers since 0 s", 0),
+        ("shop", f"shop cannot be saved: nobody answers since {every:.0f} s", 2 * every / 15 - 1),
+    ]
+    assert errors.registry.get_sample_value("shifter_tick_errors_total", {"error": "StoreUnavailableError"}) == 2 * (
+        every / 15 + 1
+    )
+
+
+def test_another_error_and_another_shift_are_said_at_once(errors: Errors) -> None:
+    errors.tell(StoreUnavailableError("nobody answers"))
+    errors.tell(StoreUnavailableError("nobody answers"), shift="cart")
+    errors.tell(RefusedError("shop cannot be saved: too long by 3"))
+    errors.tell(RefusedError("shop cannot be saved: too long by 4"))
+    errors.tell(RefusedError("shop cannot be saved: no such kind"))
+
+    assert [(shift, reason) for shift, reason, _ in errors.said()] == [
+        ("shop", "nobody answers"),
+        ("cart", "nobody answers"),
+        ("shop", "shop cannot be saved: too long by 3"),
+        ("shop", "shop cannot be saved: no such kind"),
+    ]
+
+
+def test_of_very_many_lines_the_oldest_is_forgotten_and_said_again() -> None:
+    repeats = Repeats(60.0, lambda: 0.0)
+    for number in range(MOST_LINES):
+        repeats.due(number)
+    before = repeats.due(0)
+    repeats.due("one more")
+
+    assert (before, repeats.due(0), repeats.due("one more")) == (None, 0, None)

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from urllib3 import exceptions as http
 
-from shifter.adapters.kube.api import Body, Failing, KubeError
 from shifter.adapters.outside import LONGEST_FOREIGN_TEXT, CrowdedError, OverdueError, cause_of
 from shifter.core.text import LONGEST, plain
+from shifter.ports.kube import Body, Failing, KubeError
 
 _BY_STATUS: Final = {
     HTTPStatus.UNAUTHORIZED: Failing.DENIED,

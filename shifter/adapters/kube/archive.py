@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from shifter.adapters.kube.api import SHIFT_RECORDS, UNSURE, Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.failures import store_errors
+from shifter.adapters.kube.kinds import SHIFT_RECORDS
 from shifter.adapters.kube.objects import CHAIN_LABEL, SHIFT_LABEL, label, link_from, record_body, record_name
 from shifter.adapters.saved_records import read_moment
 from shifter.core.chain import Link
 from shifter.errors import RefusedError
+from shifter.ports.kube import UNSURE, Body, Failing, KubeApi, KubeError
 
 
 class Archive:

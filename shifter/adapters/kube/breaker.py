@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
-from shifter.adapters.kube.api import Body, Change, Failing, Kind, KubeApi, KubeError, Listing
+from shifter.ports.kube import Body, Change, Failing, Kind, KubeApi, KubeError, Listing
 
 T = TypeVar("T")
 

@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shifter.adapters.kube.api import UNSURE, Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.failures import DEFINE, store_error, store_errors
 from shifter.adapters.kube.ledger import MOST_UNFILED, Ledger, fitting
 from shifter.adapters.kube.objects import IN_FLIGHT, MANAGED, kind_of, object_name, status_of
+from shifter.adapters.kube.origin import WRITTEN_FOR, Origin, version_of
+from shifter.adapters.kube.packing import Remembered
 from shifter.core.chain import Link, Seal
 from shifter.core.deciding.orders import FLEET
 from shifter.errors import ConflictError, RefusedError, ShifterError, StoreUnavailableError
+from shifter.ports.kube import UNSURE, Body, Failing, KubeApi, KubeError
 
 _TRIES: Final = 4
 """So often is a write tried that lost against a write of somebody who saved nothing."""
@@ -102,9 +104,12 @@ class Cell:
         self._filing = filing
         self._understood = understood
         self._writer = writer
+        self._what = "all shifts together" if chain == FLEET else chain
+        self._origin = Origin(self._what)
         self._writes = 0
         self._lock = threading.RLock()
-        self._body: Body | None = None
+        self._memory = Remembered()
+        self._is_tidy = False
         self._sent: list[_Sent] = []
         self._filed = 0
         self._delivered: set[int] = set()
@@ -146,13 +151,38 @@ class Cell:
     @property
     def leaving(self) -> bool:
         """Whether somebody is deleting the object, as far as is known here."""
-        body = self._body
-        return body is not None and "deletionTimestamp" in body["metadata"]
+        return self._memory.leaving
+
+    @property
+    def put_back(self) -> str:
+        """How it shows that somebody put back what is saved, for people; empty if nothing shows it."""
+        return self._origin.why
+
+    def suspect_emptied(self) -> None:
+        """Remember that something was saved here once, until it is believed that it counts no more."""
+        self._origin.suspect(f"nothing is saved any more of {self._what}, though there is history")
+
+    def believe(self) -> None:
+        """Write down that what is there counts from now on; its history goes on after the records that there are."""
+        with self._lock:
+            for _ in range(_TRIES):
+                body = self._read()
+                with self._origin.believed():
+                    if body is None:
+                        return
+                    status = status_of(body)
+                    ledger = Ledger.of(status).caught_up(self._filing.filed())
+                    if self._written(body, {**status, "history": ledger.entry()}):
+                        return
+            raise self._crowded()
 
     def learn(self, body: Body) -> None:
         """Take over what a listing has just shown."""
         with self._lock:
-            self._body = body
+            if self._origin.is_behind(body):
+                self._read()  # a listing may be late
+            else:
+                self._saw(body)
 
     def tidied(self) -> ShifterError | None:
         """File and deliver what is waiting; return why something could not be, which then stays for the next time."""
@@ -164,19 +194,16 @@ class Cell:
         return None
 
     def _tidy(self) -> None:
-        if self._body is None:
+        if self._is_tidy or (body := self._body) is None:
             return
-        status, uid = status_of(self._body), self._body["metadata"]["uid"]
+        status, uid = status_of(body), body["metadata"]["uid"]
         for link in Ledger.of(status).filed(self._filed).unfiled:
             self._filing.file(link, uid)
             self._filed = link.id
         for answer in self._waiting(status):
             self._filing.deliver(answer)
             self._delivered.add(answer["id"])
-
-    @property
-    def _what(self) -> str:
-        return "all shifts together" if self._chain == FLEET else self._chain
+        self._is_tidy = True
 
     def _in_parts(self, entry: Entry, expected: int) -> int:
         """Save as many parts as there must be; all but the last keep the state that was."""
@@ -216,11 +243,11 @@ class Cell:
             ConflictError: its version is another.
         """
         body = self._known()
-        if body is None or _version(body) != expected or self._sent:
+        if body is None or version_of(body) != expected or self._sent:
             body = self._read()
         if _text_of(body):
             self._understood(_text_of(body))
-        if _version(body) != expected and self._kept(body, expected, entry) is None:
+        if version_of(body) != expected and self._kept(body, expected, entry) is None:
             raise self._conflict(body, expected)
         return body
 
@@ -235,14 +262,14 @@ class Cell:
 
     def _conflict(self, body: Body | None, expected: int) -> ConflictError:
         is_ = "are" if self._chain == FLEET else "is"
-        return ConflictError(f"{self._what} {is_} saved as version {_version(body)}, not {expected}")
+        return ConflictError(f"{self._what} {is_} saved as version {version_of(body)}, not {expected}")
 
     def _write(self, entry: Entry, version: int, sent: _Sent) -> None:
         """Make one compare-and-swap of everything, and see that it was kept."""
         self._sent.append(sent)
         for _ in range(_TRIES):
             body = self._known() or (None if version else self._made(entry.spec))
-            if body is None or _version(body) != version:
+            if body is None or version_of(body) != version:
                 raise self._conflict(body, version)
             if self._written(body, self._status(body, entry, sent), sent):
                 return
@@ -275,10 +302,11 @@ class Cell:
         """
         kind = kind_of(self._chain)
         metadata = {"name": object_name(self._chain), "resourceVersion": body["metadata"]["resourceVersion"]}
-        wanted = kind.body(metadata=metadata, spec=body.get("spec") or {}, status=status)
+        marked = self._origin.marked(body, status)
+        wanted = kind.body(metadata=metadata, spec=body.get("spec") or {}, status=marked)
         self._body = None  # until it is known
         try:
-            self._body = self._api.replace(kind, self._namespace, wanted, status=True)
+            self._saw(self._api.replace(kind, self._namespace, wanted, status=True))
         except KubeError as error:
             if error.failing is Failing.CONFLICT:
                 self._read()
@@ -290,7 +318,7 @@ class Cell:
             elif sent is not None and self._read() is not None and self._is(sent):
                 return True
             raise store_error(f"{self._what} cannot be saved", error) from error
-        if sent is not None and not self._is(sent):
+        if sent is not None and not (self._is(sent) and WRITTEN_FOR in status_of(self._body or {})):
             raise RefusedError(
                 f"{self._what} was saved without what tells the save: the cluster's definitions are of an earlier"
                 " shifter, and drop what they do not know",
@@ -302,14 +330,27 @@ class Cell:
         """Whether the object is what was sent: then the answer to that was lost, and no more."""
         return bool(status_of(self._body or {}).get("savedBy") == sent.token)
 
+    def _saw(self, body: Body) -> None:
+        self._origin.look(body)
+        self._body = body
+
+    @property
+    def _body(self) -> Body | None:
+        return self._memory.body
+
+    @_body.setter
+    def _body(self, body: Body | None) -> None:
+        self._memory.keep(body)
+        self._is_tidy = False
+
     def _known(self) -> Body | None:
-        return self._body if self._body is not None else self._read()
+        return self._body or self._read()
 
     def _read(self) -> Body | None:
         """Ask for the object; None if there is none."""
         with store_errors(f"{self._what} cannot be read"):
             try:
-                self._body = self._api.get(kind_of(self._chain), self._namespace, object_name(self._chain))
+                self._saw(self._api.get(kind_of(self._chain), self._namespace, object_name(self._chain)))
             except KubeError as error:
                 if error.failing is not Failing.MISSING:
                     raise
@@ -324,7 +365,7 @@ class Cell:
         kind = kind_of(self._chain)
         with store_errors(f"{self._what} cannot be saved"):
             try:
-                self._body = self._api.create(kind, self._namespace, kind.body(metadata=metadata, spec=spec))
+                self._saw(self._api.create(kind, self._namespace, kind.body(metadata=metadata, spec=spec)))
             except KubeError as error:
                 if error.failing not in {Failing.EXISTS, *UNSURE} or self._read() is None:
                     raise
@@ -353,10 +394,6 @@ def _epoch(status: Body, links: Sequence[Link]) -> Body:
     """Return the highest epoch that a record was ever written in; nothing before the first."""
     highest = max([int(status.get("epoch", 0)), *(int(link.epoch) for link in links)])
     return {"epoch": highest} if highest else {}
-
-
-def _version(body: Body | None) -> int:
-    return int(status_of(body or {}).get("version", 0))
 
 
 def _text_of(body: Body | None) -> str:

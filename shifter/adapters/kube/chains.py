@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shifter.adapters.kube.api import Body
 from shifter.adapters.kube.archive import Archive
 from shifter.adapters.kube.ledger import Ledger
 from shifter.adapters.kube.objects import status_of
 from shifter.core.chain import Link, Stretch
 from shifter.errors import NotFoundError
+from shifter.ports.kube import Body
 
 _LOOKS: Final = 3
 """So often is a chain looked at that grows or is pruned while it is read."""

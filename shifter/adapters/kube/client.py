@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import OpenApiException
@@ -30,12 +29,17 @@ from urllib3.response import BaseHTTPResponse
 
 from shifter import __version__
 from shifter.adapters.kube.answers import decoded, from_status, refusal, silence, undecodable
-from shifter.adapters.kube.api import ACCESS_REVIEWS, SELF_REVIEWS, Body, Change, Failing, Kind, KubeError, Listing
+from shifter.adapters.kube.kinds import SHIFTS
+from shifter.adapters.kube.requests import Request, collection, path_of, selecting
 from shifter.adapters.outside import BoundedCalls, CrowdedError, OverdueError
 from shifter.errors import ConfigError
+from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Body, Change, Failing, Kind, KubeError, Listing
 
 PAGE: Final = 500
-"""How many objects are asked for at a time: 500 of a Shift's size are a few MB."""
+"""How many objects are asked for at a time: records have a few kB each."""
+
+SHIFTS_PAGE: Final = 50
+"""How many Shifts are asked for at a time: tens of kB each, and a page is held as bytes, text and values at once."""
 
 _LIST_FACTOR: Final = 4.0
 _CHUNK_BYTES: Final = 65536
@@ -71,17 +75,6 @@ BOUNDS: Final = Bounds()
 """Those that hold if no others are given."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What is asked for. `writes` says whether it may change something."""
-
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: Body | None = None
-    writes: bool = False
-
-
 class KubeClient:
     """The API server that a configuration leads to; see `KubeApi`. Safe to use from several threads.
 
@@ -91,17 +84,19 @@ class KubeClient:
         configuration: where it is. Belongs to the client from now on, which turns its retries off.
         authorization: what to send in the header of that name, asked for every request; empty for nothing. None: what
             the configuration holds.
+        refused: told what was sent in that header when the server did not know whose it is.
         impersonate: on whose behalf each request is made, as a user name; empty for nobody's.
         bounds: what a call may take.
         clock: monotonic, in seconds.
         at_close: done once, by the first `close`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who asks, for whom, and what it must not take from its surroundings
         self,
         configuration: Configuration,
         *,
         authorization: Callable[[], str] | None = None,
+        refused: Callable[[str], None] = lambda _: None,
         impersonate: str = "",
         bounds: Bounds = BOUNDS,
         clock: Callable[[], float] = time.monotonic,
@@ -112,6 +107,7 @@ class KubeClient:
         configuration.socket_options = _socket_options()
         self.server = str(configuration.host)
         self._authorization = authorization
+        self._refused = refused
         self._bounds = bounds
         self._clock = clock
         self._at_close = at_close
@@ -127,43 +123,41 @@ class KubeClient:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Body:
         """Return one object as it is now."""
-        return self._object(kind, _Request("GET", _path(kind, namespace, name)))
+        return self._object(kind, Request("GET", path_of(kind, namespace, name)))
 
     def list(self, kind: Kind, namespace: str, *, labels: Mapping[str, str] | None = None) -> Listing:
         """Return all objects as they are now, page by page; see `KubeApi.list`."""
         items: list[Body] = []
-        query = (*_selecting(labels), ("limit", str(PAGE)))
+        size = SHIFTS_PAGE if kind == SHIFTS else PAGE
+        query = (*selecting(labels), ("limit", str(size)))
         resource_version, more = "", ""
         for _ in range(self._bounds.pages):
             rest = (("continue", more),) if more else ()
-            page = self._ask(_Request("GET", _collection(kind, namespace), query + rest), _LIST_FACTOR)
-            found, metadata = page.get("items") or [], page.get("metadata")
-            if not isinstance(metadata, dict) or not _are_objects(found):
-                raise undecodable(f"list of {kind.plural}", writes=False)
-            items.extend(_as(kind, each) for each in found)
+            found, metadata = self._page(kind, namespace, query + rest)
+            items.extend(found)
             # Pages are of one instant; were they not, a watch from the first one's on would miss nothing.
             resource_version = resource_version or str(metadata.get("resourceVersion") or "")
             more = str(metadata.get("continue") or "")
             if not more:
                 return Listing(items, resource_version)
-        raise KubeError(Failing.UNDECODABLE, f"there are more than {PAGE * self._bounds.pages} {kind.plural}")
+        raise KubeError(Failing.UNDECODABLE, f"there are more than {size * self._bounds.pages} {kind.plural}")
 
     def create(self, kind: Kind, namespace: str, body: Body) -> Body:
         """Create an object and return it as the server keeps it."""
-        request = _Request("POST", _collection(kind, namespace, whole=True), (), body, kind not in _QUESTIONS)
+        request = Request("POST", collection(kind, namespace, whole=True), (), body, kind not in _QUESTIONS)
         return self._object(kind, request)
 
     def replace(self, kind: Kind, namespace: str, body: Body, *, status: bool = False) -> Body:
         """Write an object by its name and return it as kept; see `KubeApi.replace`."""
-        path = _path(kind, namespace, str(body["metadata"].get("name") or ""))
-        return self._object(kind, _Request("PUT", f"{path}/status" if status else path, (), body, writes=True))
+        path = path_of(kind, namespace, str(body["metadata"].get("name") or ""))
+        return self._object(kind, Request("PUT", f"{path}/status" if status else path, (), body, writes=True))
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete an object; one by that name with another uid is left alone."""
         body: Body = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid is not None:
             body["preconditions"] = {"uid": uid}
-        self._ask(_Request("DELETE", _path(kind, namespace, name), (), body, writes=True))
+        self._ask(Request("DELETE", path_of(kind, namespace, name), (), body, writes=True))
 
     def watch(
         self,
@@ -176,7 +170,7 @@ class KubeClient:
     ) -> Iterator[Change]:
         """Yield changes after `resource_version`; asked for with the first one. See `KubeApi.watch`."""
         query = (
-            *_selecting(labels),
+            *selecting(labels),
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("resourceVersion", resource_version),
@@ -185,7 +179,7 @@ class KubeClient:
         patience_seconds = seconds + self._bounds.grace_seconds
         ends = self._clock() + patience_seconds
         try:
-            response = self._opened(_Request("GET", _collection(kind, namespace), query), patience_seconds)
+            response = self._opened(Request("GET", collection(kind, namespace), query), patience_seconds)
             try:
                 for line in self._lines(response, ends):
                     yield _change(kind, line)
@@ -194,7 +188,12 @@ class KubeClient:
                     self._open.discard(response)
                 response.close()
         except _BROKEN as error:
+            self._let_go()
             raise silence(error, self.server, patience_seconds, writes=False) from _quotable(error)
+
+    def document(self, path: str) -> Body:
+        """Return what the server says of itself under a path that is no object's; see `Documents`."""
+        return self._ask(Request("GET", path))
 
     def close(self) -> None:
         """Let go of connections and end the watches. Calling twice is harmless."""
@@ -208,15 +207,20 @@ class KubeClient:
         if first:
             self._at_close()
 
-    # --- one exchange
+    def _page(self, kind: Kind, namespace: str, query: tuple[tuple[str, str], ...]) -> tuple[Sequence[Body], Body]:
+        page = self._ask(Request("GET", collection(kind, namespace), query), _LIST_FACTOR)
+        found, metadata = page.get("items") or [], page.get("metadata")
+        if not isinstance(metadata, dict) or not _are_objects(found):
+            raise undecodable(f"list of {kind.plural}", writes=False)
+        return [_as(kind, each) for each in found], metadata
 
-    def _object(self, kind: Kind, request: _Request) -> Body:
+    def _object(self, kind: Kind, request: Request) -> Body:
         found = self._ask(request)
         if found.get("kind") != kind.name or not isinstance(found.get("metadata"), dict):
             raise undecodable(kind.name, writes=request.writes)
         return found
 
-    def _ask(self, request: _Request, factor: float = 1.0) -> Body:
+    def _ask(self, request: Request, factor: float = 1.0) -> Body:
         connect_seconds, read_seconds = self._bounds.connect_seconds, self._bounds.answer_seconds
         whole_seconds = connect_seconds + read_seconds * factor
         ends = self._clock() + whole_seconds
@@ -228,8 +232,7 @@ class KubeClient:
         try:
             status, body = self._bounded.run(exchange, whole_seconds)
         except _BROKEN as error:
-            # What broke one connection has probably broken the idle ones: the next call had better make a new one.
-            self._asking.rest_client.close()
+            self._let_go()
             raise silence(error, self.server, read_seconds, writes=request.writes) from _quotable(error)
         if not _is_success(status):
             raise refusal(status, body, writes=request.writes)
@@ -239,12 +242,12 @@ class KubeClient:
         return found
 
     def _sent(
-        self, api: ApiClient, request: _Request, timeouts_seconds: tuple[float, float], ends: float
+        self, api: ApiClient, request: Request, timeouts_seconds: tuple[float, float], ends: float
     ) -> BaseHTTPResponse:
         """Send a request and return the answer's head; its body is still to be read."""
         headers = {"Accept": "application/json"}
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = request.content
         if self._authorization is not None and (shown := self._shown(self._authorization)):
             headers["Authorization"] = shown
         method, url, headers, body, _ = api.param_serialize(
@@ -252,14 +255,25 @@ class KubeClient:
             request.path,
             query_params=list(request.query),
             header_params=headers,
-            body=request.body,
+            body=request.sent,
             auth_settings=["BearerToken"] if self._authorization is None else [],
         )
         if self._closed or self._clock() >= ends:
             raise KubeError(Failing.UNAVAILABLE, f"the API server {self.server} was not asked: it is too late")
         answer = api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeouts_seconds)
         response: BaseHTTPResponse = answer.response
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            self._refused(headers.get("Authorization", ""))
+            self._let_go()  # a newer certificate is shown on a new connection only
         return response
+
+    def _let_go(self) -> None:
+        """Close what is idle: what broke one connection has probably broken the others, and the next call needs one.
+
+        Those that are in use are closed when they come back.
+        """
+        for each in (self._asking, self._watching):
+            each.rest_client.close()
 
     def _shown(self, authorization: Callable[[], str]) -> str:
         try:
@@ -279,9 +293,7 @@ class KubeClient:
                 raise OverdueError("no whole answer in time")
         return bytes(body)
 
-    # --- watches
-
-    def _opened(self, request: _Request, patience_seconds: float) -> BaseHTTPResponse:
+    def _opened(self, request: Request, patience_seconds: float) -> BaseHTTPResponse:
         """Return a watch whose head has come; its body ends or fails after `patience_seconds` of silence."""
         connect_seconds = self._bounds.connect_seconds
         whole_seconds = connect_seconds + self._bounds.answer_seconds
@@ -322,29 +334,6 @@ def _socket_options() -> Sequence[tuple[int, int, int]]:
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     known = ((getattr(socket, name, None), value) for name, value in _KEEP_ALIVE)
     return options + [(socket.IPPROTO_TCP, option, value) for option, value in known if option is not None]
-
-
-def _collection(kind: Kind, namespace: str, *, whole: bool = False) -> str:
-    """Return the path of all objects of a kind; with `whole`, of those of one namespace, which must be named."""
-    start = f"/apis/{kind.group}/{kind.version}"
-    if not kind.namespaced or (not namespace and not whole):
-        return f"{start}/{kind.plural}"
-    return f"{start}/namespaces/{_segment(namespace)}/{kind.plural}"
-
-
-def _path(kind: Kind, namespace: str, name: str) -> str:
-    return f"{_collection(kind, namespace, whole=True)}/{_segment(name)}"
-
-
-def _segment(name: str) -> str:
-    """Return a name as part of a path. A DELETE of an empty one would delete all there are."""
-    if not name or name in {".", ".."} or "/" in name or "%" in name:
-        raise KubeError(Failing.INVALID, f"{name[:100]!r} cannot be the name of an object")
-    return quote(name, safe="")
-
-
-def _selecting(labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    return (("labelSelector", ",".join(f"{key}={value}" for key, value in sorted(labels.items()))),) if labels else ()
 
 
 def _are_objects(found: object) -> bool:

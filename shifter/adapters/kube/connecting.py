@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from shifter.adapters.kube.api import ACCESS_REVIEWS, SELF_REVIEWS, Failing, Kind, KubeApi, KubeError
 from shifter.adapters.kube.kubeconfig import choose, files_named
 from shifter.adapters.kube.places import Here, Place, in_context, in_pod
 from shifter.errors import ConfigError, RefusedError
+from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Failing, Kind, KubeApi, KubeError
 
 if TYPE_CHECKING:
-    from shifter.adapters.kube.client import KubeClient
+    from shifter.adapters.kube.configuring import ConfiguringClient
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds who it is."""
@@ -54,7 +54,7 @@ def connect(
     *,
     service_account: Path = SERVICE_ACCOUNT,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> KubeClient:
+) -> ConfiguringClient:
     """Return a client of the API server that is meant. Asks nothing of it; a log-in plugin is run.
 
     Args:
@@ -141,10 +141,11 @@ def _place(where: Cluster, here: Here, service_account: Path) -> Place:
     return in_context(choose(paths, context=where.context, cluster=where.cluster, user=where.user), here)
 
 
-def _client(place: Place, where: Cluster, here: Here) -> KubeClient:
+def _client(place: Place, where: Cluster, here: Here) -> ConfiguringClient:
     from kubernetes.client import Configuration  # noqa: PLC0415 - costs a second
 
-    from shifter.adapters.kube.client import BOUNDS, KubeClient  # noqa: PLC0415 - costs a second
+    from shifter.adapters.kube.client import BOUNDS  # noqa: PLC0415 - costs a second
+    from shifter.adapters.kube.configuring import ConfiguringClient  # noqa: PLC0415 - costs a second
 
     configuration = Configuration(host=place.server)
     configuration.proxy, configuration.no_proxy = _proxies(place, here.environ)
@@ -156,9 +157,10 @@ def _client(place: Place, where: Cluster, here: Here) -> KubeClient:
         configuration.verify_ssl = False
         _say_nothing_of_it()
     seconds = where.request_timeout_seconds or BOUNDS.answer_seconds
-    return KubeClient(
+    return ConfiguringClient(
         configuration,
         authorization=place.signing_in.authorization,
+        refused=place.signing_in.refused,
         impersonate=where.impersonate or place.impersonate,
         bounds=replace(BOUNDS, connect_seconds=min(BOUNDS.connect_seconds, seconds), answer_seconds=seconds),
         at_close=here.folder.remove,

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from shifter.adapters.kube.api import EVENTS, Body, KubeApi, KubeError
 from shifter.adapters.kube.objects import MANAGED, kind_of, moment, object_name, record_name
 from shifter.adapters.saved_records import read_moment
 from shifter.core.chain import Link
 from shifter.core.records import What
+from shifter.ports.kube import EVENTS, Body, KubeApi, KubeError
 
 CONTROLLER: Final = "shifter.io/shifter"
 

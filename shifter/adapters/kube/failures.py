@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from shifter.adapters.kube.api import Failing, KubeError
 from shifter.errors import ConflictError, RefusedError, ShifterError, StoreUnavailableError
+from shifter.ports.kube import Failing, KubeError
 
 INSTALL: Final = "helm upgrade --install shifter deploy/chart --namespace shifter-system --create-namespace"
 DEFINE: Final = "kubectl apply --server-side --force-conflicts -f deploy/chart/crds"

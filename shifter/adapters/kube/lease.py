@@ -18,13 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.adapters.kube.api import Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.clocks import Clocks, Instant
 from shifter.adapters.kube.lease_calls import OUTRUN, UNSURE, LeaseCalls
 from shifter.adapters.kube.lease_news import LeaseNews
 from shifter.adapters.kube.lease_record import Claim, LeaseRecord, let_go, read, renewed, taken
 from shifter.core.documents.leasing import LeaseTiming
 from shifter.errors import RefusedError, ShifterError
+from shifter.ports.kube import Body, Failing, KubeApi, KubeError
 
 _CALLS: Final = 4
 """So many calls a poll makes at most: a renewal, a look, and both once more."""

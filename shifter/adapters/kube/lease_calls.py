@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shifter.adapters.kube.api import LEASES, Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.breaker import is_silence
 from shifter.adapters.kube.clocks import Clocks, Instant
 from shifter.adapters.kube.lease_record import Claim, read
+from shifter.ports.kube import LEASES, Body, Failing, KubeApi, KubeError
 
 UNSURE: Final = frozenset({Failing.AMBIGUOUS, Failing.UNDECODABLE})
 """A write that fails so may have been carried out."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from shifter.adapters.kube.api import LEASES, Body
 from shifter.adapters.kube.objects import MANAGED, moment
 from shifter.core.documents.leasing import LONGEST_SECONDS
+from shifter.ports.kube import LEASES, Body
 
 INSTALLATION: Final = "shifter.io/installation"
 RELEASED: Final = "shifter.io/released"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shifter.adapters.kube.api import Body
 from shifter.adapters.kube.objects import link_entry, link_from
 from shifter.core.chain import GENESIS, START, Link, Seal, chained
+from shifter.ports.kube import Body
 
 MOST_UNFILED: Final = 20
 """So many records, and so many answers, may wait in a status."""
@@ -66,6 +66,16 @@ class Ledger:
     def filed(self, up_to: int) -> Ledger:
         """Return it without the records up to that number, which are objects by now."""
         return replace(self, unfiled=tuple(link for link in self.unfiled if link.id > up_to))
+
+    def caught_up(self, filed: Sequence[Link]) -> Ledger:
+        """Return how it goes on where the records that are objects go on beyond it: a status was put back, they stayed.
+
+        Else the next record would want the place of one that is there, and nothing could be saved any more.
+        """
+        if not filed or filed[-1].id <= self.head.id:
+            return self
+        there = Ledger.after(filed)
+        return replace(there, anchor=self.anchor if filed[0].id == self.anchor.id + 1 else there.anchor)
 
     def pruned(self, anchor: Seal) -> Ledger:
         """Return it with everything up to `anchor` given up."""

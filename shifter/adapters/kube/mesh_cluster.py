@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from shifter.adapters.kube.api import KubeApi
 from shifter.adapters.kube.workload import KubeWorkload, Scaled
 from shifter.core.documents.clusters import Cluster
 from shifter.core.text import plain
 from shifter.errors import CapacityUnavailableError, ShifterError
+from shifter.ports.kube import KubeApi
 
 
 class Connection:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shifter.adapters.kube.api import LEASES, Failing, KubeApi, KubeError
 from shifter.core.phases import Phase
 from shifter.core.state import Report
+from shifter.ports.kube import LEASES, Failing, KubeApi, KubeError
 
 LEASE_NAME: Final = "shifter"
 

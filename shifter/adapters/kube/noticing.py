@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from shifter.core.deciding.orders import Order
+from shifter.core.deciding.orders import STOPPING_VERBS, Order
 from shifter.errors import ShifterError
 
 LIST_SECONDS: Final = 10.0
@@ -47,15 +47,18 @@ class Noticed:
     def waiting(self) -> Sequence[Order]:
         """Return the orders that nobody answered, oldest first.
 
+        While they cannot be listed, those that are known are enough as soon as one of them stops something: it waits
+        for nobody. The others come along, for who has obeyed an order has done with all before it.
+
         Raises:
-            ShifterError: they could not be listed, a moment ago at most.
+            ShifterError: they could not be listed, a moment ago at most, and none that is known stops anything.
         """
         if self._monotonic() >= self._due_at:
             self._list()
-        if self._failed is not None:
-            raise self._failed
         found: dict[str, Order | None] = {**self._last, **self._seen.items()}
         waiting = [order for order in found.values() if order is not None and order.answer is None]
+        if self._failed is not None and not any(order.request.verb in STOPPING_VERBS for order in waiting):
+            raise self._failed
         return tuple(sorted(waiting, key=lambda order: order.id))
 
     def _list(self) -> None:

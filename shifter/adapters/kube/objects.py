@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS, Body, Kind
+from shifter.adapters.bounds import kept_text
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.saved_form import plain
 from shifter.core.chain import Link
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest, Verb
 from shifter.errors import InvariantError
+from shifter.ports.kube import Body, Kind
 
 CHAIN_LABEL: Final = "shifter.io/chain"
 SHIFT_LABEL: Final = "shifter.io/shift"
@@ -136,7 +138,7 @@ def answer_entry(order: str, answer: OrderAnswer) -> Body:
         "order": order,
         "id": answer.order_id,
         "answer": str(answer.answer),
-        "text": plain(answer.text),
+        "text": kept_text(plain(answer.text)),
         "at": moment(answer.at),
     }
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from shifter.adapters.kube.api import SHIFT_ORDERS, UNSURE, Body, Failing, KubeApi, KubeError
 from shifter.adapters.kube.failures import store_errors
+from shifter.adapters.kube.kinds import SHIFT_ORDERS
 from shifter.adapters.kube.objects import order_body, order_from, status_of
 from shifter.adapters.saved_records import read_moment
 from shifter.core.deciding.orders import Order, OrderRequest
+from shifter.ports.kube import UNSURE, Body, Failing, KubeApi, KubeError
 
 
 class Orders:

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.adapters.kube.api import Body
 from shifter.adapters.kube.objects import moment
 from shifter.adapters.saved_form import plain
 from shifter.core.phases import Phase
 from shifter.core.state import FleetState, Report, ShiftState
+from shifter.ports.kube import Body
 
 _MESSAGE_LENGTH: Final = 1000
+_NAMESPACES: Final = 256
+"""So many are shown; the definition allows no more."""
 
 
 def shift_spec(state: ShiftState) -> Body:
     """Return what is said of a shift when its object is made."""
-    return {"namespaces": list(state.policy.namespaces), "steps": list(state.policy.spec.ladder)}
+    return {"namespaces": list(state.policy.namespaces[:_NAMESPACES]), "steps": list(state.policy.spec.ladder)}
 
 
 def reported_spec(report: Report) -> Body:
     """Return the same from a report."""
-    return {"namespaces": list(report.namespaces), "steps": list(report.steps)}
+    return {"namespaces": list(report.namespaces[:_NAMESPACES]), "steps": list(report.steps)}
 
 
 def shift_shown(state: ShiftState) -> Body:

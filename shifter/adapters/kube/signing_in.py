@@ -1,7 +1,8 @@
 """How one shows an API server who one is: a token, a file with a token that changes, or a plugin that is asked for one.
 
 A pod's token is replaced every hour or so and a plugin's expires, so who holds one asks anew for every request (that
-costs a read of a small file) or when the time is up. What a plugin prints is never quoted: it is the secret.
+costs a read of a small file), when the time is up, or when the server no longer knows it: it may have been revoked, and
+many plugins do not say when theirs expires. What a plugin prints is never quoted: it is the secret.
 
 Source: "Authenticating", section "client-go credential plugins", in the Kubernetes documentation; ExecCredential v1.
 """
@@ -25,6 +26,9 @@ from shifter.errors import ConfigError
 
 PLUGIN_TIMEOUT_SECONDS: Final = 120.0
 """How long a plugin may take: somebody may have to log in by a browser."""
+
+AGAIN: Final = timedelta(seconds=30)
+"""So long after a plugin was run for a token that was refused it is not run for another one."""
 
 _EARLY: Final = timedelta(seconds=30)
 _LONGEST_COMPLAINT: Final = 300
@@ -64,6 +68,9 @@ class TokenSource(Protocol):
             ConfigError: there is none to be had; the text says why.
         """
 
+    def refused(self, value: str) -> None:
+        """Learn that the server does not know who showed this: show what is newer the next time, if anything is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -74,6 +81,9 @@ class Fixed:
     def authorization(self) -> str:
         """Return it."""
         return self.value
+
+    def refused(self, value: str) -> None:
+        """There is no other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,9 @@ class TokenFile:
         if not is_token(token):
             raise ConfigError(f"the token file {self.path} is empty or holds more than a token")
         return f"Bearer {token}"
+
+    def refused(self, value: str) -> None:
+        """The file is read for every request anyway."""
 
 
 @dataclass(slots=True)
@@ -118,6 +131,7 @@ class Plugin:
     _value: str = field(default="", init=False)
     _expires: datetime | None = field(default=None, init=False)
     _has_run: bool = field(default=False, init=False)
+    _refused_at: datetime | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def authorization(self) -> str:
@@ -127,6 +141,17 @@ class Plugin:
                 self._take(self._run())
                 self._has_run = True
             return self._value
+
+    def refused(self, value: str) -> None:
+        """Run the plugin before the next request, unless it has answered otherwise since.
+
+        Once in `AGAIN`: where the server knows nobody, or the plugin answers the same each time, it would else be run
+        for every call, and may open a browser each time.
+        """
+        with self._lock:
+            now, before = self.now(), self._refused_at
+            if value == self._value and (before is None or not before <= now < before + AGAIN):
+                self._has_run, self._refused_at = False, now
 
     def _take(self, status: Mapping[str, Any]) -> None:
         match status:

@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from shifter.adapters import saved_form, saved_records
-from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFTS, Body, Failing, KubeApi, KubeError
+from shifter.adapters.bounds import LARGEST_STATE_BYTES
 from shifter.adapters.kube.archive import Archive, oldest
 from shifter.adapters.kube.cell import Cell, Entry, Filing
 from shifter.adapters.kube.chains import Chains
 from shifter.adapters.kube.events import event_body, tell
 from shifter.adapters.kube.failures import store_errors
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFTS
 from shifter.adapters.kube.news import is_news, last_sign_of_life
 from shifter.adapters.kube.noticing import Noticed, OrdersSeen
 from shifter.adapters.kube.objects import FLEET_OBJECT, answer_entry, check_name, status_of
 from shifter.adapters.kube.ordering import Orders
+from shifter.adapters.kube.origin import WRITTEN_FOR, counted_here, version_of
 from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, shift_shown, shift_spec
 from shifter.core.chain import Link, Seal, Stretch
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest
 from shifter.core.records import NewRecord, Record
 from shifter.core.state import FleetState, Report, ShiftState
-from shifter.errors import ConflictError, NotFoundError, StoreUnavailableError
+from shifter.core.text import so_many
+from shifter.errors import ConflictError, NotFoundError, RefusedError, StoreUnavailableError
 from shifter.ports import WHOLE, Saved, SavedFleet, Shelf
+from shifter.ports.kube import Body, Failing, KubeApi, KubeError
+
+_PUT_BACK: Final = (
+    "it was put back from a backup, or carried here from another cluster, and does not know what happened since; look"
+    " at every shift and its history, `shifter reconcile` where the balancer differs, then unfreeze"
+)
+_SHOWN: Final = 3
+"""So many of what was put back are named."""
 
 
 class KubeStore:
@@ -42,6 +54,7 @@ class KubeStore:
         writer: what no other process is called; marks what this one saved.
         token: returns a few characters that were never returned before, for names of orders.
         seen: what a watch sees of the orders, for a service, which asks for them all the time.
+        monotonic: seconds that only grow; says when orders are listed all the same.
     """
 
     def __init__(
@@ -51,6 +64,8 @@ class KubeStore:
         writer: str,
         token: Callable[[], str],
         seen: OrdersSeen | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -59,7 +74,7 @@ class KubeStore:
         self._orders = Orders(api, namespace, token)
         self._cells: dict[str, Cell] = {}
         self._seen = seen
-        self._noticed = None if seen is None else Noticed(seen, self._waiting, time.monotonic)
+        self._noticed = None if seen is None else Noticed(seen, self._waiting, monotonic)
         self._told: dict[str, Report] = {}
         self._chains = Chains(self._archive, self._bodies)
         self._lock = threading.Lock()
@@ -67,14 +82,18 @@ class KubeStore:
 
     def load(self) -> Shelf[Saved]:
         """Return every shift's saved state, by name; one that is not understood is among them, with why."""
-        rows: list[tuple[str, Callable[[], Saved]]] = []
-        for name, body in self._shifts().items():
-            status = status_of(body)
-            if "state" in status:
+        return saved_form.shelf(self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, Callable[[], Saved]]]:
+        """Yield what there is of each shift, and let go of it then: all of them at once are large."""
+        bodies = self._shifts()
+        for name in list(bodies):
+            body = bodies.pop(name)
+            if "state" in status_of(body):
                 self._cell(name).learn(body)
-                text, version = str(status["state"]), int(status.get("version", 0))
-                rows.append((name, partial(saved_form.saved_from, name, text, version)))
-        return saved_form.shelf(rows)
+                yield name, partial(_saved, name, body)
+            else:
+                self._suspect_emptied(name, status_of(body))
 
     def save(
         self,
@@ -83,8 +102,12 @@ class KubeStore:
         records: Sequence[NewRecord] = (),
         answers: Sequence[OrderAnswer] = (),
     ) -> int:
-        """Save state, records and answers in one write; return the new version."""
-        text = saved_form.state_text(state)
+        """Save state, records and answers in one write; return the new version.
+
+        Raises:
+            RefusedError: no object takes so much, or as the port says.
+        """
+        text = _that_fits(state)
         entry = self._entry(text, records, answers, shift_shown(state), shift_spec(state))
         return self._cell(state.name).save(entry, expected_version)
 
@@ -92,14 +115,30 @@ class KubeStore:
         """Return the shifts whose objects are being deleted; the finalizer keeps them until a person takes it away."""
         return [name for name, cell in list(self._cells.items()) if cell.leaving]
 
+    def put_back(self) -> str:
+        """Return how it shows that something saved was put back from a backup, or carried here; see `origin`."""
+        found = [cell.put_back for _, cell in sorted(self._cells.items()) if cell.put_back]
+        more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        return f"{'; '.join([*found[:_SHOWN], *more])}: {_PUT_BACK}" if found else ""
+
+    def believe(self) -> None:
+        """Remember of all of these that somebody was told, so that whoever loads them next does not tell it again."""
+        for cell in list(self._cells.values()):
+            if cell.put_back:
+                cell.believe()
+
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""
         body = self._fleet()
         status = status_of(body or {})
+        if body is not None:
+            self._cell(FLEET).learn(body)
         if body is None or "state" not in status:
+            self._suspect_emptied(FLEET, status)
             return SavedFleet(FleetState(), 0)
-        self._cell(FLEET).learn(body)
-        return SavedFleet(saved_form.read_fleet(str(status["state"])), int(status.get("version", 0)))
+        state = saved_form.read_fleet(str(status["state"]))
+        state = state.model_copy(update={"last_order": counted_here(state.last_order, body)})
+        return SavedFleet(state, version_of(body))
 
     def save_fleet(
         self,
@@ -141,7 +180,7 @@ class KubeStore:
 
         Not from the states alone: an intent that has ended is in none, and its epoch is in the history all the same.
         """
-        return max((int(status_of(body).get("epoch", 0)) for body in self._shifts().values()), default=0)
+        return max((int(status_of(body).get("epoch", 0)) for body in self._bodies().values()), default=0)
 
     def create_order(self, request: OrderRequest, at: datetime) -> Order:
         """Write down what a person asks and return it with its id; when it was asked is for the API server to say."""
@@ -220,6 +259,11 @@ class KubeStore:
                 self._cells[chain] = Cell(self._api, self._namespace, chain, filing, understood, self._writer)
             return self._cells[chain]
 
+    def _suspect_emptied(self, chain: str, status: Body) -> None:
+        """Tell what was put back without its status, or taken away, from what is not saved yet: it has a history."""
+        if WRITTEN_FOR not in status and self._archive.of_chain(chain):
+            self._cell(chain).suspect_emptied()
+
     def _file(self, chain: str, link: Link, uid: str) -> None:
         self._archive.file(chain, link)
         tell(self._api, self._namespace, event_body(chain, uid, link, self._writer))
@@ -284,6 +328,25 @@ class KubeStore:
     def _must_be_open(self) -> None:
         if self._closed:
             raise StoreUnavailableError("the store in the cluster is closed")
+
+
+def _that_fits(state: ShiftState) -> str:
+    """Return what is saved of a state, if an object takes it; asked before the server refuses it without a reason."""
+    text = saved_form.state_text(state)
+    if (size := len(text.encode())) > LARGEST_STATE_BYTES:
+        members = sum(map(len, state.weights.values()))
+        raise RefusedError(
+            f"what is to be saved of {state.name} is {size} bytes, and an object in a cluster takes"
+            f" {LARGEST_STATE_BYTES}: {so_many(len(state.policy.routes), 'route')} with"
+            f" {so_many(members, 'member')} are too many for one policy; divide it into several"
+        )
+    return text
+
+
+def _saved(name: str, body: Body) -> Saved:
+    state = saved_form.read_state(name, str(status_of(body)["state"]))
+    state = state.model_copy(update={"last_order": counted_here(state.last_order, body)})
+    return Saved(state, version_of(body))
 
 
 def _as_of(leading_at: datetime | None, name: str, text: str) -> Report:

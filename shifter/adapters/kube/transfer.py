@@ -15,25 +15,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shifter.adapters import saved_form, saved_records
-from shifter.adapters.kube.api import (
-    LEASES,
-    SHIFT_FLEETS,
-    SHIFT_ORDERS,
-    SHIFT_RECORDS,
-    SHIFTS,
-    Body,
-    Failing,
-    KubeApi,
-    KubeError,
-)
 from shifter.adapters.kube.archive import Archive
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.failures import store_errors
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim, LeaseRecord, read
 from shifter.adapters.kube.ledger import Ledger
 from shifter.adapters.kube.news import LEASE_NAME, is_led
 from shifter.adapters.kube.objects import FLEET_OBJECT, IN_FLIGHT, MANAGED, check_name, order_from, status_of
+from shifter.adapters.kube.origin import WRITTEN_FOR
 from shifter.adapters.kube.shown import fleet_shown, report_shown, shift_shown, shift_spec
 from shifter.adapters.kube.store import KubeStore
 from shifter.core.chain import START, Link, Seal, chained
@@ -44,6 +35,7 @@ from shifter.core.state import FleetState, Freeze, Report
 from shifter.core.text import so_many
 from shifter.errors import InvariantError, RefusedError, StoreUnavailableError
 from shifter.ports import Saved
+from shifter.ports.kube import LEASES, Body, Failing, KubeApi, KubeError
 from shifter.ports.transfers import Contents, KeptOrder
 
 COPYING: Final = "a copy into this store is under way, or was interrupted"
@@ -187,23 +179,27 @@ class KubeTransfer:
         """Write everything, frozen until the last write."""
         self.store.save_fleet(FleetState(freezes=(Freeze(by=SERVICE, reason=COPYING, at=notes[0].at),)), 0)
         heads: dict[str, Seal] = {}
+        epoch = contents.epoch
         for link in _then(history, notes):
             chain = self.chain_for(link.shift, contents.states)
             new = chained(heads.get(chain, START), link)
             self._archive.file(chain, new)
             heads[chain] = Seal(new.id, new.hash)
+            epoch = max(epoch, int(link.epoch) if link.epoch.isdecimal() else 0)
+        # In each of them: a lease that is deleted begins above the highest, and none may be given out twice.
+        known: Body = {"epoch": epoch} if epoch else {}
         for name, saved in contents.states.items():
-            self._make(saved, contents.reports.get(name), heads.get(name, START))
-        self._thaw(contents, heads.get(FLEET, START))
+            self._make(saved, contents.reports.get(name), {**known, "history": Ledger(heads.get(name, START)).entry()})
+        self._thaw(contents, {**known, "history": Ledger(heads.get(FLEET, START)).entry()})
 
-    def _make(self, saved: Saved, report: Report | None, head: Seal) -> None:
+    def _make(self, saved: Saved, report: Report | None, known: Body) -> None:
         state = saved.state
         metadata: Body = {"name": state.name, "labels": dict(MANAGED), "finalizers": [IN_FLIGHT]}
         status: Body = {
             **shift_shown(state),
             "version": saved.version,
             "state": saved_form.state_text(state),
-            "history": Ledger(head).entry(),
+            **known,
             "answers": [],
         }
         if report is not None:
@@ -211,9 +207,10 @@ class KubeTransfer:
         with store_errors(f"{state.name} cannot be copied"):
             body = SHIFTS.body(metadata=metadata, spec=shift_spec(state))
             made = self._api.create(SHIFTS, self._namespace, body)
+            status[WRITTEN_FOR] = made["metadata"]["uid"]
             self._api.replace(SHIFTS, self._namespace, {**made, "status": status}, status=True)
 
-    def _thaw(self, contents: Contents, head: Seal) -> None:
+    def _thaw(self, contents: Contents, known: Body) -> None:
         state = contents.fleet.state
         with store_errors("the copy cannot be ended"):
             body = self._api.get(SHIFT_FLEETS, self._namespace, FLEET_OBJECT)
@@ -222,7 +219,7 @@ class KubeTransfer:
                 **fleet_shown(state),
                 "version": max(contents.fleet.version, 1),
                 "state": saved_form.fleet_text(state),
-                "history": Ledger(head).entry(),
+                **known,
             }
             self._api.replace(SHIFT_FLEETS, self._namespace, {**body, "status": status}, status=True)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from shifter.adapters.kube.api import Body, Change, Failing, Kind, KubeApi, KubeError
+from shifter.ports.kube import Body, Change, Failing, Kind, KubeApi, KubeError
 
 T = TypeVar("T")
 

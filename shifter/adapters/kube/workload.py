@@ -15,19 +15,10 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
-from shifter.adapters.kube.api import (
-    ACCESS_REVIEWS,
-    AUTOSCALERS,
-    DEPLOYMENTS,
-    Body,
-    Failing,
-    Kind,
-    KubeApi,
-    KubeError,
-)
 from shifter.core.deciding.pinning import Workload
 from shifter.core.text import plain, some
 from shifter.errors import CapacityUnavailableError, InvariantError
+from shifter.ports.kube import ACCESS_REVIEWS, AUTOSCALERS, DEPLOYMENTS, Body, Failing, Kind, KubeApi, KubeError
 
 _TRIES: Final = 3
 """So often a floor is written at most: the controller writes into the same object every few seconds."""

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shifter.adapters import saved_form, saved_records
+from shifter.adapters.bounds import kept_text
 from shifter.adapters.sqlite.chaining import append_links
 from shifter.core.chain import Link, Seal
 from shifter.core.deciding.orders import Answer, Order, OrderAnswer, OrderRequest, Verb
@@ -99,7 +100,7 @@ def _answer_order(connection: sqlite3.Connection, answer: OrderAnswer) -> None:
     saved_form.check_answerable(answer.order_id, find_order(connection, answer.order_id))
     connection.execute(
         "UPDATE orders SET answer = ?, answer_text = ?, answered_at = ? WHERE id = ?",
-        (answer.answer.value, saved_form.plain(answer.text), saved_form.stamp(answer.at), answer.order_id),
+        (answer.answer.value, kept_text(saved_form.plain(answer.text)), saved_form.stamp(answer.at), answer.order_id),
     )
 
 

@@ -109,6 +109,13 @@ class SqliteStore:
         """Return nobody: a row is there or not."""
         return ()
 
+    def put_back(self) -> str:
+        """Return nothing: a start looks for that, before anybody is given the file; see `lease.py`."""
+        return ""
+
+    def believe(self) -> None:
+        """Do nothing; see `put_back`."""
+
     def load_fleet(self) -> SavedFleet:
         """Return what is remembered of all shifts together; the defaults with version 0 if nothing ever was."""
         with self._file.reading() as connection:

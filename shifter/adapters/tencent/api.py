@@ -35,8 +35,8 @@ QUOTA_PER_SECOND = 20.0
 
 _MAX_MESSAGE_CHARACTERS = 300
 
-_CALL_TIMEOUTS = 3
-"""A whole call may take so many timeouts: one each to connect, to be sent and to be answered."""
+_PATIENCE_SECONDS = 6.0
+"""So long a read waits for its turn; a write no longer than its `timeout`, since its lease may run out."""
 
 WRITE_ACTION = "BatchModifyTargetWeight"
 STATUS_ACTION = "DescribeTaskStatus"
@@ -172,8 +172,8 @@ class Pacer:
         self._filled_at = monotonic()
         self._lock = threading.Lock()
 
-    def wait(self) -> None:
-        """Return when it is the caller's turn.
+    def wait(self) -> float:
+        """Return when it is the caller's turn, and for how many seconds it was not.
 
         Raises:
             ProviderUnavailableError: the turn would come too late; the line is as it was.
@@ -191,6 +191,7 @@ class Pacer:
             self._tokens -= 1
         if wait_seconds > 0:
             self._sleep(wait_seconds)
+        return wait_seconds
 
 
 class ClbApi:
@@ -220,7 +221,7 @@ class ClbApi:
         self._lock = threading.Lock()
         # Apart, so that reads which never end take no place of the write that goes back.
         self._reads, self._writes = BoundedCalls(), BoundedCalls()
-        self._call_seconds = _CALL_TIMEOUTS * settings.timeout.total_seconds()
+        self._call_seconds = settings.longest_call.total_seconds()
 
     def read(self, region: str, action: str, request: Json, required: Sequence[str]) -> Json:
         """Ask something and return the answer's `Response` object.
@@ -252,10 +253,14 @@ class ClbApi:
     ) -> Json:
         self._credentials.refresh()
         client = self._client(region)
-        self._pacer(action).wait()
+        waited_seconds = self._pacer(action).wait()
         try:
-            calls = self._reads if unknown is ProviderUnavailableError else self._writes
-            body = calls.run(lambda: client.call_json(action, dict(request)), self._call_seconds)
+            if unknown is ProviderUnavailableError:
+                calls, seconds = self._reads, self._call_seconds
+            else:
+                # All of a write ends in time: another replica may lead after that.
+                calls, seconds = self._writes, self._call_seconds - waited_seconds
+            body = calls.run(lambda: client.call_json(action, dict(request)), seconds)
         except CrowdedError as error:
             raise ProviderUnavailableError(f"{action}: {error}") from error
         except OverdueError as error:
@@ -312,9 +317,11 @@ class ClbApi:
     def _pacer(self, action: str) -> Pacer:
         with self._lock:
             if action not in self._pacers:
+                timeout_seconds = self._settings.timeout.total_seconds()
+                is_write = action == WRITE_ACTION
                 self._pacers[action] = Pacer(
                     self._settings.requests_per_second,
-                    self._settings.timeout.total_seconds(),
+                    timeout_seconds if is_write else max(timeout_seconds, _PATIENCE_SECONDS),
                     self._monotonic,
                     self._sleep,
                 )

@@ -17,7 +17,15 @@ from pydantic_core import PydanticCustomError
 from shifter.core.documents.clusters import Clusters
 from shifter.core.documents.leasing import Leasing
 from shifter.core.documents.policy import ShiftPolicy
-from shifter.core.documents.schema import API_VERSION, Duration, Metadata, Name, StrictModel, second_of_its_kind
+from shifter.core.documents.schema import (
+    API_VERSION,
+    Duration,
+    Metadata,
+    Name,
+    StrictModel,
+    second_of_its_kind,
+    show_duration,
+)
 
 _LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
@@ -158,15 +166,23 @@ def _names_differ(metrics: tuple[CustomMetric, ...]) -> tuple[CustomMetric, ...]
     return metrics
 
 
+CALL_TIMEOUTS: Final = 3
+"""A whole call to the cloud may take so many timeouts: one each to connect, to be sent and to be answered."""
+
+
 class Tencent(StrictModel):
-    """How to reach Tencent Cloud. Keys are in files (mounted secrets), re-read when they change."""
+    """How to reach Tencent Cloud. Keys are in files (mounted secrets), re-read when they change.
+
+    `timeout` is of each wait of a call, which ends after `CALL_TIMEOUTS` of them whatever the other side does. In a
+    cluster that must fit into the lease's write budget (`late_calls`).
+    """
 
     secret_id_file: str
     secret_key_file: str
     token_file: str | None = None
     endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:\d{1,5})?$")] = "clb.tencentcloudapi.com"
     scheme: Literal["https", "http"] = "https"
-    timeout: Duration = timedelta(seconds=6)
+    timeout: Duration = timedelta(seconds=2.5)
     requests_per_second: Annotated[float, Field(gt=0, le=20)] = 10.0
 
     @field_validator("scheme")
@@ -176,6 +192,11 @@ class Tencent(StrictModel):
         if scheme == "http" and host not in {"127.0.0.1", "localhost"}:
             raise PydanticCustomError("scheme", "plain http is for a loopback endpoint only")
         return scheme
+
+    @property
+    def longest_call(self) -> timedelta:
+        """After so long a call has ended, or was given up; its place in line is part of it."""
+        return CALL_TIMEOUTS * self.timeout
 
 
 class Provider(StrictModel):
@@ -326,6 +347,21 @@ def _unknown_metrics(policy: ShiftPolicy, fleet: Fleet | None) -> Iterable[Misfi
             there = f"it has {', '.join(defined)}" if defined else "it has none"
             reason = f"the fleet's customMetrics define no {wanted.name!r}: {there}"
             yield Misfit(("spec", "analysis", "custom", index, "name"), reason)
+
+
+def late_calls(fleet: Fleet) -> str:
+    """Return why a write may end only when another replica leads already, for people; empty if none does.
+
+    Only in a cluster: a store in a file has one process, and its lease no time.
+    """
+    tencent, budget = fleet.spec.provider.tencent, fleet.spec.lease.write_budget
+    if tencent.longest_call <= budget:
+        return ""
+    takes = f"{CALL_TIMEOUTS} x {show_duration(tencent.timeout)} = {show_duration(tencent.longest_call)}"
+    return (
+        f"spec.provider.tencent.timeout: a call takes at most {takes}, more than spec.lease.writeBudget"
+        f" ({show_duration(budget)}): a write that was begun in time could end when another replica leads"
+    )
 
 
 def common_edges_ms(fleet: Fleet) -> tuple[float, ...]:

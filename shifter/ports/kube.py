@@ -16,9 +16,6 @@ from shifter.errors import ShifterError
 Body = dict[str, Any]
 """An object as JSON: `metadata`, `spec`, `status` and so on."""
 
-OUR_GROUP: Final = "shifter.io"
-OUR_VERSION: Final = "v1alpha1"
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -32,18 +29,14 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As objects spell it: `shifter.io/v1alpha1`."""
-        return f"{self.group}/{self.version}"
+        """As objects spell it: `shifter.io/v1alpha1`; the oldest kinds have no group: `v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
 
     def body(self, **parts: Any) -> Body:  # noqa: ANN401 - JSON
         """Return an object of this kind."""
         return {"apiVersion": self.api_version, "kind": self.name, **parts}
 
 
-SHIFTS: Final = Kind(OUR_GROUP, OUR_VERSION, "shifts", "Shift")
-SHIFT_FLEETS: Final = Kind(OUR_GROUP, OUR_VERSION, "shiftfleets", "ShiftFleet")
-SHIFT_ORDERS: Final = Kind(OUR_GROUP, OUR_VERSION, "shiftorders", "ShiftOrder")
-SHIFT_RECORDS: Final = Kind(OUR_GROUP, OUR_VERSION, "shiftrecords", "ShiftRecord")
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS: Final = Kind("events.k8s.io", "v1", "events", "Event")
 DEPLOYMENTS: Final = Kind("apps", "v1", "deployments", "Deployment")
