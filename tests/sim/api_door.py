@@ -1,19 +1,38 @@
-"""The way of one process to the API server: each call passes its door, and then reaches what all processes share."""
+"""The way of one process to the API server: each call passes its door, and then reaches what all processes share.
+
+A watch passes it when it is opened, and from then on stands still and dies with its process. It may be cut without a
+word, by the network as well, and end only when its time is up; what it tells may come late.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from shifter.adapters.kube.api import Body, Change, Kind, Listing
-from tests.kube import MemoryApi, ends_at_once
-from tests.sim.calls import PORTS, Fate
+from shifter.ports.kube import Body, Change, Kind, Listing
+from tests.kube import Call, Fault, MemoryApi
+from tests.kube_faults import error_of
+from tests.sim.calls import PORTS, REFUSALS, Fate
 from tests.sim.keeping import Member
 
 if TYPE_CHECKING:
     from tests.sim.cluster import ClusterKeeping
 
 T = TypeVar("T")
+
+FAULTS: Final[Mapping[Fate, Fault]] = {
+    Fate.UNKNOWN_USER: Fault.UNKNOWN_USER,
+    Fate.DENIED: Fault.DENIED,
+    Fate.EXPIRED: Fault.EXPIRED,
+    Fate.INVALID: Fault.INVALID,
+    Fate.THROTTLED: Fault.THROTTLED,
+}
+"""What the server says to a call that it refuses."""
+
+_LATE_SECONDS: Final = 4.0
+"""So late a watch tells at the most."""
+
+_PROMPT_SECONDS: Final = 0.25
 
 
 class DoorApi:
@@ -23,7 +42,7 @@ class DoorApi:
         self._keeping = keeping
         self._member = member
         self._port = port
-        self._inner = MemoryApi(keeping.cluster, member.name, waiting=ends_at_once)
+        self._inner = MemoryApi(keeping.cluster, member.name)
         self._tokens: dict[str, str] = {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Body:
@@ -62,8 +81,20 @@ class DoorApi:
         seconds: float,
         labels: Mapping[str, str] | None = None,
     ) -> Iterator[Change]:
-        """Yield what there is; nobody here watches for long."""
-        return self._inner.watch(kind, namespace, resource_version, seconds=seconds, labels=labels)
+        """Yield what changes, on a strand of its own."""
+        fate = self._call("watch", kind, "", lambda: self._member.door.fate)
+        pace = self._member.dice.between(_PROMPT_SECONDS, _LATE_SECONDS) if fate is Fate.SLOW else _PROMPT_SECONDS
+        keeping = self._keeping
+
+        def waits(rest_seconds: float) -> bool:
+            keeping.sleep(self._member, min(rest_seconds, pace))
+            line.down = keeping.is_away()
+            line.silent = line.silent or not self._member.reaches()
+            return True
+
+        line = MemoryApi(keeping.cluster, self._member.name, monotonic=keeping.now, waiting=waits)
+        line.silent = fate is Fate.CUT
+        yield from line.watch(kind, namespace, resource_version, seconds=seconds, labels=labels)
 
     def close(self) -> None:
         """Let go."""
@@ -73,7 +104,10 @@ class DoorApi:
         port, door = PORTS[f"{self._port}.{verb}"], self._member.door
 
         def reach() -> T:
-            self._keeping.let_through(self._member, port.timeout_seconds, writes=verb not in {"get", "list"})
+            call = Call(verb, kind, name)
+            self._keeping.let_through(self._member, port.timeout_seconds, call)
+            if door.fate in REFUSALS:
+                raise error_of(FAULTS[door.fate], call, self._member.name)
             if door.fate is Fate.CONFLICT:
                 self._keeping.touch(kind, name, self._member.name)
             return act()

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from shifter.adapters.kube.api import Failing, KubeError
 from shifter.errors import (
     AmbiguousWriteError,
     CapacityUnavailableError,
@@ -22,6 +21,7 @@ from shifter.errors import (
     ShifterError,
     StoreUnavailableError,
 )
+from shifter.ports.kube import Failing, KubeError
 from tests.sim.journal import Journal
 from tests.sim.kernel import Kernel, Killed
 
@@ -45,6 +45,13 @@ class Fate(StrEnum):
     LATE = "arrives after its timeout"
     CONFLICT = "conflict"
     STALE = "stale"
+    UNKNOWN_USER = "401"
+    DENIED = "403"
+    EXPIRED = "410"
+    INVALID = "422"
+    THROTTLED = "429"
+    CUT = "cut without a word"
+    SLOW = "told late"
     ORDER_BEFORE = "order before"
     ORDER_AFTER = "order after"
 
@@ -54,7 +61,13 @@ HANGS = frozenset({Fate.HANG_BEFORE, Fate.HANG_AFTER, Fate.LATE})
 STOPPING = PAUSES | HANGS
 """What needs a stack that can stop in the middle."""
 
-TROUBLES = HANGS | {Fate.ERROR_BEFORE, Fate.ERROR_AFTER, Fate.LOST, Fate.CONFLICT}
+REFUSALS = frozenset({Fate.UNKNOWN_USER, Fate.DENIED, Fate.EXPIRED, Fate.INVALID, Fate.THROTTLED})
+"""What an API server answers instead; whoever makes the call lets it say so."""
+
+OF_WATCHES = frozenset({Fate.CUT, Fate.SLOW})
+"""What happens to a watch after it was opened."""
+
+TROUBLES = HANGS | REFUSALS | {Fate.ERROR_BEFORE, Fate.ERROR_AFTER, Fate.LOST, Fate.CONFLICT}
 """What is the fault of whoever is called."""
 
 ANYWHERE = PAUSES | {
@@ -76,7 +89,7 @@ class Port:
 
     `lost` makes the error if nothing is known of the call, `refused` if it certainly took no effect. What is `in_lane`
     has a thread of its own, so that a tick does not wait for it. If a conflict `is_made`, somebody else really writes
-    first, and the call finds out by itself.
+    first, and the call finds out by itself; refusals it always makes itself.
     """
 
     name: str
@@ -105,12 +118,17 @@ def _left_open(said: str) -> KubeError:
     return KubeError(Failing.AMBIGUOUS, said)
 
 
-_READS: Mapping[str, frozenset[Fate]] = {"get": frozenset(), "list": frozenset()}
+_ANY_KIND = REFUSALS - {Fate.EXPIRED, Fate.INVALID}
+_READS: Mapping[str, frozenset[Fate]] = {
+    "get": _ANY_KIND,
+    "list": _ANY_KIND | {Fate.EXPIRED},
+    "watch": _ANY_KIND | {Fate.EXPIRED} | OF_WATCHES,
+}
 _WRITES: Mapping[str, frozenset[Fate]] = {
-    "create": frozenset({Fate.LATE, Fate.LOST}),
-    "replace": frozenset({Fate.LATE, Fate.LOST, Fate.CONFLICT}),
-    "replace_status": frozenset({Fate.LATE, Fate.LOST, Fate.CONFLICT}),
-    "delete": frozenset({Fate.LATE, Fate.LOST}),
+    "create": _ANY_KIND | {Fate.LATE, Fate.LOST, Fate.INVALID},
+    "replace": _ANY_KIND | {Fate.LATE, Fate.LOST, Fate.INVALID, Fate.CONFLICT},
+    "replace_status": _ANY_KIND | {Fate.LATE, Fate.LOST, Fate.INVALID, Fate.CONFLICT},
+    "delete": _ANY_KIND | {Fate.LATE, Fate.LOST},
 }
 
 
@@ -141,6 +159,7 @@ PORTS: Mapping[str, Port] = {
         Port("lease.valid", fates=ANYWHERE),
         *_server("kube", 1.0, in_lane=False),
         *_server("election", 0.5, in_lane=True),
+        *_server("orders", 1.0, in_lane=True),
     )
 }
 

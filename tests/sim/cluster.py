@@ -10,31 +10,28 @@ status comes into force.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from shifter.adapters.kube.api import (
-    LEASES,
-    SHIFT_FLEETS,
-    SHIFT_ORDERS,
-    SHIFTS,
-    Body,
-    Failing,
-    Kind,
-    KubeError,
-)
+from shifter.adapters.kube.breaker import Breaker
 from shifter.adapters.kube.clocks import Clocks
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFTS
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
+from shifter.adapters.kube.noticing import OrdersSeen
+from shifter.adapters.kube.ordering import understood
 from shifter.adapters.kube.store import KubeStore
+from shifter.adapters.kube.watching import Rhythm, Watched
 from shifter.core.deciding.orders import OrderRequest
 from shifter.core.documents.leasing import LeaseTiming
 from shifter.core.state import Report
 from shifter.lab.checker import seen
 from shifter.ports import Leadership, Store
+from shifter.ports.kube import LEASES, Body, Failing, Kind, KubeError
 from tests.kube import Fault, MemoryApi
 from tests.kube_cluster import MemoryCluster
+from tests.kube_faults import READS, Call, error_of
 from tests.sim.api_door import DoorApi, name_of
 from tests.sim.dice import Dice
 from tests.sim.doors import Library
@@ -55,8 +52,15 @@ TIMING: Final = LeaseTiming(
 )
 """A tenth of what a cluster has, more or less; a renewal gives up after as long as its port's timeout."""
 
+RHYTHM: Final = Rhythm(list_seconds=12.0, watch_seconds=4.0, pause_seconds=(0.2, 2.0))
+"""How often orders are watched: as much sooner."""
+
+_REMEMBERED: Final = 8
+"""So many changes of a kind the server remembers: a watch that begins before them is told that it is too late."""
+
 _POLL_SECONDS: Final = 0.25
 _HAIR_SECONDS: Final = 1e-6
+_LEAST_SECONDS: Final = 0.01
 _MISDELIVERED: Final = 0.1
 _PEOPLES_FAULTS: Final = (Fault.LOST, Fault.TIMEOUT, Fault.ERROR_AFTER, Fault.THROTTLED)
 
@@ -64,9 +68,11 @@ _PEOPLES_FAULTS: Final = (Fault.LOST, Fault.TIMEOUT, Fault.ERROR_AFTER, Fault.TH
 class ToldStore(KubeStore):
     """A store that lets it be known when a shift was told of: one that says nothing new is told of, too."""
 
-    def __init__(self, keeping: ClusterKeeping, member: Member) -> None:
-        api = DoorApi(keeping, member, "kube")
-        super().__init__(api, NAMESPACE, member.name, keeping.token)
+    def __init__(
+        self, keeping: ClusterKeeping, member: Member, answered: Callable[[], float], seen: OrdersSeen
+    ) -> None:
+        api = Breaker(DoorApi(keeping, member, "kube"), answered, member.monotonic)
+        super().__init__(api, NAMESPACE, member.name, keeping.token, seen, monotonic=member.monotonic)
         self._told_at = keeping.library.told
         self._member = member
 
@@ -83,18 +89,30 @@ class ClusterSeat:
         self._keeping = keeping
         self._member = member
         self._kernel = kernel
-        self._store = ToldStore(keeping, member)
+        newest = KubeStore(DoorApi(keeping, member, "election"), NAMESPACE, "nobody", keeping.token)
         self._lease = KubeLease(
             DoorApi(keeping, member, "election"),
             Claim(NAMESPACE, member.name, "sim"),
             TIMING,
             clocks=Clocks(member.monotonic, member.monotonic, member.wall),
-            floor=self._store.last_epoch,
+            floor=newest.last_epoch,
             tell=member.tell,
         )
+        self._watched = Watched(
+            DoorApi(keeping, member, "orders"),
+            SHIFT_ORDERS,
+            NAMESPACE,
+            keep=understood,
+            monotonic=member.monotonic,
+            dice=lambda: member.dice.between(0.0, 1.0),
+            tell=member.tell,
+            rhythm=RHYTHM,
+        )
+        self._store = ToldStore(keeping, member, self._lease.answered, self._watched)
         self._due = 0.0
         self._polling = False
         self._strand: Strand | None = None
+        self._watching: Strand | None = None
 
     @property
     def store(self) -> Store:
@@ -117,8 +135,11 @@ class ClusterSeat:
             self._poll()
 
     def leads(self) -> bool:
-        """Whether it holds the lease, and whoever had it before was waited out."""
-        return self._lease.valid()
+        """Whether it holds the lease, and whoever had it before was waited out; from then on it watches for orders."""
+        valid = self._lease.valid()
+        if valid and self._watching is None:
+            self._kernel.after(0.0, self._begin_to_watch)
+        return valid
 
     def is_over(self) -> bool:
         """Whether somebody else has the lease; that it cannot be renewed is no reason to end."""
@@ -139,8 +160,19 @@ class ClusterSeat:
             return
 
     def kill(self) -> None:
-        """Let a poll that is under way unwind."""
+        """Let a poll that is under way unwind, and the watch."""
         self._unwind()
+        if self._watching is not None:
+            self._kernel.kill(self._watching)
+
+    def _begin_to_watch(self) -> None:
+        if self._watching is None:
+            self._kernel.start(self._watch)
+
+    def _watch(self) -> None:
+        self._watching = self._kernel.strand
+        while True:
+            self._keeping.sleep(self._member, self._watched.turn())
 
     def _unwind(self) -> None:
         if self._strand is not None:
@@ -172,7 +204,7 @@ class ClusterKeeping:
         self._zero = zero
         self._dice = dice
         self._tokens = itertools.count(1)
-        self.cluster = MemoryCluster(clock=self._clock)
+        self.cluster = MemoryCluster(clock=self._clock, remembers=_REMEMBERED)
         self._people = MemoryApi(self.cluster, "people")
         self._saved = self._opened(self._people)
         self.library = Library(self._saved, lambda: kernel.now)
@@ -249,21 +281,42 @@ class ClusterKeeping:
 
     # -- what the doors ask ---------------------------------------------------------------------------------------
 
-    def let_through(self, member: Member, timeout_seconds: float, *, writes: bool) -> None:
+    def now(self) -> float:
+        """Return true time in seconds."""
+        return self._kernel.now
+
+    def is_away(self) -> bool:
+        """Whether the server is gone."""
+        return self._kernel.now < self.library.away_until
+
+    def sleep(self, member: Member, seconds: float) -> None:
+        """Wait on a strand of a process, and on as long as that one stands still.
+
+        Raises:
+            Killed: it is dead.
+        """
+        self._kernel.sleep(max(_LEAST_SECONDS, seconds))
+        member.door.enter()
+
+    def let_through(self, member: Member, timeout_seconds: float, call: Call) -> None:
         """Let a call reach the server.
 
         Raises:
-            KubeError: the server is gone, or the network does not let it out; there who can wait does so in vain.
+            KubeError: the server is gone, or refuses everybody; or the network does not let it out, and there who can
+                wait does so in vain.
         """
-        if self._kernel.now < self.library.away_until:
+        if self.is_away():
             raise KubeError(Failing.UNAVAILABLE, "connection refused")
         if member.reaches():
+            until, word = self.library.refusing
+            if self._kernel.now < until:
+                raise error_of(Fault(word), call, member.name)
             return
         if self._kernel.strand is None:
             raise KubeError(Failing.UNAVAILABLE, "no route to host")
         self._kernel.sleep(timeout_seconds)
         member.door.enter()
-        raise KubeError(Failing.AMBIGUOUS if writes else Failing.UNAVAILABLE, "read timed out")
+        raise KubeError(Failing.UNAVAILABLE if call.verb in READS else Failing.AMBIGUOUS, "read timed out")
 
     def touch(self, kind: Kind, name: str, caller: str) -> None:
         """Let somebody else write a note into an object, so that whoever has read it before is too late."""

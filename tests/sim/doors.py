@@ -175,7 +175,8 @@ class DoorLease:
 class Library:
     """The store that all processes share, and what of it only the world knows.
 
-    `away_until`: nobody reaches it before. When records were really decided and saved, and by which call, is kept by
+    `away_until`: nobody reaches it before. `refusing`: until when it refuses everybody in its service, in which way (a
+    store in a cluster only). When records were really decided and saved, and by which call, is kept by
     number and hash, and when a shift was last told of by name: no process's clock is believed.
     `read` is what was answered last, by call, and when; `stale` is when that was answered again, and how old it was.
     """
@@ -183,6 +184,7 @@ class Library:
     saved: Store
     now: Callable[[], float]
     away_until: float = 0.0
+    refusing: tuple[float, str] = 0.0, ""
     records: dict[tuple[int, str], tuple[float, float, int]] = field(default_factory=dict)
     told: dict[str, float] = field(default_factory=dict)
     read: dict[str, tuple[float, object]] = field(default_factory=dict)
@@ -225,6 +227,14 @@ class DoorStore:
     def leaving(self) -> Collection[str]:
         """Return the shifts that somebody is deleting."""
         return self._there().leaving()
+
+    def put_back(self) -> str:
+        """Return how it shows that something was put back."""
+        return self._there().put_back()
+
+    def believe(self) -> None:
+        """Take what was put back for what counts."""
+        self._there().believe()
 
     def load_fleet(self) -> SavedFleet:
         """Load what is remembered of all shifts."""

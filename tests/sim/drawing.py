@@ -17,6 +17,7 @@ CALM_SECONDS = 90.0
 """Within so long of calm everything must have finished, gone back, or rest at a hold that says why."""
 
 _PAIRED, _AMBUSHED = 0.35, 0.4
+_DRAWN_ELSEWHERE = frozenset({What.SLOW, What.REFUSING})
 
 _ORDERS = (
     ("pause", 4), ("resume", 4), ("promote", 8), ("promote full", 2), ("promote override", 1), ("rollback", 3),
@@ -83,7 +84,7 @@ _ODDS: Mapping[Fate, float] = {
 
 
 def _mishaps(dice: Dice, until: float, machines: int) -> tuple[Mishap, ...]:
-    kinds = [what for what in What if what is not What.SLOW and dice.hits(0.45)]
+    kinds = [what for what in What if what not in _DRAWN_ELSEWHERE and dice.hits(0.45)]
     # What people do, and what users suffer, is what most rules are about.
     kinds += [what for what in (What.ORDER, What.ORDER, What.ORDER, What.FAILING) if what in kinds]
     if not kinds:

@@ -199,6 +199,11 @@ class Hands:
         library.away_until = max(library.away_until, self._until(mishap))
         self._note(Kind.STORE, mishap)
 
+    def _refusing(self, mishap: Mishap) -> None:
+        self._world.keeping.library.refusing = self._until(mishap), mishap.word
+        self._note(Kind.STORE, mishap)
+        self._note(Kind.LEASE, mishap)
+
     def _cut_off(self, mishap: Mishap) -> None:
         machine = self._world.machines[mishap.whom]
         machine.cut_off_until = max(machine.cut_off_until, self._until(mishap))
@@ -331,6 +336,7 @@ _DOINGS: Mapping[What, Callable[[Hands, Mishap], None]] = {
     What.SLOW: Hands._slow,
     What.INCIDENT: Hands._incident,
     What.NO_STORE: Hands._no_store,
+    What.REFUSING: Hands._refusing,
     What.CUT_OFF: Hands._cut_off,
     What.CRASH: Hands._crash,
     What.STOP: Hands._stop,

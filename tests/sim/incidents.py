@@ -33,6 +33,7 @@ _TROUBLE: Final = {
     "store": Kind.STORE,
     "kube": Kind.STORE,
     "election": Kind.LEASE,
+    "orders": Kind.STORE,
     "provider": Kind.CLOUD,
     "task": Kind.CLOUD,
     "throttled": Kind.CLOUD,
@@ -45,7 +46,7 @@ _TROUBLE: Final = {
 _METRICS: Final = ("metrics/", "past")
 """How the lanes of a datasource are called; the others are lock domains, or what going back does without."""
 
-_ASIDE: Final = frozenset({"store", "kube", "election", "workload"})
+_ASIDE: Final = frozenset({"store", "kube", "election", "orders", "workload"})
 """Who is asked for what going back does without."""
 
 

@@ -41,6 +41,7 @@ class What(StrEnum):
     SLOW = "target slow"
     INCIDENT = "both meshes fail"
     NO_STORE = "store away"
+    REFUSING = "store refuses"
     CUT_OFF = "machine cut off"
     CRASH = "process killed"
     STOP = "process stopped"

@@ -124,7 +124,11 @@ def test_another_seed_is_another_run() -> None:
 
 
 def test_everything_that_can_be_planned_is_planned_by_some_seed() -> None:
-    days = [day for seed in range(1, 200) for day in (plan_of(seed, liveness=False), slowness.plan_of(seed))]
+    days = [
+        day
+        for seed in range(1, 200)
+        for day in (plan_of(seed, liveness=False), slowness.plan_of(seed), in_cluster.plan_of(seed))
+    ]
 
     assert {mishap.what for day in days for mishap in day.mishaps} == set(What)
 
@@ -167,7 +171,16 @@ def test_one_fault_at_one_call_keeps_nobody_from_the_end(port: str, fate: Fate) 
         ("kube.replace_status", Fate.CONFLICT),
         ("kube.replace_status", Fate.ERROR_AFTER),
         ("kube.replace_status", Fate.HANG_AFTER),
+        ("kube.replace_status", Fate.INVALID),
+        ("kube.replace_status", Fate.UNKNOWN_USER),
         ("kube.list", Fate.PAUSE_AFTER),
+        ("kube.list", Fate.EXPIRED),
+        ("kube.get", Fate.THROTTLED),
+        ("orders.watch", Fate.CUT),
+        ("orders.watch", Fate.SLOW),
+        ("orders.watch", Fate.EXPIRED),
+        ("orders.list", Fate.CRASH_AFTER),
+        ("election.replace", Fate.DENIED),
         ("election.replace", Fate.LATE),
         ("election.replace", Fate.PAUSE_AFTER),
         ("election.replace", Fate.CRASH_BEFORE),
