@@ -54,13 +54,25 @@ class ControlPlane:
         tools: the programs.
         folder: where everything goes; must not exist.
         environment: what the programs see. Proxies are left out of it.
+        more: flags of the API server, beside those that every plane has.
+        controllers: controllers that run, beside those that always do.
     """
 
-    def __init__(self, tools: ClusterTools, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tools: ClusterTools,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        more: Sequence[str] = (),
+        controllers: Sequence[str] = (),
+    ) -> None:
         self.tools = tools
         self.folder = folder
         kept = {name: text for name, text in environment.items() if not name.lower().endswith("_proxy")}
         self.environment = {**kept, "HOME": str(folder), "KUBECONFIG": "/dev/null"}
+        self._more = tuple(more)
+        self._controlled = (*CONTROLLERS, *controllers)
         self._kubeconfigs: dict[str, Path] = {}
         self._is_full = False
         self._must_serve: tuple[str, ...] = ()
@@ -299,7 +311,7 @@ class ControlPlane:
             *(f"--service-account-issuer={ISSUER}", f"--service-account-key-file={own.account_key}"),
             *(f"--service-account-signing-key-file={own.account_key}", "--profiling=false"),
             *(f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.log'}"),
-            "--audit-log-maxsize=1000",
+            *("--audit-log-maxsize=1000", *self._more),
         )
         return ProcessSpec("kube-apiserver", argv)
 
@@ -307,7 +319,7 @@ class ControlPlane:
         own = self.credentials
         argv = (
             *(str(program), f"--kubeconfig={self.kubeconfig('root')}", "--leader-elect=false"),
-            *("--secure-port=0", f"--controllers={','.join(CONTROLLERS)}", "--profiling=false"),
+            *("--secure-port=0", f"--controllers={','.join(self._controlled)}", "--profiling=false"),
             *(f"--root-ca-file={own.authority}", f"--service-account-private-key-file={own.account_key}"),
         )
         return ProcessSpec("kube-controller-manager", argv)

@@ -17,26 +17,29 @@ from typing import Any, Final, Self
 
 import yaml
 
-from shifter.adapters.kube.api import LEASES, Body, KubeApi
 from shifter.adapters.kube.lease_record import RELEASED
 from shifter.adapters.kube.store import KubeStore
 from shifter.lab.free_ports import LOOPBACK, reserve_ports
 from shifter.lab.processes import Child, ProcessSpec
 from shifter.ports import Store
+from shifter.ports.kube import LEASES, Body, KubeApi
 from tests.cluster.installation import ACCOUNT
 from tests.cluster.plane import ControlPlane
 from tests.cluster.wire import Wire
 from tests.process.conftest import DEADLINE_SECONDS, Stage
 
 LEASE: Final = {
-    "duration": "3s",
-    "deadline": "2s",
-    "writeBudget": "500ms",
-    "renew": "500ms",
-    "call": "700ms",
+    "duration": "4s",
+    "deadline": "2600ms",
+    "writeBudget": "1200ms",
+    "renew": "400ms",
+    "call": "900ms",
     "lowering": "60s",
 }
-HAND_OVER_SECONDS: Final = 3.0 + 0.5 + 2 * 0.5
+CALL_SECONDS: Final = 0.4
+"""Of one wait of a call to the cloud: three of them fit into the write budget."""
+
+HAND_OVER_SECONDS: Final = 4.0 + 1.2 + 2 * 0.4
 """Lease, write budget and two polls: how long after a leader was killed another one leads, at most."""
 
 NAMES: Final = ("shifter-a", "shifter-b")
@@ -79,6 +82,7 @@ class Replicas(Stage):
         place = self.path / "fleet.yaml"
         fleet = yaml.safe_load(place.read_text())
         fleet["spec"]["lease"] = LEASE
+        fleet["spec"]["provider"]["tencent"]["timeout"] = f"{CALL_SECONDS}s"
         place.write_text(yaml.safe_dump(fleet))
 
     def run(self, *names: str, token_seconds: float = 3600.0, ready: bool = True) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from shifter.adapters.kube.api import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS, Failing, Kind, KubeError
 from shifter.adapters.kube.client import KubeClient
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
+from shifter.ports.kube import Failing, Kind, KubeError
 from tests.cluster.installation import an_order
 
 pytestmark = pytest.mark.usefixtures("kinds")
@@ -115,7 +116,7 @@ def test_a_status_is_kept_as_it_was_written(admin_api: KubeClient, namespace: st
         ({"version": 2}, "version never decreases"),
         ({"version": None}, "version never decreases"),
         ({"state": None}, "the state is never taken away"),
-        ({"state": "x" * 262_145}, "may not be more than 262144"),
+        ({"state": "x" * 786_433}, "may not be more than 786432"),
         ({"share": 101}, "less than or equal to 100"),
         ({"written": -1}, "greater than or equal to 0"),
         ({"intent": {"sequence": 1, "epoch": 1, "from": 0, "to": 100.1}}, "less than or equal to 100"),

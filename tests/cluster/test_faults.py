@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES, Body, Change, Failing, KubeError
 from shifter.adapters.kube.client import BOUNDS, KubeClient
 from shifter.adapters.kube.connecting import identity
 from shifter.errors import RefusedError
+from shifter.ports.kube import LEASES, Body, Change, Failing, KubeError
 from tests.cluster.plane import ControlPlane
 from tests.cluster.wire import Wire
 
@@ -21,6 +24,7 @@ Connected = Callable[[Path], KubeClient]
 CALL_SECONDS = BOUNDS.connect_seconds + BOUNDS.answer_seconds
 LATE_SECONDS = 1.0
 CACHED_SECONDS = 20.0
+PLUGINS = "client.authentication.k8s.io/v1"
 
 
 @pytest.fixture
@@ -188,6 +192,59 @@ def test_a_token_that_expires_while_it_is_used_is_refused_from_then_on(
 
     assert name == f"system:serviceaccount:{namespace}:mine"
     assert (told.failing, told.status) == (Failing.DENIED, 401)
+
+
+def test_a_plugin_is_run_again_once_its_token_is_not_known_any_more(
+    plane: ControlPlane, namespace: str, connected: Connected, tmp_path: Path
+) -> None:
+    def answers(token: str) -> None:
+        (tmp_path / "answer").write_text(
+            json.dumps({"apiVersion": PLUGINS, "kind": "ExecCredential", "status": {"token": token}})
+        )
+
+    place = plane.kubeconfig("root")
+    config = json.loads(place.read_text())
+    program = f"print(open({str(tmp_path / 'answer')!r}).read())"
+    plugin = {"apiVersion": PLUGINS, "command": sys.executable, "args": ["-c", program], "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": plugin}
+    place.write_text(json.dumps(config))
+    plane.kubectl("root", "create", "serviceaccount", "mine", "-n", namespace)
+    answers(plane.account_token(namespace, "mine", seconds=-1.0))
+    api = connected(place)
+    answers(plane.token("root"))
+
+    told = failure(lambda: api.get(LEASES, namespace, "one"))
+    again = failure(lambda: api.get(LEASES, namespace, "one"))
+
+    assert (told.status, again.status) == (401, 404)
+
+
+def test_many_connections_that_are_forgotten_while_idle_cost_one_call(
+    namespace: str, api: KubeClient, wire: Wire
+) -> None:
+    api.create(LEASES, namespace, a_lease())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: api.list(LEASES, namespace), range(32)))
+    wire.forget()
+
+    told = failure(lambda: api.get(LEASES, namespace, "one"))
+
+    assert told.failing is Failing.UNAVAILABLE
+    for _ in range(8):
+        assert api.get(LEASES, namespace, "one")
+
+
+def test_after_a_watch_that_went_silent_no_call_fails(namespace: str, api: KubeClient, wire: Wire) -> None:
+    since = api.list(LEASES, namespace).resource_version
+    api.create(LEASES, namespace, a_lease())
+    changes = api.watch(LEASES, namespace, since, seconds=1)
+    first = next(changes)
+    wire.forget()
+    with pytest.raises(KubeError, match="does not answer"):
+        list(changes)
+
+    assert first.type == "ADDED"
+    assert api.get(LEASES, namespace, "one")
 
 
 def test_a_watch_outlives_a_restart_of_etcd(plane: ControlPlane, namespace: str, api: KubeClient) -> None:

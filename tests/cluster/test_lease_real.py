@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shifter.adapters.kube.api import LEASES, Body
 from shifter.adapters.kube.client import KubeClient
 from shifter.adapters.kube.clocks import Clocks
 from shifter.adapters.kube.connecting import Cluster, connect
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim
 from shifter.core.documents.leasing import LeaseTiming
+from shifter.ports.kube import LEASES, Body
 from tests.cluster.plane import ControlPlane
 
 TIMING = LeaseTiming(

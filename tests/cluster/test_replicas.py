@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from shifter.adapters.kube.api import SHIFTS
 from shifter.adapters.kube.client import BOUNDS, KubeClient
+from shifter.adapters.kube.kinds import SHIFTS
 from shifter.core.phases import Phase
 from shifter.core.records import What
 from shifter.core.state import Direction
@@ -25,6 +26,9 @@ from tests.process.conftest import DEADLINE_SECONDS, TICK_SECONDS, assert_safe
 
 NOTICE_SECONDS = 10.0
 """How much later than it happens a test may see who leads: two processes and an API server share two cores."""
+
+AWAY_SECONDS = 60.0
+"""How long nobody can reach the API server; so long shares may be lowered without it, here."""
 
 SILENCE_SECONDS = BOUNDS.connect_seconds + BOUNDS.answer_seconds
 """How long the one call may hang that finds out that the API server is silent."""
@@ -40,6 +44,13 @@ def stage(tmp_path: Path, plane: ControlPlane, installed: str, admin_api: KubeCl
 def slow(tmp_path: Path, plane: ControlPlane, installed: str, admin_api: KubeClient) -> Iterator[Replicas]:
     """As `stage`, with soaks so long that a migration stays where it is."""
     with Replicas(tmp_path / "stage", plane, installed, admin_api, soak_seconds=3600.0) as made:
+        yield made
+
+
+@pytest.fixture
+def steady(tmp_path: Path, plane: ControlPlane, installed: str, admin_api: KubeClient) -> Iterator[Replicas]:
+    """As `stage`, with soaks that end long after a test has done what it does at a share, and long before a minute."""
+    with Replicas(tmp_path / "stage", plane, installed, admin_api, soak_seconds=4.0) as made:
         yield made
 
 
@@ -184,6 +195,73 @@ def test_a_rollback_happens_while_the_api_server_is_gone(slow: Replicas, way: st
     assert still_gone
     assert took <= (SILENCE_SECONDS if way == "frozen" else 0) + 2 * TICK_SECONDS + NOTICE_SECONDS
     assert slow.shares()[-1] == 0
+    assert_whole(slow)
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="the API server is gone for a minute in the middle of a climb, and Istio fails meanwhile",
+    does="nothing climbs; goes back to 0 % all the same; afterwards the history has it, and `retry` begins again",
+    sees="hold `lease`; afterwards the rollback with its reason and its time, and no drift",
+    safe_within="two ticks",
+)
+@pytest.mark.timeout(240)  # a minute of which is waited
+def test_a_minute_without_an_api_server_costs_neither_the_rollback_nor_its_history(steady: Replicas) -> None:
+    steady.run("shifter-a")  # alone: of two, either may be the first to save again
+    steady.until_share(50)
+
+    steady.plane.apiserver.kill()
+    gone_at, gone = time.monotonic(), datetime.now(UTC)
+    time.sleep(AWAY_SECONDS / 4)  # what is waited for is that nothing happens
+    before = steady.share()
+    steady.meshes[TARGET_MESH].fail(60)
+    took = seconds_until_back(steady)
+    time.sleep(max(0.0, gone_at + AWAY_SECONDS - time.monotonic()))
+    still_gone, meanwhile = not steady.plane.is_ready(), steady.shares()
+    steady.meshes[TARGET_MESH].fail(0)
+    steady.plane.mend()
+    back = datetime.now(UTC)
+    steady.until_phase(Phase.ROLLED_BACK)
+    told = [record for record in steady.history() if gone < record.at < back]
+    retried = steady.type("ann", "retry", "shop", "--reason", "it was mended")
+    steady.until_phase(Phase.COMPLETED)
+
+    assert still_gone
+    assert (before, meanwhile) == (50, [0, 50, 0])
+    assert took <= 2 * TICK_SECONDS + NOTICE_SECONDS
+    assert [record.what for record in told if record.what is not What.HOLDS] == [
+        *(What.PHASE, What.INTENT, What.DONE, What.PHASE)
+    ], "the rollback is told as of when it was"
+    assert all(record.evidence["to"] == 0 for record in told if record.what in {What.INTENT, What.DONE})
+    assert not any("drift" in record.reason for record in steady.history())
+    assert retried.returncode == 0, retried.stderr
+    assert steady.climbs() == [50, 50, 100]
+    assert_whole(steady)
+
+
+@pytest.mark.fault(
+    on="Kubernetes",
+    fault="the API server is gone, Istio fails, and the leader that went back dies before it could save that",
+    does="the next leader takes the share over that it finds, which is 0 %, and raises none before a retry",
+    sees="`rolled back: found at 0 % at the start: shifter went back while nothing could be saved`",
+    safe_within="at once",
+)
+def test_a_rollback_that_nobody_could_save_is_taken_over_by_the_next_leader(slow: Replicas) -> None:
+    slow.run()
+    first = slow.until_somebody_leads()
+    slow.until_share(50)
+
+    slow.plane.apiserver.kill()
+    slow.meshes[TARGET_MESH].fail(60)
+    seconds_until_back(slow)
+    slow.replicas[first].kill()
+    slow.plane.mend()
+    slow.until_phase(Phase.ROLLED_BACK)
+
+    assert slow.leader() != first
+    assert slow.shares() == [0, 50, 0]
+    assert "found at 0 % at the start" in slow.told()
+    assert not any("drift" in record.reason for record in slow.history())
     assert_whole(slow)
 
 

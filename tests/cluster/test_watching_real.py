@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import pytest
 from kubernetes.client import Configuration
 
-from shifter.adapters.kube.api import LEASES, Body
 from shifter.adapters.kube.client import KubeClient
 from shifter.adapters.kube.watching import Rhythm, Watched
+from shifter.ports.kube import LEASES, Body
 from tests.cluster.plane import ControlPlane
 from tests.cluster.wire import Wire
 
 DEADLINE_SECONDS = 60.0
 WATCH_SECONDS = 2.0
+CONNECTIONS = 2
+"""One that has listed, and one that watches."""
 _NUMBERS = itertools.count(1)
 
 
@@ -84,6 +86,7 @@ def running(plane: ControlPlane) -> Iterator[Running]:
         made.put("before")
         watched.start()
         made.knows("before")
+        until(lambda: wire.taken >= CONNECTIONS)
         yield made
         api.close()
         other.close()

@@ -451,11 +451,11 @@ def assert_safe(stage: Stage) -> None:
         if share > before:
             journalled = [each for each in intents if each.at.timestamp() <= record.at and each.evidence["to"] == share]
             assert journalled, f"{share:g} % came without a saved intent"
-            assert any(_is_backed(each) for each in journalled), f"{share:g} % came without evidence behind it"
+            assert any(is_backed(each) for each in journalled), f"{share:g} % came without evidence behind it"
         before = share
 
 
-def _is_backed(intent: NewRecord) -> bool:
+def is_backed(intent: NewRecord) -> bool:
     requests = intent.evidence["requests"]
     assert isinstance(requests, dict)
     return intent.evidence["verdict"] == "pass" and requests["tcm"] > 0
