@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +81,8 @@ def lab() -> None:
 @_takes_a_run("For everything the lab draws.", "lab-report.json", ".lab")
 def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report: Path, directory: Path) -> int:
     """Run a scenario and judge it; the exit code is 1 if it did not end as it must."""
-    from shifter.lab.scenarios import DEFAULT, SCENARIOS  # noqa: PLC0415 - the lab is not part of every installation
+    with _of_the_lab():
+        from shifter.lab.scenarios import DEFAULT, SCENARIOS  # noqa: PLC0415 - not part of every installation
 
     if list_:
         write_table(
@@ -89,7 +91,8 @@ def lab_run(*, scenario: str | None, list_: bool, keep: bool, seed: int, report:
         return Exit.OK
     from rich.console import Console  # noqa: PLC0415 - for this one command
 
-    from shifter.lab import drill  # noqa: PLC0415 - the lab is not part of every installation
+    with _of_the_lab():
+        from shifter.lab import drill  # noqa: PLC0415 - not part of every installation
 
     options = drill.DrillOptions(scenario or DEFAULT, directory, report, seed, keep)
     if options.scenario in SCENARIOS:
@@ -110,7 +113,8 @@ def lab_soak(*, minutes: float, seed: int, report: Path, directory: Path) -> int
     """Migrate under many faults at once and check everything that was written; exit code 1 on any violation."""
     from rich.console import Console  # noqa: PLC0415 - for this one command
 
-    from shifter.lab.soak.run import SoakOptions, run  # noqa: PLC0415 - the lab is not part of every installation
+    with _of_the_lab():
+        from shifter.lab.soak.run import SoakOptions, run  # noqa: PLC0415 - not part of every installation
 
     _make(directory)
     return run(SoakOptions(minutes, seed, report, directory), Console())
@@ -123,10 +127,27 @@ def lab_kill(*, only: tuple[str, ...], seed: int, report: Path, directory: Path)
     """Kill or freeze shifter right before and after each of its calls; exit code 1 if it does not get over all."""
     from rich.console import Console  # noqa: PLC0415 - for this one command
 
-    from shifter.lab.kills.run import KillOptions, run  # noqa: PLC0415 - the lab is not part of every installation
+    with _of_the_lab():
+        from shifter.lab.kills.run import KillOptions, run  # noqa: PLC0415 - not part of every installation
 
     _make(directory)
     return run(KillOptions(seed, report, directory, only), Console())
+
+
+@contextmanager
+def _of_the_lab() -> Iterator[None]:
+    """Say what it means where a part of the lab is not there.
+
+    Raises:
+        CommandError: it was left out of this installation.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not f"{error.name}.".startswith("shifter.lab."):
+            raise
+        said = "the lab is no part of this installation: an image of the service leaves it out"
+        raise CommandError(Exit.USAGE, said, "run it from a checkout, with `make setup`: docs/lab.md") from error
 
 
 def _make(directory: Path) -> None:

@@ -17,7 +17,7 @@ from shifter.core.analysis.steps import PLATEAU, candidates
 from shifter.core.balancing.splits import FULL_PERCENT
 from shifter.core.counts.answers import LEFT_FLAGS
 from shifter.core.documents.criteria import CustomRules, ErrorRules
-from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Learning, Timing, common_edges_ms, late_calls
 from shifter.core.documents.policy import PolicySpec, ShiftPolicy
 from shifter.core.documents.schema import show_duration
 from shifter.core.forecasts.worst_case import Premise, Pulse, first_cost
@@ -72,6 +72,8 @@ def fleet_advice(fleet: Fleet) -> Iterator[Advice]:
             " say `latency: {enabled: false}` is refused"
         )
         yield Advice(("spec", "datasources", "target", "edgesMs"), said)
+    if late := late_calls(fleet):
+        yield Advice(("spec", "provider", "tencent", "timeout"), f"{late}; in a cluster `shifter run` refuses it")
 
 
 def _limit_beside_an_edge(spec: PolicySpec, fleet: Fleet | None) -> Iterator[Advice]:

@@ -110,9 +110,9 @@ def cluster_identity(address: ClusterAddress) -> str:
 
 def cluster_may(address: ClusterAddress, verb: str, shift: str) -> bool:
     """Return whether we may order `verb` of a shift, or of all together (`*`); raises as `cluster_identity`."""
-    from shifter.adapters.kube.api import SHIFTS  # noqa: PLC0415 - as `open_cluster_store`
     from shifter.adapters.kube.connecting import may  # noqa: PLC0415 - as `open_cluster_store`
     from shifter.adapters.kube.failures import store_errors  # noqa: PLC0415 - as `open_cluster_store`
+    from shifter.adapters.kube.kinds import SHIFTS  # noqa: PLC0415 - as `open_cluster_store`
     from shifter.core.deciding.orders import FLEET  # noqa: PLC0415 - as `open_cluster_store`
 
     with closing(connected(address)) as api, store_errors("what may be ordered cannot be told"):

@@ -327,16 +327,6 @@ class TestErrors:
 
         assert "no service runs on this store" in world.run("get", *CLUSTER).stderr
 
-    @pytest.mark.parametrize("line", [["doctor", "--fleet", "f.yaml", "--policies", "p"]])
-    def test_a_check_up_of_a_file_is_not_one_of_a_cluster(self, world: World, line: list[str]) -> None:
-        ran = world.run(*line, "-n", "ours")
-
-        assert ran.exit_code == Exit.USAGE
-        assert ran.stderr == (
-            "error: doctor looks at a store in a file, and the one in namespace ours is in a cluster\n"
-            "hint: name a file with --store\n"
-        )
-
     def test_a_support_dump_is_made_of_a_cluster_too(self, world: World, tmp_path: Path) -> None:
         world.shift()
         files = ["--fleet", str(tmp_path / "f.yaml"), "--policies", str(tmp_path)]
@@ -350,7 +340,7 @@ class TestErrors:
         ).stdout
 
         assert "shifts.json" in listed
-        assert "doctor.json: the check-up looks at a store in a file, and this one is in a cluster" in ran.stderr
+        assert "doctor.json: no cluster is asked for a bundle: add what `shifter doctor -o json` says" in ran.stderr
 
 
 class TestCompletion:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +97,25 @@ def test_an_unknown_scenario_is_a_usage_error(tmp_path: Path) -> None:
     assert ran.exit_code == 2
     assert "there is no scenario 'nope'" in ran.stderr
     assert not (tmp_path / "lab").exists()
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "--list"), ("soak",), ("kill",)])
+def test_where_the_lab_is_left_out_it_is_said_in_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    package = Path(__file__).parents[2] / "shifter"
+    shutil.copytree(package, tmp_path / "shifter", ignore=shutil.ignore_patterns("lab", "__pycache__"))
+    ran = subprocess.run(
+        [sys.executable, "-m", "shifter", "lab", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "error: the lab is no part of this installation: an image of the service leaves it out\n"
+        "hint: run it from a checkout, with `make setup`: docs/lab.md\n"
+    )

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from shifter.core.text import LONGEST, closest, did_you_mean, plain, so_many, some, why
+from shifter.core.text import LONGEST, closest, did_you_mean, plain, shortened, so_many, some, why
 
 
 @pytest.mark.parametrize("text", ["", "connection refused", "50 % to istio…", "名字 не известно"])
@@ -93,3 +93,16 @@ def test_why_is_what_the_system_says_without_the_file(error: Exception, said: st
 )
 def test_a_noun_follows_the_number_as_it_is_shown(number: float, said: str) -> None:
     assert so_many(number, "request") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ""),
+        ("x" * 40, "x" * 40),
+        ("x" * 41, f"{'x' * 23}… (41 characters)"),
+        ("x" * 1000, f"{'x' * 21}… (1000 characters)"),
+    ],
+)
+def test_of_a_text_that_is_too_long_the_beginning_is_kept_and_how_long_it_was(text: str, said: str) -> None:
+    assert shortened(text, 40) == said

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Lessons, common_edges_ms, misfits
+from shifter.core.documents.fleet import ISTIO_EDGES_MS, Fleet, Lessons, common_edges_ms, late_calls, misfits
 from shifter.core.documents.policy import ShiftPolicy
 
 
@@ -373,3 +373,27 @@ def test_without_a_fleet_the_edges_are_those_that_istio_ships() -> None:
 
     assert found.reason.startswith("700000 ms is beyond the last of edgesMs, 600000 ms")
     assert not list(misfits(_asking(600000), None))
+
+
+@pytest.mark.parametrize(
+    ("timeout", "lease"),
+    [
+        ("2.5s", {}),
+        ("2666ms", {}),
+        ("3s", {"writeBudget": "9s"}),
+        ("400ms", {"duration": "4s", "deadline": "2600ms", "renew": "400ms", "call": "900ms", "writeBudget": "1200ms"}),
+    ],
+)
+def test_calls_that_end_within_the_write_budget_are_never_late(timeout: str, lease: dict[str, str]) -> None:
+    assert late_calls(_fleet(tencent={"timeout": timeout}, lease=lease)) == ""
+
+
+def test_calls_of_the_defaults_are_never_late() -> None:
+    assert late_calls(_fleet()) == ""
+
+
+def test_calls_that_may_outlast_the_write_budget_are_told_with_both_keys() -> None:
+    assert late_calls(_fleet(tencent={"timeout": "6s"})) == (
+        "spec.provider.tencent.timeout: a call takes at most 3 x 6s = 18s, more than spec.lease.writeBudget (8s): a"
+        " write that was begun in time could end when another replica leads"
+    )
