@@ -30,7 +30,7 @@ _SHOWN_WIDTH: Final = 100
 
 @click.group()
 def policy() -> None:
-    """Check policy and fleet files, and explain them."""
+    """Check policy, fleet and mesh files, and explain policies."""
 
 
 @policy.command("lint")
@@ -41,7 +41,7 @@ def policy() -> None:
 def lint(context: click.Context, paths: Sequence[Path], fleet: Path | None, output: str) -> None:
     """Check files, and directories of them; all problems at once. Exit code 2 if there is any.
 
-    A file's `kind` says what it is checked as: ShiftPolicy or Fleet. Warnings do not change the exit code.
+    A file's `kind` says what it is checked as: ShiftPolicy, Fleet or Mesh. Warnings do not change the exit code.
     """
     found = lint_files(paths, fleet)
     if output == "json":
@@ -67,7 +67,7 @@ def lint(context: click.Context, paths: Sequence[Path], fleet: Path | None, outp
 @policy.command("schema")
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
 def schema(kind: str | None) -> None:
-    """Print the JSON Schema of a kind, or of both, for editors.
+    """Print the JSON Schema of a kind, or of all, for editors.
 
     A file's first line may point at a copy: `# yaml-language-server: $schema=schema.json`.
     """

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from shifter.core.documents.fleet import Fleet, misfits
+from shifter.core.documents.mesh import Mesh
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.text import why
 from shifter.errors import ConfigError, Problem
@@ -20,7 +21,8 @@ from shifter.files.rules import Rule
 
 POLICY: Final = "ShiftPolicy"
 FLEET: Final = "Fleet"
-KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet]]] = {POLICY: ShiftPolicy, FLEET: Fleet}
+MESH: Final = "Mesh"
+KINDS: Final[Mapping[str, type[ShiftPolicy | Fleet | Mesh]]] = {POLICY: ShiftPolicy, FLEET: Fleet, MESH: Mesh}
 """What a file may be, by what it says of itself."""
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -124,6 +126,15 @@ def load_fleet(path: Path) -> Fleet:
         ConfigError: the file cannot be read or is not a valid fleet; all problems at once.
     """
     return value_of(read_document(path), Fleet)
+
+
+def load_mesh(path: Path) -> Mesh:
+    """Return the mesh in a file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a valid mesh; all problems at once.
+    """
+    return value_of(read_document(path), Mesh)
 
 
 def _is_block(value: object, path: At) -> bool:

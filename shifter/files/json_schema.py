@@ -28,7 +28,12 @@ _KEPT: Final = (
 )  # fmt: skip
 """What of a leaf's schema an editor needs; titles are the keys said again."""
 
-_NAMED: Final = frozenset({"metadata.name", "spec.namespace", "spec.namespaces[]", "spec.customMetrics[].name"})
+_OF_CLUSTERS: Final = ("cluster", "inject[]", "gateways[].name", "gateways[].namespace", "gateways[].ports[].name")
+_NAMED: Final = frozenset({
+    "metadata.name", "spec.namespace", "spec.namespaces[]", "spec.customMetrics[].name", "spec.meshID", "spec.network",
+    "spec.revision", "spec.tcm.revision", "spec.tcm.meshID", "spec.images.pullSecrets[]",
+    *(f"{cluster}.{key}" for cluster in ("spec.primary", "spec.members[]") for key in _OF_CLUSTERS),
+})  # fmt: skip
 _BETWEEN: Final[Mapping[str, Json]] = {
     "ShiftPolicy:spec": {"oneOf": [{"required": ["namespace"]}, {"required": ["namespaces"]}]},
     "ShiftPolicy:spec.traffic.clb.source/target": {
@@ -44,7 +49,7 @@ _AUTO: Final = frozenset({"ShiftPolicy:spec.steps"})
 
 
 def schema_of(kind: str | None = None) -> Json:
-    """Return the JSON Schema (2020-12) of a kind of file, or of a file of either kind."""
+    """Return the JSON Schema (2020-12) of a kind of file, or of a file of any kind."""
     name = "shifter" if kind is None else kind.lower()
     head = {"$schema": DIALECT, "$id": f"https://{API_VERSION}/{name}.schema.json"}
     if kind is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.mesh import Mesh
 from shifter.core.documents.overlaps import Claimed, suspicions
 from shifter.core.documents.policy import ShiftPolicy, conflicts
 from shifter.core.text import did_you_mean, why
@@ -54,7 +55,7 @@ def lint_files(paths: Sequence[Path], fleet: Path | None = None) -> Lint:
         if isinstance(value, ShiftPolicy):
             policies[document.file] = value
         elif document.kind == FLEET:
-            fleets[document.file] = value
+            fleets[document.file] = value if isinstance(value, Fleet) else None
     if fleet is not None:
         document = documents.setdefault(str(fleet), read_document(fleet))
         fleets = {document.file: _fleet_of(document, found.problems)}
@@ -111,7 +112,7 @@ def _resolved(file: Path) -> Path:
         return file.absolute()
 
 
-def _checked(document: Document, problems: list[Problem]) -> ShiftPolicy | Fleet | None:
+def _checked(document: Document, problems: list[Problem]) -> ShiftPolicy | Fleet | Mesh | None:
     """Return the document's value by its kind, None if it has problems; they are added."""
     kind = document.kind
     if kind is not None and kind not in KINDS:

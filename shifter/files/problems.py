@@ -55,7 +55,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "selector": Rule.SIDES,
     **dict.fromkeys(("namespace", "twice", "rule"), Rule.BETWEEN_KEYS),
     **dict.fromkeys(("edges", "matchers", "datasources", "scheme", "timing", "retention"), Rule.BETWEEN_KEYS),
-    **dict.fromkeys(("margins", "failures", "custom", "learning"), Rule.BETWEEN_KEYS),
+    **dict.fromkeys(("margins", "failures", "custom", "learning", "mesh"), Rule.BETWEEN_KEYS),
 }
 _UNITS: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|ms)(?:ecs?|econds?|ins?|inutes?|rs?|ours?|ays?)?", re.IGNORECASE

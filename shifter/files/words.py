@@ -8,21 +8,16 @@ Paths are those of the documentation's tables: `[]` is any entry of a list, `sou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What a key is, and values that it may have, the plainest first."""
-
-    about: str
-    examples: tuple[object, ...] = ()
-
+from shifter.files import mesh_words
+from shifter.files.wording import Words
 
 _COMMON: Final[Mapping[str, Words]] = {
     "apiVersion": Words("The format this file is written in; may be left out."),
-    "kind": Words("What the file is: ShiftPolicy for one shift, Fleet for what all shifts share."),
+    "kind": Words(
+        "What the file is: ShiftPolicy for one shift, Fleet for what all shifts share, Mesh for the new Istio."
+    ),
     "metadata": Words("How the file is named."),
 }
 
@@ -244,7 +239,7 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
     ),
     "spec.provider.tencent.endpoint": Words("The API's host, perhaps with a port.", ("clb.tencentcloudapi.com",)),
     "spec.provider.tencent.scheme": Words("`http` is for a loopback endpoint, the lab, only."),
-    "spec.provider.tencent.timeout": Words("The limit of one call.", ("6s",)),
+    "spec.provider.tencent.timeout": Words("The limit of each wait of a call, which takes three at most.", ("2.5s",)),
     "spec.provider.tencent.requestsPerSecond": Words("The pace per action; the API allows 20 per account.", (10,)),
     "spec.timing": Words("The clockwork. The defaults fit a scrape interval of 15 s."),
     "spec.timing.tick": Words("How often every shift is looked at; about the scrape interval.", ("15s",)),
@@ -281,7 +276,13 @@ FLEET_WORDS: Final[Mapping[str, Words]] = {
     "spec.retention": Words("How long history and answered orders are kept; at least 1d.", ("180d",)),
 }
 
-WORDS: Final[Mapping[str, Mapping[str, Words]]] = {"ShiftPolicy": POLICY_WORDS, "Fleet": FLEET_WORDS}
+MESH_WORDS: Final[Mapping[str, Words]] = {**_COMMON, **mesh_words.MESH_WORDS}
+
+WORDS: Final[Mapping[str, Mapping[str, Words]]] = {
+    "ShiftPolicy": POLICY_WORDS,
+    "Fleet": FLEET_WORDS,
+    "Mesh": MESH_WORDS,
+}
 """By kind and path."""
 
 LISTED_ONCE: Final[Mapping[str, str]] = {

@@ -279,6 +279,17 @@ def _with_edges(source: str, target: str) -> str:
     return f"{before}      edgesMs: {source}\n{first}{middle}      edgesMs: {target}\n{second}{rest}"
 
 
+def test_a_cloud_call_that_outlasts_the_lease_is_a_warning_since_a_file_does_not_know_its_store(tmp_path: Path) -> None:
+    quick = (EXAMPLES / "fleet.yaml").read_text()
+    (tmp_path / "fleet.yaml").write_text(quick.replace("    tencent:\n", "    tencent:\n      timeout: 6s\n"))
+    ran = _lint(tmp_path, "-o", "json")
+    (warning,) = json.loads(ran.stdout)["warnings"]
+
+    assert ran.exit_code == 0
+    assert (Path(warning["file"]).name, warning["path"]) == ("fleet.yaml", "spec.provider.tencent.timeout")
+    assert "in a cluster `shifter run` refuses it" in warning["message"]
+
+
 def test_datasources_without_a_common_edge_are_refused_by_every_policy_that_compares_latency(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(_with_edges("[1, 600]", "[2, 700]"))
     (tmp_path / "shop.yaml").write_text(SHOP)
@@ -344,7 +355,7 @@ def test_links_in_a_circle_are_a_problem_and_the_rest_is_checked(tmp_path: Path)
     ("kind", "said"),
     [
         ("ShiftPolcy", 'unknown kind "ShiftPolcy" (did you mean "ShiftPolicy"?)'),
-        ("Deployment", 'unknown kind "Deployment" (known: ShiftPolicy, Fleet)'),
+        ("Deployment", 'unknown kind "Deployment" (known: ShiftPolicy, Fleet, Mesh)'),
         ("3", "kind should be 'ShiftPolicy', found 3"),
     ],
 )
@@ -474,12 +485,12 @@ def test_a_route_that_reaches_over_another_policys_is_a_warning_at_the_route(two
     assert {first["rule"], second["rule"]} == {"suspicious-route"}
 
 
-def test_the_schema_of_both_kinds_or_of_one_is_printed() -> None:
+def test_the_schema_of_all_kinds_or_of_one_is_printed() -> None:
     runner = CliRunner()
-    both, one = (runner.invoke(cli, ["policy", "schema", *kind]) for kind in ([], ["Fleet"]))
+    all_of_them, one = (runner.invoke(cli, ["policy", "schema", *kind]) for kind in ([], ["Fleet"]))
 
-    assert (both.exit_code, one.exit_code) == (0, 0)
-    assert [each["title"] for each in json.loads(both.stdout)["oneOf"]] == ["ShiftPolicy", "Fleet"]
+    assert (all_of_them.exit_code, one.exit_code) == (0, 0)
+    assert [each["title"] for each in json.loads(all_of_them.stdout)["oneOf"]] == ["ShiftPolicy", "Fleet", "Mesh"]
     assert json.loads(one.stdout)["title"] == "Fleet"
     assert runner.invoke(cli, ["policy", "schema", "Deployment"]).exit_code == 2
 

@@ -33,13 +33,16 @@ from shifter.core.balancing.splits import Health, Member, Side
 from shifter.core.deciding import journal
 from shifter.core.deciding.holds import RULES, HoldKind
 from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.mesh import Mesh
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.documents.schema import show_duration
 from shifter.errors import RefusedError
 from shifter.files.documents import value_of
 from shifter.files.located_yaml import document_of
+from shifter.files.words import MESH_WORDS
 from shifter.lab.emulator import FaultKind
 from shifter.lab.scenarios import SCENARIOS
+from shifter.mesh.operators.releases import RELEASES
 from shifter.service import log_stream, telemetry
 from shifter.service.standby import Replica, Standby
 from shifter.service.telemetry import Telemetry
@@ -55,10 +58,11 @@ READER_HAS = {"make", "shifter", "export"}
 _SHELL = {"cat", "cp", "kill", "mkdir", "mv", "ps", "python3", "sqlite3", "systemctl", "umask", "xargs"}
 _CLUSTER = {"docker", "helm", "jq", "kubectl"}
 ON_CALL_HAS = READER_HAS | _SHELL | _CLUSTER | {"curl", "tccli"}
-KINDS: Mapping[str, type[ShiftPolicy | Fleet]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet}
+KINDS: Mapping[str, type[ShiftPolicy | Fleet | Mesh]] = {"ShiftPolicy": ShiftPolicy, "Fleet": Fleet, "Mesh": Mesh}
 
 Json = dict[str, Any]
 
+_PRIMARY, _MEMBERS = "spec.primary.", "spec.members[]."
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 _FILE = re.compile(r"`(shifter/[\w./-]+\.\w+)`")
@@ -167,6 +171,32 @@ def _keys(model: type[ShiftPolicy | Fleet], before: str) -> str:
     return "\n".join(rows)
 
 
+def _mesh_keys() -> str:
+    """Every key of a mesh file, with what its words say; what all clusters have is told once."""
+    schema = Mesh.model_json_schema()
+    rows = ["| key | type | default | effect |", "|---|---|---|---|"]
+    found = list(_walk(schema, schema))
+    members = {key.removeprefix(_MEMBERS) for key, *_ in found if key.startswith(_MEMBERS)}
+    shared = members & {key.removeprefix(_PRIMARY) for key, *_ in found if key.startswith(_PRIMARY)}
+    for key, kind, default in found:
+        both = key.removeprefix(_PRIMARY) if key.startswith(_PRIMARY) else ""
+        if key.removeprefix(_MEMBERS) in shared and key.startswith(_MEMBERS):
+            continue
+        shown = f"spec.primary/members[].{both}" if both in shared else key
+        rows.append(f"| `{shown}` | {kind} | {default} | {MESH_WORDS[key].about} |")
+    return "\n".join(rows)
+
+
+def _mesh_releases() -> str:
+    rows = ["| Istio | released | support ends | Kubernetes |", "|---|---|---|---|"]
+    for each in RELEASES.values():
+        end = f"{each.end_of_life}{'' if each.announced else ', as istioctl expects'}"
+        rows.append(
+            f"| {each.line} | {each.released} | {end} | 1.{each.oldest_kubernetes} to 1.{each.newest_kubernetes} |"
+        )
+    return "\n".join(rows)
+
+
 def _walk(node: Json, schema: Json, path: str = "", whole: Json | None = None) -> Iterator[tuple[str, str, str]]:
     """Yield key, type and default; `whole` is the default of the mapping around, whose keys go together."""
     sides = node["properties"].keys() >= {"source", "target"}
@@ -223,6 +253,8 @@ def _kind(inner: Json, schema: Json) -> str:
     if kind in {"integer", "number"}:
         return _number(inner)
     mapping = "label: value, at least one" if inner.get("minProperties") else "label: value"
+    if inner.get("additionalProperties") is True:
+        mapping = "mapping, as Istio has it"
     words = {"null": "refused: not in this version", "object": mapping, "boolean": "`true` or `false`"}
     return words.get(kind, "duration" if inner.get("format") == "duration" else "text")
 
@@ -247,6 +279,8 @@ GENERATED: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("docs/providers.md", "shares", lambda _: _shares()),
     ("docs/policy.md", "policy keys", lambda before: _keys(ShiftPolicy, before)),
     ("docs/policy.md", "fleet keys", lambda before: _keys(Fleet, before)),
+    ("docs/mesh.md", "mesh releases", lambda _: _mesh_releases()),
+    ("docs/mesh.md", "mesh keys", lambda _: _mesh_keys()),
     ("docs/cli.md", "holds", lambda _: _holds()),
     ("docs/failures.md", "fault matrix", lambda _: fault_matrix.matrix(ROOT / "tests")),
     ("docs/reliability.md", "invariants", lambda _: invariants.table()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from shifter.core.documents.fleet import Fleet
+from shifter.core.documents.mesh import Mesh
 from shifter.core.documents.policy import ShiftPolicy
 from shifter.core.documents.schema import StrictModel
 from shifter.errors import ConfigError, Problem
-from shifter.files.documents import load_fleet, load_policy, read_document, value_of
+from shifter.files.documents import load_fleet, load_mesh, load_policy, read_document, value_of
 from shifter.files.located_yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, document_of
 from shifter.files.problems import known_keys
 
@@ -498,9 +500,14 @@ def test_a_problem_of_a_path_the_file_lacks_points_at_what_is_around_it() -> Non
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_valid(example: Path) -> None:
-    kind = read_document(example).kind
+    kind = str(read_document(example).kind)
+    loads: Mapping[str, Callable[[Path], Fleet | Mesh | ShiftPolicy]] = {
+        "Fleet": load_fleet,
+        "Mesh": load_mesh,
+        "ShiftPolicy": load_policy,
+    }
 
-    assert (load_fleet(example) if kind == "Fleet" else load_policy(example)).kind == kind
+    assert loads[kind](example).kind == kind
 
 
 def test_a_file_that_is_missing_is_a_problem(tmp_path: Path) -> None:

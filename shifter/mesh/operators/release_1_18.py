@@ -1,0 +1,201 @@
+"""What istioctl 1.18 is told: the last release of TCM's, and the one of Tencent's migration guide.
+
+Where it differs from what one might expect:
+
+- a member is `profile: remote`, whose chart `istiod-remote` makes the Service `istiod` (never with a revision), its
+  Endpoints on the primary's east-west gateway, and the webhook;
+- `values.global.externalIstiod` would only widen what the reader's ClusterRole may do. That istiod serves other
+  clusters is `EXTERNAL_ISTIOD` in its environment;
+- the webhook's path tells istiod which cluster and network a pod is in; without it sidecars of a member would take
+  themselves for the primary's;
+- gateways are merged with the profile's by name, so one that the file does not have must be switched off by name; of
+  two with one name, one is lost;
+- a gateway's labels are `label`; `labels` is an unknown field;
+- an autoscaler cannot be left out for one gateway alone: a fixed number of pods is one with equal ends.
+
+Facts: manifests/profiles/{default,remote}.yaml, manifests/charts/istiod-remote, manifests/charts/gateways/istio-ingress
+and operator/pkg/translate of istio.io/istio at 1.18.5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shifter.core.documents.mesh import Istiod, Member, Mesh, Primary, autoscaling_of
+from shifter.core.documents.mesh_gateways import (
+    EAST_WEST,
+    SYSTEM_NAMESPACE,
+    Autoscaling,
+    EastWest,
+    GatewayPort,
+    IngressGateway,
+    Resources,
+    Workload,
+)
+from shifter.mesh.operators.putting import Json, by_name, filled, together
+
+_API: Final = "install.istio.io/v1alpha1"
+_NETWORKING: Final = "networking.istio.io/v1alpha3"
+_USUAL_GATEWAY: Final = "istio-ingressgateway"
+_GATEWAY_PODS: Final = Autoscaling(min=2, max=5)
+_ISTIOD_PODS: Final = 2
+
+
+def primary(mesh: Mesh) -> Json:
+    """Return the primary's IstioOperator."""
+    cluster = mesh.spec.primary
+    gateways = _ingress_gateways(cluster)
+    if cluster.east_west is not None:
+        gateways.append(_east_west(cluster.east_west, mesh.spec.network))
+    values = {
+        "global": _global(mesh, cluster.cluster),
+        "pilot": {**_istiod(cluster.istiod), "env": {"EXTERNAL_ISTIOD": True}},
+    }
+    return _operator(mesh, "default", gateways, values)
+
+
+def member(mesh: Mesh, cluster: Member, istiod_address: str) -> Json:
+    """Return a member's IstioOperator; `istiod_address` is that of the primary's east-west gateway."""
+    values = {
+        "global": {**_global(mesh, cluster.cluster), "remotePilotAddress": istiod_address},
+        "istiodRemote": {"injectionPath": f"/inject/cluster/{cluster.cluster}/net/{mesh.spec.network}"},
+    }
+    return _operator(mesh, "remote", _ingress_gateways(cluster), values)
+
+
+def exposing(mesh: Mesh) -> tuple[Json, ...]:
+    """Return the Gateway and the VirtualService by which the east-west gateway lets through to istiod.
+
+    Istio's samples/multicluster/expose-istiod.yaml, for this mesh's revision.
+    """
+    revision = "" if mesh.spec.revision is None else f"-{mesh.spec.revision}"
+    host = f"istiod{revision}.{SYSTEM_NAMESPACE}.svc.cluster.local"
+    passing = {"protocol": "TLS"}
+    servers = [
+        {"port": {"name": name, "number": number, **passing}, "tls": {"mode": "PASSTHROUGH"}, "hosts": ["*"]}
+        for name, number in (("tls-istiod", 15012), ("tls-istiodwebhook", 15017))
+    ]
+    routes = [
+        {
+            "match": [{"port": port, "sniHosts": ["*"]}],
+            "route": [{"destination": {"host": host, "port": {"number": number}}}],
+        }
+        for port, number in ((15012, 15012), (15017, 443))
+    ]
+    gateway = {"selector": {"istio": "eastwestgateway"}, "servers": servers}
+    service = {"hosts": ["*"], "gateways": ["istiod-gateway"], "tls": routes}
+    return (
+        _configuration("Gateway", "istiod-gateway", gateway),
+        _configuration("VirtualService", "istiod-vs", service),
+    )
+
+
+def _configuration(kind: str, name: str, spec: Json) -> Json:
+    metadata = {"name": name, "namespace": SYSTEM_NAMESPACE}
+    return {"apiVersion": _NETWORKING, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _operator(mesh: Mesh, profile: str, gateways: list[Json], values: Json) -> Json:
+    spec = mesh.spec
+    body = filled(
+        profile=profile,
+        hub=spec.images.hub,
+        tag=spec.images.tag,
+        revision=spec.revision,
+        meshConfig=by_name(spec.mesh_config),
+        components={"ingressGateways": gateways},
+        values=together(values, spec.values),
+    )
+    return {"apiVersion": _API, "kind": "IstioOperator", "spec": body}
+
+
+def _global(mesh: Mesh, cluster: str) -> Json:
+    return filled(
+        meshID=mesh.spec.mesh_id,
+        multiCluster={"clusterName": cluster},
+        network=mesh.spec.network,
+        imagePullSecrets=list(mesh.spec.images.pull_secrets),
+        defaultPodDisruptionBudget={"enabled": mesh.spec.pod_disruption_budget},
+    )
+
+
+def _istiod(istiod: Istiod) -> Json:
+    if istiod.autoscaling is None:
+        pods: Json = {"autoscaleEnabled": False, "replicaCount": istiod.replicas or _ISTIOD_PODS}
+    else:
+        scaling = istiod.autoscaling
+        pods = {"autoscaleEnabled": True, "autoscaleMin": scaling.min, "autoscaleMax": scaling.max}
+        pods["cpu"] = {"targetAverageUtilization": scaling.cpu_percent}
+    return {**pods, **filled(resources=_resources(istiod.resources))}
+
+
+def _ingress_gateways(cluster: Primary | Member) -> list[Json]:
+    """Return the file's gateways, and the one that the profile would bring unasked, switched off."""
+    found = [_ingress(each) for each in cluster.gateways]
+    if all(each.name != _USUAL_GATEWAY for each in cluster.gateways):
+        found.insert(0, {"name": _USUAL_GATEWAY, "enabled": False})
+    return found
+
+
+def _ingress(gateway: IngressGateway) -> Json:
+    place = {"name": gateway.name, "namespace": gateway.namespace, "enabled": gateway.enabled}
+    if not gateway.enabled:
+        return place
+    balancer = {} if gateway.load_balancer is None else gateway.load_balancer.annotations()
+    service = filled(
+        type=gateway.service,
+        externalTrafficPolicy=gateway.external_traffic_policy,
+        ports=_ports(gateway.ports),
+    )
+    settings = filled(
+        **_pods(gateway),
+        serviceAnnotations=by_name({**gateway.annotations, **balancer}),
+        service=service,
+    )
+    return {**place, "label": by_name(gateway.selector()), "k8s": settings}
+
+
+def _east_west(gateway: EastWest, network: str) -> Json:
+    numbers = {"status-port": 15021, "tls": 15443, "tls-istiod": 15012, "tls-webhook": 15017}
+    ports = [{"name": name, "port": number, "targetPort": number} for name, number in numbers.items()]
+    labels = {"app": EAST_WEST, "istio": "eastwestgateway", "topology.istio.io/network": network}
+    settings = {
+        "env": [{"name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": network}],
+        **_pods(gateway),
+        "serviceAnnotations": by_name({**gateway.annotations, **gateway.load_balancer.annotations()}),
+        "service": {"ports": ports},
+    }
+    return {"name": EAST_WEST, "namespace": SYSTEM_NAMESPACE, "enabled": True, "label": labels, "k8s": settings}
+
+
+def _pods(workload: Workload) -> Json:
+    scaling = autoscaling_of(workload, _GATEWAY_PODS)
+    hpa: Json = {"minReplicas": scaling.min, "maxReplicas": scaling.max}
+    target = {"type": "Utilization", "averageUtilization": scaling.cpu_percent}
+    hpa["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    return filled(hpaSpec=hpa, resources=_resources(workload.resources))
+
+
+def _resources(resources: Resources) -> Json:
+    return filled(
+        requests=filled(cpu=resources.requests.cpu, memory=resources.requests.memory),
+        limits=filled(cpu=resources.limits.cpu, memory=resources.limits.memory),
+    )
+
+
+def _ports(ports: tuple[GatewayPort, ...]) -> list[Json]:
+    """Return the ports of a Service, that of the pods' status first; none if Istio's own are wanted."""
+    if not ports:
+        return []
+    status = {"name": "status-port", "port": 15021, "targetPort": 15021, "protocol": "TCP"}
+    named = (
+        filled(
+            name=each.name,
+            port=each.port,
+            targetPort=each.target_port,
+            protocol=each.protocol,
+            nodePort=each.node_port,
+        )
+        for each in ports
+    )
+    return [status, *named]
