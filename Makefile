@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test test-cluster demo lab kill soak sim sim-hunt sim-week sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
+.PHONY: help setup check format test test-cluster test-mesh demo lab kill soak sim sim-hunt sim-week sim-planted coverage bench bench-analysis bench-analysis-quick mutation lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -42,6 +42,11 @@ test: $(READY) ## Run all tests, then ask for full branch coverage of the core
 test-cluster: $(READY) ## Tests against a real kube-apiserver and etcd, and with real helm; built once into the cache, in minutes
 	@$(BIN)/python -m tests.cluster.tools
 	@$(BIN)/python -m pytest -q --durations 5 tests/cluster
+
+test-mesh: $(READY) ## Tests with the real istioctl and pilot-discovery of two releases on real API servers; built once, in minutes
+	@$(BIN)/python -m tests.cluster.tools
+	@$(BIN)/python -m tests.mesh.tools
+	@$(BIN)/python -m pytest -q --durations 5 tests/mesh/real
 
 coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails below 100 %
 	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider --hypothesis-seed=0 tests/core

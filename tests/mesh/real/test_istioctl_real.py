@@ -367,7 +367,7 @@ def test_a_single_pod_has_a_budget_on_the_guides_release_alone(line: str, budget
 
 
 def test_the_example_file_is_what_the_guides_release_takes(make: Make) -> None:
-    mesh = load_mesh(Path(__file__).parents[2] / "policies" / "mesh.yaml")
+    mesh = load_mesh(Path(__file__).parents[3] / "policies" / "mesh.yaml")
 
     assert "istio-system/istiod" in by_name(make(release_of("1.18"), operator_of_primary(mesh).text), "Deployment")
     assert len(by_name(make(release_of("1.18"), member_of(mesh).text), "Deployment")) == 3
