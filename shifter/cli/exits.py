@@ -147,8 +147,9 @@ def told(error: Exception) -> int:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return _failed(code, str(error), error.remedy if isinstance(error, ShifterError) else "")
-    said = str(error) if isinstance(error, ShifterError) else f"{type(error).__name__}: {error}"
-    return _failed(Exit.UNEXPECTED, said, "-v shows where")
+    if isinstance(error, ShifterError):
+        return _failed(Exit.UNEXPECTED, str(error), error.remedy or "-v shows where")
+    return _failed(Exit.UNEXPECTED, f"{type(error).__name__}: {error}", "-v shows where")
 
 
 def _failed(code: Exit, message: str, hint: str = "") -> int:
