@@ -779,9 +779,7 @@ def test_nothing_is_asked_after_closing_and_closing_twice_is_harmless(
 
 
 def test_words_of_the_api_cost_no_import_of_the_library() -> None:
-    script = (
-        "import sys, shifter.ports.kube, shifter.adapters.kube.connecting; print('kubernetes' in sys.modules)"
-    )
+    script = "import sys, shifter.ports.kube, shifter.adapters.kube.connecting; print('kubernetes' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
 
     assert done.stdout == "False\n"

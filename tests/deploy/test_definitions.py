@@ -11,6 +11,7 @@ from shifter.adapters import saved_form
 from shifter.adapters.kube import kinds
 from shifter.adapters.kube.ledger import MOST_UNFILED, Ledger
 from shifter.adapters.kube.objects import answer_entry, link_entry, order_body, record_body
+from shifter.adapters.kube.probe import LONGEST
 from shifter.core.chain import Link
 from shifter.core.deciding.orders import FLEET, FLEET_VERBS, Answer, OrderAnswer, OrderRequest, Verb
 
@@ -210,3 +211,9 @@ def test_an_order_has_every_field_that_is_written(definitions: Definitions) -> N
     )
 
     assert order_body("pause-1", everything)["spec"].keys() == spec["properties"].keys()
+
+
+def test_the_doctor_judges_a_status_by_what_the_definitions_take(definitions: Definitions) -> None:
+    taken = {field: _schema(definitions, "shifts", "status", field)["maxLength"] for field in LONGEST}
+
+    assert taken == LONGEST

@@ -17,7 +17,7 @@ import yaml
 from shifter.adapters.kube.kinds import SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease_record import INSTALLATION
 from shifter.adapters.kube.objects import moment
-from shifter.adapters.kube.probe import BINDINGS, POLICIES, KubeProbe
+from shifter.adapters.kube.probe import BINDINGS, LONGEST, POLICIES, KubeProbe
 from shifter.adapters.kube.store import KubeStore
 from shifter.core.deciding.orders import OrderRequest, Verb
 from shifter.core.documents.fleet import Fleet
@@ -471,13 +471,13 @@ def test_a_state_that_was_edited_by_hand_is_told_as_unreadable(here: Installatio
     assert "Hold: unreadable" in found.fix
 
 
-@pytest.mark.parametrize(("length", "level"), [(60_000, Level.WARNING), (65_536, Level.PROBLEM)])
+@pytest.mark.parametrize(("length", "level"), [(180_000, Level.WARNING), (LONGEST["report"], Level.PROBLEM)])
 def test_a_status_that_is_nearly_full_is_told(here: Installation, length: int, level: Level) -> None:
     here.edit(lambda status: status.update(report="x" * length))
     found = next(each for each in here.bad() if each.subject == "objects")
 
     assert found.level is level
-    assert found.text.startswith(f"status.report of shop is {length:,} long, of 65,536 that are kept")
+    assert found.text.startswith(f"status.report of shop is {length:,} long, of {LONGEST['report']:,} that are kept")
 
 
 def test_an_order_that_nobody_answers_is_told_after_a_minute(here: Installation) -> None:

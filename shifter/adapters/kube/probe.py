@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from shifter.adapters import saved_form, saved_records
+from shifter.adapters.bounds import LARGEST_STATE_BYTES
 from shifter.adapters.kube.connecting import identity
 from shifter.adapters.kube.definitions import Documents, read_definitions
 from shifter.adapters.kube.failures import INSTALL, store_errors
@@ -46,8 +47,8 @@ BINDINGS: Final = Kind(
 WRITER: Final = "shifter"
 """Whom a server notes down as who wrote a field: what our client calls itself, up to the slash."""
 
-LONGEST: Final[Mapping[str, int]] = {"state": 262_144, "report": 65_536}
-"""How long the definitions let texts of a status be, in characters."""
+LONGEST: Final[Mapping[str, int]] = {"state": LARGEST_STATE_BYTES, "report": 196_608}
+"""How long texts of a status may be: characters by the definitions, and bytes by who saves a state."""
 
 LONGEST_OBJECT: Final = 1_500_000
 """How long etcd lets an object be by default, in bytes, a little less."""
@@ -216,7 +217,7 @@ def _kept(body: Body, name: str) -> KeptShift:
 
 def _sizes(body: Body, status: Body) -> Iterator[tuple[str, int, int]]:
     for field, most in LONGEST.items():
-        yield f"status.{field}", len(str(status.get(field, ""))), most
+        yield f"status.{field}", len(str(status.get(field, "")).encode("utf-8", "replace")), most
     yield "the whole object", len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")), LONGEST_OBJECT
 
 
