@@ -46,7 +46,7 @@ test-cluster: $(READY) ## Tests against a real kube-apiserver and etcd, and with
 test-mesh: $(READY) ## Tests with the real istioctl and pilot-discovery of two releases on real API servers; built once, in minutes
 	@$(BIN)/python -m tests.cluster.tools
 	@$(BIN)/python -m tests.mesh.tools
-	@$(BIN)/python -m pytest -q --durations 5 tests/mesh/real
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 tests/mesh/real
 
 coverage: $(READY) ## Branch coverage of shifter/core by its own tests; fails below 100 %
 	@$(BIN)/coverage run -m pytest -q -p no:cacheprovider --hypothesis-seed=0 tests/core
