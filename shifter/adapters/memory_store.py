@@ -59,12 +59,15 @@ class MemoryStore:
         down: while true, every call fails and does nothing.
         deleting: the shifts that somebody is deleting.
         restored: what `put_back` says, until it is believed.
+        tells_deleted: whether `deleted` tells what `remove` took away; else whoever saves it finds out.
     """
 
     def __init__(self) -> None:
         self.down = False
         self.deleting: set[str] = set()
         self.restored = ""
+        self.tells_deleted = True
+        self._deleted: list[str] = []
         self._lock = threading.RLock()
         self._failures_before = 0
         self._failures_after = 0
@@ -100,7 +103,10 @@ class MemoryStore:
         """Take away what is saved of a shift, as somebody who deletes it by force."""
         with self._lock:
             self._shifts.pop(name)
+            self._reports.pop(name, None)
             self.deleting.discard(name)
+            if self.tells_deleted:
+                self._deleted.append(name)
 
     def plant_report(self, name: str, text: str) -> None:
         """Put a report in place as another version of shifter would have left it."""
@@ -150,6 +156,12 @@ class MemoryStore:
     def leaving(self) -> Collection[str]:
         """Return those of whom `deleting` says so."""
         return tuple(self.deleting)
+
+    def deleted(self) -> Collection[str]:
+        """Return those that `remove` took away, each once."""
+        with self._lock:
+            told, self._deleted = tuple(self._deleted), []
+            return told
 
     def put_back(self) -> str:
         """Return what `restored` says."""

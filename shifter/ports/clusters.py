@@ -72,10 +72,11 @@ class KeptShift:
     `deleting_since`: somebody deletes it, and a finalizer keeps it. `fullest` is the text in it that comes closest to
     its limit, with its length and that limit in characters. `unfiled` are records that are no objects yet, the oldest
     of them from `unfiled_since`; `undelivered` are answers that have not reached their orders. `edits` tell what
-    somebody else than shifter has written into its status.
+    somebody else than shifter has written into its status. `address` is as kubectl takes it: `shift shop`.
     """
 
     name: str
+    address: str = ""
     deleting_since: datetime | None = None
     fullest: tuple[str, int, int] = ("", 0, 1)
     unfiled: int = 0
@@ -117,6 +118,9 @@ class ClusterProbe(RemoteClock, Protocol):
 
     def shifts(self) -> Sequence[KeptShift]:
         """Return what there is to say of each shift's object, and of that of all shifts together."""
+
+    def is_there(self) -> bool | None:
+        """Return whether there is such a namespace; None if who asks may not know that."""
 
     def strange_orders(self) -> Sequence[str]:
         """Return the names of orders that this shifter does not understand, and so never answers."""

@@ -107,6 +107,13 @@ class Store(Protocol):
         What is saved of them is kept until a person insists. Empty where nobody could delete one that is looked after.
         """
 
+    def deleted(self) -> Collection[str]:
+        """Return the shifts of which something was saved and nothing is any more, each once; to be asked in each look.
+
+        Somebody insisted on deleting them, and what is saved next of them begins with version 0. It may take a few
+        looks until it is noticed; what cannot be told now is told later. Empty where nobody could delete one.
+        """
+
     def put_back(self) -> str:
         """Return how it shows, as of the last loads and saves, that something saved was put back from a backup.
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from shifter.core.analysis.standing import Standing, is_sound
 from shifter.core.balancing.splits import Route, RouteView, Side
 from shifter.core.deciding.capacity import Sighting
-from shifter.core.deciding.orders import FLEET, Order
+from shifter.core.deciding.orders import Order
 from shifter.core.deciding.pinning import asks_for, pins_of
 from shifter.core.documents.fleet import Fleet
 from shifter.core.phases import Phase
@@ -23,6 +23,7 @@ from shifter.errors import ConflictError, InvariantError, ShifterError
 from shifter.ports import Leadership, MeshMetrics, Saved, SourceWorkload, Store, TrafficProvider
 from shifter.service.act import Courier, Place, StateWriter
 from shifter.service.adoption import Adoption
+from shifter.service.deleting import Deletions
 from shifter.service.freezing import Freezer
 from shifter.service.gathering import Gathering, wanted_edges_ms
 from shifter.service.lanes import CallLanes
@@ -81,6 +82,7 @@ class Ticker:
         self._adoption = Adoption(parts.folder, parts.telemetry, parts.lanes, self._timing.read_deadline)
         self._freezer = Freezer(parts.store, parts.leadership, parts.mode, parts.telemetry)
         self._unread = Unread(parts.store, parts.telemetry, self._timing, parts.mode)
+        self._deletions = Deletions(parts.store, self._courier, parts.telemetry)
         self._shifts: dict[str, Shift] = {}
         self._looked_at: datetime | None = None
         self._signal_problem = "the meshes have not been looked at yet"
@@ -166,7 +168,7 @@ class Ticker:
             self._tell_store_problem(str(error))
             return ()
         self._tell_store_problem("")
-        return [order for order in orders if order.request.shift in {FLEET, *self._shifts}]
+        return self._freezer.sort_out(orders, self._shifts)
 
     def _tell_store_problem(self, problem: str) -> None:
         """Log that orders cannot be read, and that they can again; not every second in between."""
@@ -178,10 +180,12 @@ class Ticker:
         if looking:
             self._looked_at = now
             self._part("unreadable", lambda: self._take_up(self._unread.mended()))
+            self._part("leaving", lambda: self._deletions.forget_deleted(self._shifts))
             self._part("policies", lambda: self._adoption.reload(self._shifts, now, self._unread.names))
-            self._part("leaving", self._hold_what_leaves)
+            self._part("leaving", lambda: self._deletions.hold(self._shifts))
             self._part("unreadable", lambda: self._unread.tell(now))
             self._freezer.refresh()
+            self._part("strays", lambda: self._freezer.refuse(self._shifts, now, complete=self._adoption.complete))
         self._part("fleet", lambda: self._freezer.obey(orders, now))
         self._part("restored", lambda: self._freezer.freeze_what_was_put_back(now))
         began, now = now, now + self._passed()
@@ -195,13 +199,6 @@ class Ticker:
             obeyed = due[name].place.state.last_order
             mine = [order for order in orders if order.request.shift == name and order.id > obeyed]
             self._turn(due[name], views, counted, mine, now)
-
-    def _hold_what_leaves(self) -> None:
-        """Somebody deletes a shift from the store, perhaps without knowing what it is: it goes on down, and not up."""
-        said = "somebody is deleting what is saved of it; it is kept, and goes down only: see docs/operations.md"
-        for name in self._parts.store.leaving():
-            if name in self._shifts:
-                self._shifts[name].policy_problem = said
 
     def _passed(self) -> timedelta:
         """Return how long this wake has taken: the store and the disk may have been slow."""
@@ -348,9 +345,7 @@ class Ticker:
             self._parts.telemetry.error(name, error, bug=False)
             return
         if saved is None:
-            # Deleted, and by force if it was under way. What is live will be drift to a shift that begins anew.
-            self._parts.telemetry.warn("store.problem", reason=f"{name} was deleted from the store; it begins anew")
-            del self._shifts[name]
+            self._deletions.forget(self._shifts, name)
         else:
             # What is wrong with its file, or struck one of its turns, is so whoever saved it; an order may come first.
             before = self._shifts[name]
@@ -365,6 +360,8 @@ class Ticker:
             return
         try:
             self._parts.store.report(report)
+        except ConflictError:
+            raise  # what is saved of it was deleted
         except ShifterError as error:
             self._parts.telemetry.error(report.name, error, bug=False)
         else:

@@ -49,7 +49,8 @@ from shifter.service.workload import Capacity
 class Shift:
     """One shift as this process knows it: its place, and what it has seen.
 
-    `bug` says which one of ours struck in one of its turns; empty if none did. `source` is what is believed of what the
+    `bug` says which one of ours struck in one of its turns; empty if none did. `leaving` says that somebody is deleting
+    what is saved of it; empty if nobody is. `source` is what is believed of what the
     source has. `seen_since`: its routes were first seen then, since it was loaded; `looked`: for so long by now that no
     read is from before that.
     """
@@ -59,6 +60,7 @@ class Shift:
     source: Sighting = field(default_factory=Sighting)
     policy_problem: str = ""
     bug: str = ""
+    leaving: str = ""
     told: Report | None = None
     seen_since: datetime | None = None
     looked: bool = False
@@ -130,6 +132,8 @@ class Turner:
             shift.seen_since = shift.seen_since or now
             shift.looked = shift.looked or now >= shift.seen_since + STALE_TICKS * self._timing.tick
         told = report(decision, evidence, self._mode, self._timing, now)
+        if shift.leaving and told.phase is Phase.COMPLETED:  # nothing holds it, so that nothing else would say so
+            told = told.model_copy(update={"reason": f"{shift.leaving}; {told.reason}", "page": True})
         more = tuple(text for text in (shift.seen.gap, outlook.capacity.pin_problem) if text)
         return told.model_copy(update={"dropped": dict(shift.seen.dropped), "warnings": (*told.warnings, *more)})
 

@@ -11,10 +11,11 @@ that was late must not take the other's save for its own. Where that cannot be t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from shifter.adapters.kube.entries import Entry, Filing
 from shifter.adapters.kube.failures import DEFINE, store_error, store_errors
 from shifter.adapters.kube.ledger import MOST_UNFILED, Ledger, fitting
 from shifter.adapters.kube.objects import IN_FLIGHT, MANAGED, kind_of, object_name, status_of
@@ -27,21 +28,6 @@ from shifter.ports.kube import UNSURE, Body, Failing, KubeApi, KubeError
 
 _TRIES: Final = 4
 """So often is a write tried that lost against a write of somebody who saved nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one save puts into a status.
-
-    `text` is the saved state. `links` and `answers` are appended. `shown` is what people read, `spec` the object's
-    other part, for one that is still to be made.
-    """
-
-    text: str
-    links: Sequence[Link]
-    answers: Sequence[Body]
-    shown: Body
-    spec: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +49,6 @@ class _Sent:
         told = [(each["id"], each["answer"]) for each in self.answers]
         again = [(each["id"], each["answer"]) for each in entry.answers[: len(told)]]
         return self.links == entry.links[: len(self.links)] and told == again
-
-
-@dataclass(frozen=True, slots=True)
-class Filing:
-    """Where what was saved goes: `file` makes an object of a record, `deliver` writes an answer into its order.
-
-    `file` is given the uid of the object that the record belongs to. `filed` returns the records that are there.
-    """
-
-    file: Callable[[Link, str], None]
-    filed: Callable[[], Sequence[Link]]
-    deliver: Callable[[Mapping[str, Any]], None]
 
 
 class Cell:
@@ -126,14 +100,23 @@ class Cell:
             self._sent = [each for each in self._sent if each.expected == expected]
             return self._in_parts(entry, expected)
 
-    def show(self, shown: Callable[[Body], Body], spec: Body) -> None:
-        """Write what people read, made from the status so far, and nothing else."""
+    def show(self, shown: Callable[[Body], Body], spec: Body) -> bool:
+        """Write what people read, made from the status so far, and nothing else; return whether it was written.
+
+        Nothing is where there is history and no state: a status that begins with a report looks like a shift.
+
+        Raises:
+            ConflictError: the object is gone.
+        """
         with self._lock:
             for _ in range(_TRIES):
-                body = self._known() or self._made(spec)
+                body = self._known()
+                if not _text_of(body) and self._filing.filed():
+                    return False
+                body = body or self._made(spec)
                 status = status_of(body)
                 if self._written(body, {**status, **shown(status)}):
-                    return
+                    return True
             raise self._crowded()
 
     def give_up(self, anchor: Seal) -> None:
@@ -183,6 +166,20 @@ class Cell:
                 self._read()  # a listing may be late
             else:
                 self._saw(body)
+
+    def is_gone(self, listed: Body | None) -> bool:
+        """Take over how a listing shows an object that was there; return whether nothing is saved in it any more."""
+        with self._lock:
+            if not self._origin.is_saved:
+                return False  # nothing ever was, or it was told already
+            if listed is None:
+                self._body = None
+            elif self._origin.is_other(listed) or self.leaving is not ("deletionTimestamp" in listed["metadata"]):
+                self.learn(listed)
+            gone = not _text_of(listed)
+            if gone:
+                self._origin.forget()
+            return gone
 
     def tidied(self) -> ShifterError | None:
         """File and deliver what is waiting; return why something could not be, which then stays for the next time."""

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from shifter.adapters.kube.ledger import Ledger
 from shifter.adapters.kube.objects import status_of
+from shifter.core.chain import START
 from shifter.ports.kube import Body
 
 WRITTEN_FOR: Final = "writtenFor"
@@ -35,6 +37,19 @@ class Origin:
     def why(self) -> str:
         """How what is saved came to be where it is, for people; empty if nothing is wrong with that."""
         return self._why
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether something was saved in the object when it was looked at last, and it was not forgotten since."""
+        return self._version > 0
+
+    def forget(self) -> None:
+        """The object is gone: whatever comes under its name is another."""
+        self._uid, self._version = "", 0
+
+    def is_other(self, body: Body) -> bool:
+        """Whether an object is another than the one that was looked at last."""
+        return bool(body["metadata"]["uid"] != self._uid)
 
     def is_behind(self, body: Body) -> bool:
         """Whether an object is older than it was seen to be: by a listing that was slow, or since it was put back."""
@@ -84,6 +99,15 @@ def counted_here(last_order: int, body: Body) -> int:
     from elsewhere, and would take every order that is given here for answered: a rollback, too.
     """
     return 0 if _is_strange(body) and last_order > int(body["metadata"]["resourceVersion"]) else last_order
+
+
+def is_believed(body: Body) -> bool:
+    """Whether an object without a state was taken for what counts: its history goes on after the records there are.
+
+    That it was written for this very object says less: a report alone, or somebody's hand, writes that too.
+    """
+    status = status_of(body)
+    return status.get(WRITTEN_FOR) == body["metadata"]["uid"] and Ledger.of(status).head.id > START.id
 
 
 def _is_strange(body: Body) -> bool:

@@ -17,8 +17,9 @@ from typing import Final
 from shifter.adapters import saved_form, saved_records
 from shifter.adapters.bounds import LARGEST_STATE_BYTES
 from shifter.adapters.kube.archive import Archive, oldest
-from shifter.adapters.kube.cell import Cell, Entry, Filing
+from shifter.adapters.kube.cell import Cell
 from shifter.adapters.kube.chains import Chains
+from shifter.adapters.kube.entries import Entry, Filing
 from shifter.adapters.kube.events import event_body, tell
 from shifter.adapters.kube.failures import store_errors
 from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFTS
@@ -26,7 +27,8 @@ from shifter.adapters.kube.news import is_news, last_sign_of_life
 from shifter.adapters.kube.noticing import Noticed, OrdersSeen
 from shifter.adapters.kube.objects import FLEET_OBJECT, answer_entry, check_name, status_of
 from shifter.adapters.kube.ordering import Orders
-from shifter.adapters.kube.origin import WRITTEN_FOR, counted_here, version_of
+from shifter.adapters.kube.origin import counted_here, is_believed, version_of
+from shifter.adapters.kube.roll import Roll
 from shifter.adapters.kube.shown import fleet_shown, report_shown, reported_spec, shift_shown, shift_spec
 from shifter.core.chain import Link, Seal, Stretch
 from shifter.core.deciding.orders import FLEET, Answer, Order, OrderAnswer, OrderRequest
@@ -55,9 +57,10 @@ class KubeStore:
         token: returns a few characters that were never returned before, for names of orders.
         seen: what a watch sees of the orders, for a service, which asks for them all the time.
         monotonic: seconds that only grow; says when orders are listed all the same.
+        calls_roll: whether to notice by itself what is deleted, for a service.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is, and what a service wants of it besides
         self,
         api: KubeApi,
         namespace: str,
@@ -66,6 +69,7 @@ class KubeStore:
         seen: OrdersSeen | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        calls_roll: bool = False,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -75,6 +79,7 @@ class KubeStore:
         self._cells: dict[str, Cell] = {}
         self._seen = seen
         self._noticed = None if seen is None else Noticed(seen, self._waiting, monotonic)
+        self._roll = Roll(self._shifts, monotonic) if calls_roll else None
         self._told: dict[str, Report] = {}
         self._chains = Chains(self._archive, self._bodies)
         self._lock = threading.Lock()
@@ -93,7 +98,7 @@ class KubeStore:
                 self._cell(name).learn(body)
                 yield name, partial(_saved, name, body)
             else:
-                self._suspect_emptied(name, status_of(body))
+                self._suspect_emptied(name, body)
 
     def save(
         self,
@@ -109,11 +114,26 @@ class KubeStore:
         """
         text = _that_fits(state)
         entry = self._entry(text, records, answers, shift_shown(state), shift_spec(state))
+        if expected_version == 0:
+            self._told.pop(state.name, None)  # an object that is still to be made shows nothing
         return self._cell(state.name).save(entry, expected_version)
 
     def leaving(self) -> Collection[str]:
         """Return the shifts whose objects are being deleted; the finalizer keeps them until a person takes it away."""
         return [name for name, cell in list(self._cells.items()) if cell.leaving]
+
+    def deleted(self) -> Collection[str]:
+        """Return the shifts of which nothing is saved any more, each once; all are listed for that, now and then."""
+        # Only what was there before they were listed.
+        known = [(name, cell) for name, cell in list(self._cells.items()) if name != FLEET]
+        listed = None if self._roll is None else self._roll.call()
+        if listed is None:
+            return ()
+        gone = [name for name, cell in known if cell.is_gone(listed.get(name))]
+        for name in gone:
+            if name in listed:
+                self._suspect_emptied(name, listed[name])
+        return gone
 
     def put_back(self) -> str:
         """Return how it shows that something saved was put back from a backup, or carried here; see `origin`."""
@@ -134,7 +154,7 @@ class KubeStore:
         if body is not None:
             self._cell(FLEET).learn(body)
         if body is None or "state" not in status:
-            self._suspect_emptied(FLEET, status)
+            self._suspect_emptied(FLEET, body)
             return SavedFleet(FleetState(), 0)
         state = saved_form.read_fleet(str(status["state"]))
         state = state.model_copy(update={"last_order": counted_here(state.last_order, body)})
@@ -159,8 +179,9 @@ class KubeStore:
         """
         text = saved_form.report_text(report)
         cell = self._cell(report.name)
-        if is_news(report, self._told.get(report.name)):
-            cell.show(lambda before: {"report": text, **report_shown(report, before)}, reported_spec(report))
+        if is_news(report, self._told.get(report.name)) and cell.show(
+            lambda before: {"report": text, **report_shown(report, before)}, reported_spec(report)
+        ):
             self._told[report.name] = report
         for each in (cell, self._cell(FLEET)):
             each.tidied()
@@ -259,9 +280,9 @@ class KubeStore:
                 self._cells[chain] = Cell(self._api, self._namespace, chain, filing, understood, self._writer)
             return self._cells[chain]
 
-    def _suspect_emptied(self, chain: str, status: Body) -> None:
+    def _suspect_emptied(self, chain: str, body: Body | None) -> None:
         """Tell what was put back without its status, or taken away, from what is not saved yet: it has a history."""
-        if WRITTEN_FOR not in status and self._archive.of_chain(chain):
+        if not (body is not None and is_believed(body)) and self._archive.of_chain(chain):
             self._cell(chain).suspect_emptied()
 
     def _file(self, chain: str, link: Link, uid: str) -> None:

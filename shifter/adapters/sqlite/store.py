@@ -109,6 +109,10 @@ class SqliteStore:
         """Return nobody: a row is there or not."""
         return ()
 
+    def deleted(self) -> Collection[str]:
+        """Return nobody: nothing takes a row away."""
+        return ()
+
     def put_back(self) -> str:
         """Return nothing: a start looks for that, before anybody is given the file; see `lease.py`."""
         return ""
