@@ -47,12 +47,19 @@ class Adoption:
         self._asked: Future[PolicySet] | None = None
         self._last = PolicySet()
         self._told: frozenset[Problem] = frozenset()
+        self._complete = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last look read every policy that there is: a shift that nobody knows then has none."""
+        return self._complete
 
     def reload(self, shifts: MutableMapping[str, Shift], now: datetime, unread: Collection[str] = ()) -> None:
         """Read the folder and bring every shift's policy up to date, adding shifts for new files.
 
         Those of which the store has a state that cannot be read (`unread`) are not new, and are left alone.
         """
+        self._complete = False
         try:
             found = self._read()
         except ConfigError as error:
@@ -74,6 +81,7 @@ class Adoption:
                 _take_over(shifts[name], policy, now)
         for name in shifts.keys() - found.policies.keys():
             shifts[name].policy_problem = "its policy file is gone; restore it, or roll the shift back"
+        self._complete = not found.problems
 
     def _read(self) -> PolicySet:
         """Return what the folder holds; if it does not answer, what it held before, all of it stale.

@@ -6,7 +6,7 @@ a freeze that came back with the next restart would be a surprise, and one that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConflictError, ShifterError
 from shifter.ports import Leadership, SavedFleet, Store
 from shifter.service.reporting import record_of_order
+from shifter.service.strays import Strays
 from shifter.service.telemetry import Telemetry
 
 
@@ -29,6 +30,7 @@ class Freezer:
         self._telemetry = telemetry
         self._saved = SavedFleet(FleetState(), 0)
         self._unsaved: tuple[Freeze, ...] = ()
+        self._strays = Strays()
 
     @property
     def freezes(self) -> tuple[Freeze, ...]:
@@ -76,6 +78,38 @@ class Freezer:
             self._save(frozen, [NewRecord(now, FLEET, What.HOLDS, SERVICE, why)], ())
             if self._unsaved:
                 return
+
+    def sort_out(self, orders: Sequence[Order], names: Collection[str]) -> Sequence[Order]:
+        """Return the orders to all shifts and to those of these names; any other waits for its shift to appear."""
+        return self._strays.sort_out(orders, names)
+
+    def refuse(self, names: Collection[str], now: datetime, *, complete: bool) -> None:
+        """Refuse orders for shifts that there are not; to be asked once per look, after the policies were read.
+
+        Args:
+            names: the shifts that are known by now.
+            now: the wall clock.
+            complete: whether every policy could be read.
+
+        Raises:
+            ShifterError: the store does not answer, or somebody else saved; it is tried again.
+        """
+        due = self._strays.due(names, now, complete=complete)
+        if not due or not self._leadership.valid():
+            return
+        # Asked anew: a watch may show what is answered by now, and somebody may have saved a shift by that name.
+        kept, waiting = self._store.load(), self._store.open_orders()
+        refused = [order for order in waiting if order.id in due and order.request.shift not in kept]
+        answers = [OrderAnswer(each.id, Answer.REFUSED, f"no shift {each.request.shift!r}", now) for each in refused]
+        records = [record_of_order(FLEET, *each) for each in zip(refused, answers, strict=True)]
+        if not answers:
+            return
+        try:
+            version = self._store.save_fleet(self._saved.state, self._saved.version, records, answers)
+        except ConflictError:
+            self._reload()
+            raise
+        self._saved = SavedFleet(self._saved.state, version)
 
     def obey(self, orders: Sequence[Order], now: datetime) -> None:
         """Obey the open orders to the fleet; one that cannot be saved stays open and is obeyed again.

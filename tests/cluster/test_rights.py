@@ -31,6 +31,12 @@ def order(client: KubeClient, namespace: str, by: str, **spec: str) -> str:
     return outcome(lambda: client.create(SHIFT_ORDERS, namespace, an_order(namespace, by, **spec)))
 
 
+def order_with(client: KubeClient, namespace: str, by: str, metadata: Body) -> str:
+    body = an_order(namespace, by)
+    body["metadata"] |= metadata
+    return outcome(lambda: client.create(SHIFT_ORDERS, namespace, body))
+
+
 def a_shift(name: str = "shop") -> Body:
     metadata = {"name": name}
     return {"apiVersion": SHIFTS.api_version, "kind": SHIFTS.name, "metadata": metadata, "spec": {"steps": [5, 100]}}
@@ -106,6 +112,25 @@ def test_an_order_that_is_given_is_never_changed(installed: str, admin_api: Kube
 
     assert told.startswith("invalid: ")
     assert "an order is given once and never changed" in told
+
+
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "00000000-0000-0000-0000-000000000001"}
+
+
+@pytest.mark.parametrize("keeping", [{"finalizers": ["a.b/c"]}, {"ownerReferences": [OWNER]}])
+def test_nobody_keeps_an_order_from_being_deleted(
+    installed: str, client: Clients, admin_api: KubeClient, keeping: Body
+) -> None:
+    told = [order_with(client(who), installed, who, keeping) for who in ("ann", "root")]
+
+    assert all(how.startswith("invalid: ") and "an order has no finalizers and no owners" in how for how in told), told
+    assert admin_api.list(SHIFT_ORDERS, installed).items == []
+
+
+def test_an_order_with_empty_lists_of_those_is_an_order(installed: str, client: Clients) -> None:
+    empty: Body = {"finalizers": [], "ownerReferences": []}
+
+    assert order_with(client("ann"), installed, "ann", empty) == "done"
 
 
 @pytest.mark.parametrize("who", ["vic", "ann", "adm"])

@@ -213,6 +213,13 @@ def test_an_order_is_refused_while_nobody_can_check_it(installed: Objects) -> No
     }
 
 
+def test_no_order_may_keep_itself_from_being_deleted(installed: Objects) -> None:
+    policy = _the(installed, "ValidatingAdmissionPolicy", "orders.shifter-system.shifter.io")["spec"]
+    said = [each["expression"] for each in policy["validations"]]
+
+    assert [each for each in said if "metadata.finalizers" in each and "metadata.ownerReferences" in each]
+
+
 def test_what_is_applied_has_the_definitions_of_the_chart(
     installed: Objects, definitions: Mapping[str, Mapping[str, Any]]
 ) -> None:

@@ -14,17 +14,19 @@ from typing import Any
 import pytest
 import yaml
 
-from shifter.adapters.kube.kinds import SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease_record import INSTALLATION
-from shifter.adapters.kube.objects import moment
+from shifter.adapters.kube.ledger import Ledger
+from shifter.adapters.kube.objects import moment, record_body
 from shifter.adapters.kube.probe import BINDINGS, LONGEST, POLICIES, KubeProbe
 from shifter.adapters.kube.store import KubeStore
-from shifter.core.deciding.orders import OrderRequest, Verb
+from shifter.core.deciding.orders import Answer, OrderAnswer, OrderRequest, Verb
 from shifter.core.documents.fleet import Fleet
 from shifter.core.records import NewRecord, What
-from shifter.core.state import ShiftState
+from shifter.core.state import FleetState, ShiftState
 from shifter.ports.clusters import Right
 from shifter.ports.kube import ACCESS_REVIEWS, LEASES, Body, Kind, Listing
+from shifter.ports.mesh import NAMESPACES
 from shifter.service.checkup.cluster import ClusterDoor
 from shifter.service.checkup.doors import Context
 from shifter.service.checkup.findings import Finding, Group, Level
@@ -201,7 +203,7 @@ def test_who_is_not_known_is_told_to_log_in(here: Installation) -> None:
     here.api.fail(Fault.UNKNOWN_USER, times=None)
     (found,) = here.findings()
 
-    assert found.level is Level.PROBLEM
+    assert (found.level, found.unreachable) == (Level.UNKNOWN, True)
     assert "the API server does not know who asks" in found.text
     assert found.fix == "log in again, until `kubectl auth whoami` knows you"
 
@@ -311,6 +313,12 @@ def test_orders_that_are_not_guarded_are_a_problem(
     assert found.text == f"{said}: orders can be given in another's name, and past RBAC"
 
 
+def test_the_line_that_installs_names_the_namespace_that_was_looked_at(here: Installation) -> None:
+    probe = KubeProbe(here.api, "nowhere", "", lambda: here.store)
+
+    assert "--namespace nowhere " in probe.admission().remedy
+
+
 # --- rights
 
 
@@ -366,6 +374,13 @@ def test_who_may_not_look_is_told_what_is_missing(here: Installation) -> None:
     assert not found["contents"].unreachable
 
 
+def test_who_may_look_at_nothing_is_asked_whether_that_is_the_place(here: Installation) -> None:
+    here.api = here.people
+    here.people.fail(Fault.DENIED, "get", "list", times=None)
+
+    assert here.only("rights").text.endswith(f" in namespace {NAMESPACE}: is it the right one?")
+
+
 def test_rights_that_nobody_tells_are_unknown(here: Installation) -> None:
     here.api.fail(Fault.ERROR, "create", kind=ACCESS_REVIEWS, times=None)
 
@@ -394,6 +409,55 @@ def test_that_no_replica_has_ever_led_is_told(here: Installation) -> None:
     here.cluster.delete(LEASES, NAMESPACE, "shifter", None)
 
     assert "not there: no replica has ever led here" in here.only("service").text
+
+
+def elsewhere(here: Installation) -> Finding:
+    """What is told of the service where somebody looks for it in the namespace `nowhere`."""
+    survey = ClusterDoor(KubeProbe(here.api, "nowhere", "", lambda: here.store), lambda: here.time).survey(
+        offline=False
+    )
+    gather(survey.errands, Bounds(8, 8), time.monotonic)
+    found = survey.findings(Context(None, None, here.time))
+    (told,) = (each for each in found if each.subject == "service")
+    return told
+
+
+def test_a_namespace_that_there_is_not_looks_like_no_empty_installation(here: Installation) -> None:
+    found = elsewhere(here)
+
+    assert (found.level, found.text) == (
+        Level.PROBLEM,
+        "there is no namespace nowhere: shifter is not installed there",
+    )
+    assert found.fix == "where is it? kubectl get shiftfleets --all-namespaces; then say -n"
+
+
+def is_there(here: Installation) -> None:
+    here.cluster.add_namespace("nowhere")
+
+
+def nobody_says(here: Installation) -> None:
+    here.api.fail(Fault.DENIED, "get", kind=NAMESPACES, times=None)
+
+
+@pytest.mark.parametrize("arranged", [is_there, nobody_says])
+def test_a_namespace_in_which_nothing_of_shifters_ever_was_is_told_as_such(
+    here: Installation, arranged: Callable[[Installation], None]
+) -> None:
+    arranged(here)
+    found = elsewhere(here)
+
+    assert found.level is Level.WARNING
+    assert found.text.startswith("nothing of shifter's is in namespace nowhere, not even a lease")
+    assert found.fix.startswith(
+        "where is it? kubectl get shiftfleets --all-namespaces; then say -n; if it is the right"
+    )
+
+
+def test_who_leads_is_asked_for_no_namespace(here: Installation) -> None:
+    here.findings()
+
+    assert [call for call in here.api.calls if call.kind == NAMESPACES] == []
 
 
 def test_a_lease_that_may_not_be_read_is_unknown(here: Installation) -> None:
@@ -454,6 +518,16 @@ class Noting(MemoryApi):
         return found
 
 
+class NotingFleet(MemoryApi):
+    """As above, of what all shifts have in common."""
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Body:
+        found = super().get(kind, namespace, name)
+        if kind == SHIFT_FLEETS:
+            found["metadata"]["managedFields"] = [{"manager": "kubectl-edit", "subresource": "status"}]
+        return found
+
+
 def test_who_else_wrote_a_status_is_told(here: Installation) -> None:
     here.api = Noting(here.cluster, ACCOUNT)
 
@@ -495,6 +569,22 @@ def test_an_order_that_nobody_answers_is_told_after_a_minute(here: Installation)
     assert found.fix.startswith("the service does not obey")
 
 
+def test_an_order_for_a_shift_that_there_is_not_is_told_once_it_should_have_been_refused(here: Installation) -> None:
+    here.store.create_order(OrderRequest("nope", Verb.PAUSE, "shifter", "wait"), here.time)
+    here.time += timedelta(seconds=115)
+    here.lease(renewTime=moment(here.time))
+    fresh = here.bad()
+    here.time += timedelta(seconds=10)
+    found = here.only("orders")
+
+    assert fresh == []
+    assert found.text == (
+        "1 order for shifts that there are not, and not refused yet; the first: pause nope by shifter, at 2026-11-22"
+        " 12:00:05 UTC"
+    )
+    assert found.fix.startswith("they are refused once every policy could be read: `shifter policy lint`")
+
+
 def test_an_order_that_is_not_understood_is_told(here: Installation) -> None:
     del here.cluster.schemas[SHIFT_ORDERS.group, SHIFT_ORDERS.plural]
     here.put(SHIFT_ORDERS, NAMESPACE, "odd", spec={"shift": "shop", "verb": "juggle", "by": "ann"})
@@ -534,6 +624,56 @@ def test_records_that_wait_are_told(
     here.lease(renewTime=moment(here.time))
 
     assert [(each.level, each.text) for each in here.bad() if each.subject == "objects"] == found
+
+
+def test_records_and_answers_that_a_shift_at_rest_still_lists_do_not_wait(here: Installation) -> None:
+    order = here.store.create_order(OrderRequest("shop", Verb.PAUSE, "shifter", "wait"), here.time)
+    saved = here.store.load()["shop"]
+    answer = OrderAnswer(order.id, Answer.ACCEPTED, "paused", here.time)
+    records = [NewRecord(NOON, "shop", What.HOLDS, "shifter", f"number {each}") for each in range(20)]
+    here.store.save(saved.state, saved.version, records, [answer])
+    here.time += timedelta(minutes=10)
+    here.lease(renewTime=moment(here.time))
+    (kept,) = KubeProbe(here.api, NAMESPACE, "", lambda: here.store).shifts()
+
+    assert len(here.cluster.get(SHIFTS, NAMESPACE, "shop")["status"]["history"]["unflushed"]) == 20
+    assert len(here.cluster.get(SHIFTS, NAMESPACE, "shop")["status"]["answers"]) == 1
+    assert (kept.unfiled, kept.unfiled_since, kept.undelivered) == (0, None, 0)
+    assert [each for each in here.bad() if each.subject == "objects"] == []
+
+
+def test_of_records_of_which_some_were_filed_the_others_wait(here: Installation) -> None:
+    unfiled(here, 5)
+    status = here.cluster.get(SHIFTS, NAMESPACE, "shop")["status"]
+    for link in Ledger.of(status).unfiled[:2]:
+        here.cluster.create(SHIFT_RECORDS, NAMESPACE, record_body("shop", link), "root")
+    (kept,) = KubeProbe(here.api, NAMESPACE, "", lambda: here.store).shifts()
+
+    assert kept.unfiled == 3
+
+
+def test_answers_that_have_not_reached_their_orders_wait(here: Installation) -> None:
+    order = here.store.create_order(OrderRequest("shop", Verb.PAUSE, "shifter", "wait"), here.time)
+    failing = MemoryApi(here.cluster)
+    failing.fail(Fault.DENIED, "replace_status", kind=SHIFT_ORDERS, times=None)
+    store = KubeStore(failing, NAMESPACE, "tests", lambda: "n3")
+    saved = store.load()["shop"]
+    store.save(saved.state, saved.version, (), [OrderAnswer(order.id, Answer.ACCEPTED, "paused", here.time)])
+    probe = KubeProbe(here.api, NAMESPACE, "", lambda: here.store)
+    before = probe.shifts()[0].undelivered
+    (name,) = (each["metadata"]["name"] for each in here.cluster.list(SHIFT_ORDERS, NAMESPACE, {}).items)
+    here.cluster.delete(SHIFT_ORDERS, NAMESPACE, name, None)
+
+    assert (before, probe.shifts()[0].undelivered) == (1, 0)
+
+
+def test_what_all_shifts_have_in_common_is_named_as_kubectl_takes_it(here: Installation) -> None:
+    here.store.save_fleet(FleetState(), 0)
+    here.api = NotingFleet(here.cluster, ACCOUNT)
+    found = here.only("objects")
+
+    assert found.text.startswith("all shifts together: somebody else than shifter wrote its status: kubectl-edit")
+    assert f"kubectl get shiftfleet fleet -n {NAMESPACE} -o yaml" in found.fix
 
 
 def test_a_history_that_cannot_be_read_hides_nothing_else(here: Installation) -> None:
@@ -578,11 +718,12 @@ def test_of_much_that_a_person_may_not_look_at_the_viewers_role_is_what_mends_it
     here.api = here.people
     for kind in (SHIFTS, SHIFT_ORDERS, SHIFT_RECORDS):
         here.people.fail(Fault.DENIED, "get", "list", times=None, kind=kind)
-    found = [each for each in here.bad() if each.subject == "rights"]
+    found = here.only("rights")
 
-    assert len(found) == 5
-    assert found[-1].fix == (
-        f"bind the chart's ClusterRole viewer.{NAMESPACE}.shifter.io to it: docs/operations.md, 'Who may do what'"
+    assert found.text.startswith("ann may not get shifts.shifter.io, list shifts.shifter.io, get shiftorders")
+    assert found.fix == (
+        f"kubectl create rolebinding shifter-viewer-ann --clusterrole=viewer.{NAMESPACE}.shifter.io --user=ann"
+        f" -n {NAMESPACE}"
     )
 
 

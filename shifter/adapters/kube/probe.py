@@ -6,7 +6,8 @@ Only reads, and questions that keep nothing (`SelfSubjectReview`, `SelfSubjectAc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -16,18 +17,21 @@ from shifter.adapters.bounds import LARGEST_STATE_BYTES
 from shifter.adapters.kube.connecting import identity
 from shifter.adapters.kube.definitions import Documents, read_definitions
 from shifter.adapters.kube.failures import INSTALL, store_errors
-from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFTS
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease_record import read
 from shifter.adapters.kube.ledger import Ledger
 from shifter.adapters.kube.news import LEASE_NAME
-from shifter.adapters.kube.objects import FLEET_OBJECT, status_of
+from shifter.adapters.kube.objects import FLEET_OBJECT, record_name, status_of
 from shifter.adapters.kube.ordering import understood
 from shifter.adapters.kube.shown import shift_shown
 from shifter.adapters.saved_form import plain
+from shifter.core.chain import Link
+from shifter.core.deciding.orders import FLEET
 from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
 from shifter.ports.clusters import Admission, Definition, HeldLease, KeptShift, Right
 from shifter.ports.kube import ACCESS_REVIEWS, LEASES, SELF_REVIEWS, Body, Failing, Kind, KubeApi, KubeError
+from shifter.ports.mesh import NAMESPACES
 
 POLICIES: Final = Kind(
     "admissionregistration.k8s.io",
@@ -102,7 +106,8 @@ class KubeProbe:
         name = f"orders.{self.namespace}.shifter.io"
         with store_errors("the admission policy cannot be read"):
             policy, binding = self._found(POLICIES, name), self._found(BINDINGS, name)
-        return Admission(name, _why_unguarded(name, self.namespace, policy, binding), INSTALL)
+        mend = INSTALL.replace("shifter-system", self.namespace)
+        return Admission(name, _why_unguarded(name, self.namespace, policy, binding), mend)
 
     def denied(self, rights: Sequence[Right]) -> Sequence[Right]:
         """Return those of the rights that who asks does not have in the namespace."""
@@ -126,8 +131,20 @@ class KubeProbe:
             bodies = list(self._api.list(SHIFTS, self.namespace).items)
         with store_errors("what all shifts have in common cannot be read"):
             fleet = self._found(SHIFT_FLEETS, FLEET_OBJECT)
-        kept = [_kept(body, str(body["metadata"].get("name", ""))) for body in bodies]
-        return (*kept, *(() if fleet is None else (_kept(fleet, "all shifts together"),)))
+        if fleet is not None:
+            bodies.append(fleet)
+        waiting = self._waiting() if any(status_of(body).get("answers") for body in bodies) else frozenset()
+        return tuple(self._kept(body, waiting) for body in bodies)
+
+    def is_there(self) -> bool | None:
+        """Return whether there is such a namespace; None if who asks may not know that."""
+        with store_errors("the namespace cannot be read"):
+            try:
+                return self._found(NAMESPACES, self.namespace) is not None
+            except KubeError as error:
+                if error.failing is not Failing.DENIED:
+                    raise
+        return None
 
     def strange_orders(self) -> Sequence[str]:
         """Return the names of orders that this shifter does not understand, and so never answers."""
@@ -142,6 +159,42 @@ class KubeProbe:
     def close(self) -> None:
         """Let go of connections. Calling twice is harmless."""
         self._api.close()
+
+    def _kept(self, body: Body, waiting: Collection[str]) -> KeptShift:
+        metadata, status, of_fleet = body["metadata"], status_of(body), body.get("kind") == SHIFT_FLEETS.name
+        name = str(metadata.get("name", ""))
+        unfiled = self._unfiled(FLEET if of_fleet else name, Ledger.of(status).unfiled)
+        return KeptShift(
+            "all shifts together" if of_fleet else name,
+            address=f"shiftfleet {name}" if of_fleet else f"shift {name}",
+            deleting_since=_moment(str(metadata.get("deletionTimestamp", ""))),
+            fullest=max(_sizes(body, status), key=lambda each: each[1] / each[2]),
+            unfiled=len(unfiled),
+            unfiled_since=_oldest(link.at for link in unfiled),
+            undelivered=sum(str(each.get("order")) in waiting for each in status.get("answers") or ()),
+            edits=(*_foreign(metadata), *(() if of_fleet else _contradictions(name, status))),
+        )
+
+    def _unfiled(self, chain: str, links: Sequence[Link]) -> Sequence[Link]:
+        """Return those records of a status that are no objects yet.
+
+        A status lists what was filed, too, until its shift is saved again, which one at rest is not for long. They are
+        filed in their order: where the newest is, are all.
+        """
+
+        def lacks(link: Link) -> bool:
+            return self._found(SHIFT_RECORDS, record_name(chain, link.id)) is None
+
+        with store_errors("records cannot be read"):
+            if not links or not lacks(links[-1]):
+                return ()
+            return links[bisect_left(links[:-1], x=True, key=lacks) :]
+
+    def _waiting(self) -> Collection[str]:
+        """Return the names of orders that have no answer; one that is gone needs none."""
+        with store_errors("orders cannot be listed"):
+            bodies = self._api.list(SHIFT_ORDERS, self.namespace).items
+        return frozenset(str(each["metadata"].get("name", "")) for each in bodies if "answer" not in status_of(each))
 
     def _found(self, kind: Kind, name: str) -> Body | None:
         try:
@@ -199,20 +252,6 @@ def _why_blind(name: str, spec: Mapping[str, Any]) -> str:
     said = " ".join(str(each.get("expression")) for each in every)
     sees = "request.userInfo.username" in said and ".by" in said
     return "" if sees else f"the policy {name} does not compare spec.by with who asks"
-
-
-def _kept(body: Body, name: str) -> KeptShift:
-    metadata, status = body["metadata"], status_of(body)
-    unfiled = Ledger.of(status).unfiled
-    return KeptShift(
-        name,
-        deleting_since=_moment(str(metadata.get("deletionTimestamp", ""))),
-        fullest=max(_sizes(body, status), key=lambda each: each[1] / each[2]),
-        unfiled=len(unfiled),
-        unfiled_since=_oldest(link.at for link in unfiled),
-        undelivered=len(status.get("answers") or ()),
-        edits=(*_foreign(metadata), *(_contradictions(name, status) if body.get("kind") == SHIFTS.name else ())),
-    )
 
 
 def _sizes(body: Body, status: Body) -> Iterator[tuple[str, int, int]]:

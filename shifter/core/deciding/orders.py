@@ -62,6 +62,9 @@ _RAISING: Final = frozenset({Verb.RESUME, Verb.APPROVE, Verb.PROMOTE, Verb.RETRY
 STALE_AFTER = timedelta(minutes=15)
 """Such an order that found no service for so long is refused."""
 
+STRAY_GRACE: Final = timedelta(minutes=1)
+"""So long an order for a shift that there is not waits for it to appear; then the service refuses it."""
+
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from shifter.ports.clusters import ClusterProbe, HeldLease, KeptShift
+from shifter.ports.clusters import ClusterProbe, HeldLease, KeptShift, Right
 from shifter.service.checkup import clocks
 from shifter.service.checkup.contents import (
     ANSWERED_WITHIN,
@@ -26,7 +26,7 @@ from shifter.service.checkup.contents import (
 from shifter.service.checkup.doors import Context, Kept
 from shifter.service.checkup.findings import Finding, Group, Level, Notes, few
 from shifter.service.checkup.gathering import Errand, Outcome, Unanswered
-from shifter.service.checkup.rights import LOOKING, SERVING, grant, is_account
+from shifter.service.checkup.rights import LOOKING, SERVING, grant, is_account, viewing
 
 T = TypeVar("T")
 
@@ -75,6 +75,7 @@ class ClusterSurvey:
         self._definitions = _asked(probe.definitions)
         self._admission = _asked(probe.admission)
         self._denied = _asked(lambda: probe.denied((*SERVING, *LOOKING)))
+        self._there = _asked(partial(_is_there, probe))
         self._lease = _asked(probe.lease)
         self._shifts = _asked(probe.shifts)
         self._strange = _asked(probe.strange_orders)
@@ -86,7 +87,7 @@ class ClusterSurvey:
         """What there is to find out, first what everything else rests on."""
         if self._offline:
             return ()
-        first = (self._who, self._definitions, self._lease, self._shifts, self._contents)
+        first = (self._who, self._there, self._definitions, self._lease, self._shifts, self._contents)
         return (*first, self._denied, self._admission, self._strange, self._clock, self._past)
 
     def kept(self) -> Kept:
@@ -156,6 +157,9 @@ class ClusterSurvey:
         if isinstance(lease, Unanswered):
             _unseen(notes, "service", lease, pods)
             return ""
+        if lease is None and self._shifts.answer == ():
+            self._nothing(notes, pods)
+            return ""
         if lease is None or not lease.holder:
             why = "let go of, or made by nobody" if lease else "not there: no replica has ever led here"
             text = f"nobody leads, the lease {place} is {why}: nothing climbs, and nothing goes back by itself"
@@ -173,6 +177,15 @@ class ClusterSurvey:
             return ""
         notes.ok("service", said)
         return "lease"
+
+    def _nothing(self, notes: Notes, pods: str) -> None:
+        """Tell that nothing of shifter's was ever where it was looked for: most likely that is the wrong place."""
+        namespace, where = self._probe.namespace, "where is it? kubectl get shiftfleets --all-namespaces; then say -n"
+        if self._there.answer is False:
+            notes.problem("service", f"there is no namespace {namespace}: shifter is not installed there", where)
+        else:
+            text = f"nothing of shifter's is in namespace {namespace}, not even a lease: no replica has ever led here"
+            notes.warning("service", text, f"{where}; if it is the right one: {pods}; {DEAD}")
 
     def _objects(self, notes: Notes, now: datetime) -> None:
         found = self._shifts.answer
@@ -211,23 +224,26 @@ class ClusterSurvey:
             _unseen(notes, "rights", denied, f"kubectl auth can-i --list -n {namespace}")
             return notes.found
         serving = [each for each in SERVING if each in denied]
-        wanted = serving if is_account(who) else [each for each in LOOKING if each in denied]
-        for each in wanted[:_MOST_SINGLY]:
-            text = f"{who} may not {each} in namespace {namespace}"
-            notes.problem("rights", text, " && ".join(grant(who, each, namespace)))
-        if rest := wanted[_MOST_SINGLY:]:
-            text = f"nor may {who} {', '.join(map(str, rest))}"
-            role = "Role shifter" if is_account(who) else f"ClusterRole viewer.{namespace}.shifter.io"
-            notes.problem("rights", text, f"bind the chart's {role} to it: docs/operations.md, 'Who may do what'")
-        if not is_account(who):
-            _of_person(notes, who, [str(each) for each in serving], namespace)
-        elif not wanted:
-            notes.ok("rights", f"{who} may do everything that the service does in namespace {namespace}")
+        if is_account(who):
+            _of_service(notes, who, serving, namespace)
+            return notes.found
+        looking = [each for each in LOOKING if each in denied]
+        if looking:
+            doubt = ": is it the right one?" if len(looking) == len(LOOKING) else ""
+            text = f"{who} may not {', '.join(map(str, looking))} in namespace {namespace}{doubt}"
+            lines = [viewing(who, namespace)] if looking[1:] else grant(who, looking[0], namespace)
+            notes.problem("rights", text, " && ".join(lines))
+        _of_person(notes, who, [str(each) for each in serving], namespace)
         return notes.found
 
 
 def _asked(ask: Callable[[], T]) -> Errand[T]:
     return Errand(ask, WITHIN_SECONDS)
+
+
+def _is_there(probe: ClusterProbe) -> bool | None:
+    """Ask for the namespace only where nobody leads: few may ask for one, and a lease tells as much."""
+    return probe.lease() is not None or probe.is_there()
 
 
 def _with_store(probe: ClusterProbe, read: Callable[..., T]) -> T:
@@ -262,7 +278,7 @@ def _object(notes: Notes, shift: KeptShift, now: datetime, namespace: str) -> No
         notes.problem("objects", text, "decide what becomes of it: docs/operations.md, 'A Shift does not go away'")
     if shift.edits:
         text = f"{name}: somebody else than shifter wrote its status: {'; '.join(shift.edits)}"
-        told = f"kubectl get shift {name} -n {namespace} -o yaml --show-managed-fields"
+        told = f"kubectl get {shift.address} -n {namespace} -o yaml --show-managed-fields"
         notes.warning(
             "objects", text, f"what counts is the saved state; unless it was restored, ask who did it: {told}"
         )
@@ -290,6 +306,18 @@ def _fill(notes: Notes, shift: KeptShift) -> None:
 def _fullness(shift: KeptShift) -> float:
     _, length, most = shift.fullest
     return length / most
+
+
+def _of_service(notes: Notes, who: str, denied: Sequence[Right], namespace: str) -> None:
+    """Tell what the service's account lacks: a few rights each with its line."""
+    for each in denied[:_MOST_SINGLY]:
+        text = f"{who} may not {each} in namespace {namespace}"
+        notes.problem("rights", text, " && ".join(grant(who, each, namespace)))
+    if rest := denied[_MOST_SINGLY:]:
+        text = f"nor may {who} {', '.join(map(str, rest))}"
+        notes.problem("rights", text, "bind the chart's Role shifter to it: docs/operations.md, 'Who may do what'")
+    if not denied:
+        notes.ok("rights", f"{who} may do everything that the service does in namespace {namespace}")
 
 
 def _of_person(notes: Notes, who: str, denied: Sequence[str], namespace: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shifter.core.chain import FIRST_ID, Examined, Walk
-from shifter.core.deciding.orders import Order
+from shifter.core.deciding.orders import FLEET, STRAY_GRACE, Order
 from shifter.core.documents.fleet import Fleet
 from shifter.core.records import What
 from shifter.core.state import Report
@@ -124,7 +124,7 @@ def judge(notes: Notes, seen: Contents, context: Context, right: str) -> None:
         notes.problem("shifts", trouble, f"{_UNREADABLE}; the other shifts go on")
     reports = seen.reports
     notes.ok("shifts", f"{len(reports)} told about: {few(reports) or 'none'}; {len(seen.waiting)} orders wait")
-    _orders(notes, seen.waiting, context.now, served=bool(right))
+    _orders(notes, seen, context.now, served=bool(right))
     lost = sorted(seen.names - context.policies.keys()) if context.policies else []
     if lost:
         text = f"no policy names {few(lost)}: it holds where it is, and nobody's traffic goes on or back by itself"
@@ -134,17 +134,26 @@ def judge(notes: Notes, seen: Contents, context: Context, right: str) -> None:
         _mode(notes, reports, context.fleet, context.now)
 
 
-def _orders(notes: Notes, waiting: Sequence[Order], now: datetime, *, served: bool) -> None:
-    late = [order for order in waiting if now - order.at > ANSWERED_WITHIN]
-    if not late:
-        return
-    first = late[0]
-    asked = f"{first.request.verb} {first.request.shift} by {first.request.by}, at {first.at:%Y-%m-%d %H:%M:%S} UTC"
-    text = f"{so_many(len(late), 'order')} unanswered for more than a minute; the first: {asked}"
-    if served:
-        notes.problem("orders", text, f"the service does not obey: see its log, restart it; {DEAD}")
-    else:
-        notes.problem("orders", text, f"nobody is there to obey: start the service; {DEAD}")
+def _orders(notes: Notes, seen: Contents, now: datetime, *, served: bool) -> None:
+    """Tell of orders that nobody answers: of those for shifts that there are not, once they should be refused."""
+    known = {FLEET, *seen.names, *seen.reports}
+    strays = [order for order in seen.waiting if served and order.request.shift not in known]
+    late = [order for order in seen.waiting if order not in strays and now - order.at > ANSWERED_WITHIN]
+    if late:
+        obey = f"the service does not obey: see its log, restart it; {DEAD}"
+        fix = obey if served else f"nobody is there to obey: start the service; {DEAD}"
+        notes.problem("orders", f"{so_many(len(late), 'order')} unanswered for more than a minute; {_first(late)}", fix)
+    lost = [order for order in strays if now - order.at > ANSWERED_WITHIN + STRAY_GRACE]
+    if lost:
+        text = f"{so_many(len(lost), 'order')} for shifts that there are not, and not refused yet; {_first(lost)}"
+        fix = "they are refused once every policy could be read: `shifter policy lint`, and see the leader's log"
+        notes.problem("orders", text, fix)
+
+
+def _first(orders: Sequence[Order]) -> str:
+    """Return which one has waited for longest."""
+    first, asked = orders[0], orders[0].request
+    return f"the first: {asked.verb} {asked.shift} by {asked.by}, at {first.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _is_silent(report: Report, now: datetime) -> bool:

@@ -64,6 +64,12 @@ def grant(who: str, right: Right, namespace: str) -> Sequence[str]:
     return [shlex.join(["kubectl", *role]), shlex.join(["kubectl", *binding])]
 
 
+def viewing(who: str, namespace: str) -> str:
+    """Return the command by which an administrator lets a person look at everything in one namespace."""
+    role = ["rolebinding", f"shifter-viewer-{_plain(who)}", f"--clusterrole=viewer.{namespace}.shifter.io"]
+    return shlex.join(["kubectl", "create", *role, _subject(who), "-n", namespace])
+
+
 def _plain(who: str) -> str:
     return _NOT_IN_NAMES.sub("-", who.lower().removeprefix(_SERVICE_ACCOUNT)).strip("-.") or "somebody"
 
