@@ -12,6 +12,7 @@ from typing import Any
 from shifter.adapters.kube.kinds import OUR_GROUP, SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.probe import BINDINGS, POLICIES
 from shifter.ports.kube import AUTOSCALERS, DEPLOYMENTS, EVENTS, LEASES, Body, Failing, Kind, KubeError
+from shifter.ports.mesh import NAMESPACES
 
 SERVED = (
     SHIFTS,
@@ -24,6 +25,7 @@ SERVED = (
     AUTOSCALERS,
     POLICIES,
     BINDINGS,
+    NAMESPACES,
 )
 HAVE_STATUS = (SHIFTS, SHIFT_FLEETS, SHIFT_ORDERS, DEPLOYMENTS, AUTOSCALERS)
 DOCUMENTS = Kind("", "", "documents", "", namespaced=False)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from shifter.adapters.kube.kinds import OUR_GROUP, OUR_VERSION
 from shifter.ports.kube import Body, Change, Failing, Kind, KubeError, Listing
+from shifter.ports.mesh import NAMESPACES
 from tests.kube_bodies import (
     HAVE_STATUS,
     MADE_BY_REPLACING,
@@ -277,6 +278,10 @@ class MemoryCluster:
         return f"00000000-0000-4000-8000-{self._born:012x}"
 
     def _found(self, kind: Kind, namespace: str, name: str) -> Kept:
+        if kind == NAMESPACES:
+            if name not in self._namespaces:
+                raise missing(kind.plural, name)
+            return Kept.of(kind.body(metadata={"name": name}, status={"phase": self._namespaces[name]}))
         kept = self._kept.get(kind, {}).get((namespace if kind.namespaced else "", name))
         if kept is None:
             raise missing(resource(kind), name)

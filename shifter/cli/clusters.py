@@ -37,6 +37,13 @@ class ClusterDoor(Protocol):
     def served(self, address: ClusterAddress) -> bool:
         """Return whether a leader holds a live lease."""
 
+    def closed(self, address: ClusterAddress) -> str:
+        """Return why nobody can give an order there; empty if nothing is known of that.
+
+        Raises:
+            NotFoundError: there is no such namespace.
+        """
+
     def may(self, address: ClusterAddress, verb: str, shift: str) -> bool:
         """Return whether who asks may order `verb` of a shift, or of all shifts together (`ALL_SHIFTS`)."""
 
@@ -67,6 +74,12 @@ class Clusters:
         from shifter import wiring  # noqa: PLC0415 - as above
 
         return wiring.cluster_served(address)
+
+    def closed(self, address: ClusterAddress) -> str:
+        """Return why nobody can give an order there; empty if nothing is known of that."""
+        from shifter import wiring  # noqa: PLC0415 - as above
+
+        return wiring.cluster_closed(address)
 
     def may(self, address: ClusterAddress, verb: str, shift: str) -> bool:
         """Return whether who asks may order `verb` of a shift, or of all shifts together."""

@@ -133,6 +133,13 @@ def worst(steps: Sequence[Callable[[], object]]) -> int:
     return max(codes)
 
 
+def code_of(error: Exception) -> Exit:
+    """Return the exit code that an error ends a command with."""
+    if isinstance(error, CommandError):
+        return error.code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNEXPECTED)
+
+
 def told(error: Exception) -> int:
     """Say on stderr what went wrong, and return the exit code for it."""
     if isinstance(error, CommandError):

@@ -23,7 +23,7 @@ from shifter.cli.params import SHIFT, Span
 from shifter.cli.session import Session, pass_session
 from shifter.cli.store_options import store_option
 from shifter.cli.views import Found, View, find, silence, views
-from shifter.core.deciding.orders import FLEET, Answer, Order, OrderRequest
+from shifter.core.deciding.orders import FLEET, STOPPING_VERBS, Answer, Order, OrderRequest
 from shifter.errors import ShifterError, StoreUnavailableError
 from shifter.ports import Store
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _LOOK_SECONDS: Final = 0.5
+
+_GONE: Final = "there is a history of it, and nothing is saved of it any more; it begins anew if its policy is there"
+_KEPT: Final = (
+    "The order is kept: a service that remembers the shift obeys it now, any other may wait until that is done"
+)
 
 LONGEST_REASON: Final = 1000
 """Characters of a reason: a few sentences, not a pasted log. No store takes more."""
@@ -132,7 +137,7 @@ def place(
         CommandError: there is no such shift, or the person did not confirm.
     """
     store = session.store()
-    found = find(store, shifts)
+    found = _found(session, store, request, shifts)
     names = shifts or sorted([*(view.name for view in found.views), *found.lost])
     if not names:
         raise CommandError(Exit.NOT_FOUND, "there are no shifts yet")
@@ -181,16 +186,43 @@ def place_for_all(
     return Exit.OK
 
 
+def _found(session: Session, store: Store, request: OrderRequest, shifts: Sequence[str]) -> Found:
+    """Return what there is of the shifts.
+
+    In a cluster a person can take a Shift away that a service looks after, and that service knows it for a while after
+    that. So what stops or takes back needs no more than its name, if that has a history; any other name is a slip.
+    """
+    try:
+        return find(store, shifts)
+    except CommandError:
+        if isinstance(session.address, Path) or request.verb not in STOPPING_VERBS:
+            raise
+        known = {*store.load(), *store.reports()}
+        gone = {name: _GONE for name in shifts if name not in known}
+        if not all(_has_history(store, name) for name in gone) or not session.served():
+            raise
+    listed = [name for name in shifts if name not in gone]
+    found = find(store, listed) if listed else Found((), {})
+    return Found(found.views, {**found.lost, **gone})
+
+
+def _has_history(store: Store, name: str) -> bool:
+    try:
+        return bool(store.history(name, limit=1))
+    except ShifterError:  # no permission to read it, for one
+        return False
+
+
 def _warn_of_silence(session: Session, found: Sequence[View]) -> None:
     if silent := silence(found, session.now(), served=session.served()):
         say(f"note: {silent}")
 
 
 def _warn_of_trouble(found: Found) -> None:
-    """Say that an order waits until a state can be read: the service may go on by what it remembers of it."""
+    """Say that an order may wait until a state can be read; a service that had read it goes on by what it remembers."""
     troubles = {view.name: view.trouble for view in found.views if view.trouble} | dict(found.lost)
     for name, trouble in sorted(troubles.items()):
-        say(f"note: {clean(name)}: {clean(trouble)}. The order is kept, and may wait until that is done")
+        say(f"note: {clean(name)}: {clean(trouble)}. {_KEPT}")
 
 
 def _barred(session: Session, request: OrderRequest, names: Sequence[str]) -> Mapping[str, CommandError]:

@@ -44,13 +44,14 @@ def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
     """
     form, now = Format(output), session.now()
     found = views(session.store(), shifts)
+    nothing = "" if found else _nothing(session)
     if form in {Format.JSON, Format.YAML}:
         write_document("ShiftList", {"items": [shift_document(view) for view in found]}, form)
     elif form is Format.NAME:
         for view in found:
             click.echo(f"shift/{clean(view.name)}")
-    elif not found:
-        say(f"no shifts yet{session.where()}: the service takes them from its policy files")
+    elif nothing:
+        say(nothing)
     else:
         headers = ["SHIFT", "PHASE", "SPLIT", "STEP", "VERDICT", "HOLDS", "AGE"]
         wide = form is Format.WIDE
@@ -61,6 +62,19 @@ def get(session: Session, shifts: tuple[str, ...], output: str) -> None:
             terminal=session.is_terminal(),
         )
     warn_of_silence(found, now, served=session.served())
+
+
+def _nothing(session: Session) -> str:
+    """Return what it means that there are no shifts.
+
+    Raises:
+        NotFoundError: there is not even such a namespace.
+    """
+    where = session.where()
+    session.closed()
+    if where and not session.served():
+        return f"no shifts{where}, and nobody leads there: is shifter installed in it? -n names another one"
+    return f"no shifts yet{where}: the service takes them from its policy files"
 
 
 def _row(view: View, age: str, *, wide: bool) -> list[str]:

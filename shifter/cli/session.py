@@ -173,6 +173,20 @@ class Session:
         except ShifterError:  # no permission to look at the lease, for one: what cannot be told is not said
             return True
 
+    def closed(self) -> str:
+        """Return why nobody can give an order in the cluster; empty if nothing is known of that, or for a file.
+
+        Raises:
+            NotFoundError: there is no such namespace.
+        """
+        address = self.address
+        if isinstance(address, Path):
+            return ""
+        try:
+            return self.cluster.closed(address)
+        except (TransientError, RefusedError):  # what cannot be told is not said
+            return ""
+
     def asker(self) -> str:
         """Return who asks: as the cluster verified it, or the user at this machine.
 

@@ -14,16 +14,17 @@ from typing import Final
 
 import click
 
-from shifter.cli.exits import CommandError, Exit
+from shifter.cli.exits import Exit, code_of
 from shifter.cli.output import Format, ago, clean, odds_shown, span, stamp, write_document
 from shifter.cli.session import Session, pass_session, typed
 from shifter.cli.store_options import store_option
 from shifter.cli.views import View, order_document, silence, views
 from shifter.core.analysis.verdicts import odds
-from shifter.core.deciding.orders import Order, words_of
+from shifter.core.deciding.orders import FLEET, STRAY_GRACE, Order, words_of
 from shifter.core.phases import Phase
 from shifter.core.state import Freeze
 from shifter.errors import ShifterError
+from shifter.ports import Store
 
 LATE_ORDER: Final = timedelta(minutes=1)
 """A running service answers within about a second; an order that waits longer than this is in trouble."""
@@ -36,7 +37,11 @@ _LABEL_WIDTH: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is to know about all shifts together, as of `at`. `silent` says what is wrong with the service."""
+    """What there is to know about all shifts together, as of `at`. `silent` says what is wrong with the service.
+
+    `strays` are those of the orders whose shift there is not: the service waits a while for it, and refuses them then.
+    `closed` says why nobody can give an order at all; `where` is in which namespace, for a sentence.
+    """
 
     at: datetime
     found: tuple[View, ...]
@@ -44,6 +49,9 @@ class Status:
     served: bool
     orders: tuple[Order, ...]
     freezes: tuple[Freeze, ...]
+    strays: tuple[Order, ...] = ()
+    closed: str = ""
+    where: str = ""
 
     @property
     def pages(self) -> tuple[View, ...]:
@@ -58,7 +66,10 @@ class Status:
     @property
     def late_orders(self) -> tuple[Order, ...]:
         """The orders that should have been answered long ago."""
-        return tuple(order for order in self.orders if self.at - order.at > LATE_ORDER)
+        return tuple(order for order in self.orders if self.at - order.at > self._patience(order))
+
+    def _patience(self, order: Order) -> timedelta:
+        return LATE_ORDER + STRAY_GRACE if order in self.strays else LATE_ORDER
 
     @property
     def most_blamed(self) -> View | None:
@@ -74,7 +85,7 @@ class Status:
     @property
     def healthy(self) -> bool:
         """Whether nobody has to look."""
-        return not (self.silent or self.pages or self.passed_over or self.late_orders)
+        return not (self.silent or self.closed or self.pages or self.passed_over or self.late_orders)
 
 
 @click.command()
@@ -85,7 +96,8 @@ class Status:
 def status(session: Session, output: str, *, short: bool) -> int:
     """Tell whether everything is all right: exit code 0, or 6 if somebody has to look.
 
-    The service, the shifts by phase, who pages and why, the orders that wait. 5: the store cannot be read.
+    The service, the shifts by phase, who pages and why, the orders that wait. A store that cannot be read is the error
+    that it is for every command: 5 if nobody answers, 4 if it refuses.
     """
     if short and output != "text":
         raise click.UsageError("--short has no other form", click.get_current_context())
@@ -94,8 +106,8 @@ def status(session: Session, output: str, *, short: bool) -> int:
     except ShifterError as error:
         if short:
             click.echo("shifter: the store cannot be read")
-            return Exit.UNREACHABLE
-        raise CommandError(Exit.UNREACHABLE, str(error), error.remedy) from error
+            return code_of(error)
+        raise
     if short:
         click.echo(short_line(found))
     elif output == "text":
@@ -108,15 +120,26 @@ def status(session: Session, output: str, *, short: bool) -> int:
 
 def _look(session: Session) -> Status:
     store, now = session.store(), session.now()
-    found, served = views(store), session.served()
+    found, served, orders = views(store), session.served(), tuple(store.open_orders())
     return Status(
         at=now,
         found=tuple(found),
         silent=silence(found, now, served=served),
         served=served,
-        orders=tuple(store.open_orders()),
+        orders=orders,
         freezes=store.load_fleet().state.freezes,
+        strays=_strays(store, orders, found),
+        closed=session.closed(),
+        where=session.where(),
     )
+
+
+def _strays(store: Store, orders: Sequence[Order], found: Sequence[View]) -> tuple[Order, ...]:
+    """Return the orders for shifts that there are not; one of which nothing can be read is one all the same."""
+    shown = {FLEET, *(view.name for view in found)}
+    missed = [order for order in orders if order.request.shift not in shown]
+    kept = {*store.load(), *store.reports()} if missed else set()
+    return tuple(order for order in missed if order.request.shift not in kept)
 
 
 def short_line(status: Status) -> str:
@@ -131,6 +154,7 @@ def short_line(status: Status) -> str:
     said += [f"{len(status.pages)} PAGE"] if status.pages else []
     said += [f"{len(status.passed_over)} not looked at"] if status.passed_over else []
     said += [f"{len(status.late_orders)} unanswered"] if status.late_orders else []
+    said += ["no order possible"] if status.closed else []
     said += ["frozen"] if status.freezes else []
     if status.healthy:
         said.insert(0, f"ok {done}/{len(status.found)} done")
@@ -150,7 +174,7 @@ def status_text(status: Status) -> Iterator[str]:
     yield _labelled("service", status.silent or f"runs, {last}")
     if not status.served:  # of one that hangs the sentence says it
         yield _labelled("", f"it {last}")
-    yield _labelled("shifts", _phases(status.found))
+    yield _labelled("shifts", _phases(status))
     for index, freeze in enumerate(status.freezes):
         why = f": {freeze.reason}" if freeze.reason else ""
         yield _labelled("" if index else "frozen", f"by {freeze.by}, {ago(freeze.at, status.at)}{why}")
@@ -158,18 +182,22 @@ def status_text(status: Status) -> Iterator[str]:
         limit = "" if most.report.harm_limit is None else f", limit {odds(most.report.harm_limit)}"
         yield _labelled("odds", f"most against {most.name}: {odds_shown(most.report.harm)}{limit}")
     waiting = len(status.orders)
-    yield _labelled("orders", f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits")
+    waits = f"{waiting} wait{'s' * (waiting == 1)} for an answer" if waiting else "none waits"
+    yield _labelled("orders", f"{waits}; none can be given: {status.closed}" if status.closed else waits)
     yield from _section("pages", (_pointed(view, view.report.reason) for view in status.pages))
     overdue = ((view, view.silent_for(status.at) or timedelta()) for view in status.passed_over)
     yield from _section("not looked at", (_pointed(view, f"for {span(quiet)}") for view, quiet in overdue))
-    yield from _section("open orders", (_order(order, status.at) for order in status.orders))
+    yield from _section("open orders", (_order(order, status) for order in status.orders))
 
 
 def _labelled(label: str, text: str) -> str:
     return f"{label:<{_LABEL_WIDTH}}{clean(text)}"
 
 
-def _phases(found: Sequence[View]) -> str:
+def _phases(status: Status) -> str:
+    found = status.found
+    if not found and status.where and not status.served:
+        return f"none{status.where}: is shifter installed in it? -n names another one"
     if not found:
         return "none yet"
     counted = Counter(view.report.phase for view in found)
@@ -187,10 +215,11 @@ def _pointed(view: View, said: str) -> str:
     return f"{view.name}: {said}; `{typed(f'describe {view.name}')}`"
 
 
-def _order(order: Order, now: datetime) -> str:
-    late = "unanswered for" if now - order.at > LATE_ORDER else "given"
-    when = span(now - order.at) if late == "unanswered for" else f"{span(now - order.at)} ago"
-    return f"{order.id} {words_of(order.request)} of {order.request.shift} by {order.request.by}, {late} {when}"
+def _order(order: Order, status: Status) -> str:
+    waited = span(status.at - order.at)
+    when = f"unanswered for {waited}" if order in status.late_orders else f"given {waited} ago"
+    stray = f"; there is no shift {order.request.shift!r}" if order in status.strays else ""
+    return f"{order.id} {words_of(order.request)} of {order.request.shift} by {order.request.by}, {when}{stray}"
 
 
 def status_document(status: Status) -> dict[str, object]:
@@ -216,4 +245,5 @@ def status_document(status: Status) -> dict[str, object]:
         "notLookedAt": [{"shift": view.name, "since": stamp(view.report.at)} for view in status.passed_over],
         "frozen": [{"by": each.by, "reason": each.reason, "at": stamp(each.at)} for each in status.freezes],
         "openOrders": [order_document(order) for order in status.orders],
+        "noOrders": status.closed or None,
     }

@@ -115,11 +115,12 @@ def find(store: Store, names: Sequence[str] = ()) -> Found:
 
 
 def _held(report: Report, trouble: str) -> Report:
-    """Return the report with the hold that an unreadable state is; no service may have told it yet."""
+    """Return the report with the hold that an unreadable state is, and says why; no service may have told it yet."""
     if not trouble or any(hold.kind == HoldKind.UNREADABLE for hold in report.holds):
         return report
     hold = HoldReport(kind=HoldKind.UNREADABLE, reason=trouble)
-    return report.model_copy(update={"holds": (*report.holds, hold), "page": True})
+    said = f"{HoldKind.UNREADABLE}: {trouble}; what was told last: {report.reason}"
+    return report.model_copy(update={"holds": (*report.holds, hold), "page": True, "reason": said})
 
 
 def silence(found: Sequence[View], now: datetime, *, served: bool) -> str:

@@ -7,6 +7,7 @@ from shifter.wiring.outside import recorded_metrics
 from shifter.wiring.serving import ServeOptions, serve
 from shifter.wiring.stores import (
     ClusterAddress,
+    cluster_closed,
     cluster_identity,
     cluster_may,
     cluster_served,
@@ -23,6 +24,7 @@ from shifter.wiring.stores import (
 __all__ = [
     "ClusterAddress",
     "ServeOptions",
+    "cluster_closed",
     "cluster_door",
     "cluster_identity",
     "cluster_may",

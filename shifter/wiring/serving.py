@@ -224,7 +224,8 @@ def _watching_store(address: ClusterAddress, told: Telemetry, answered: Callable
     )
     seen.start()
     asked = Breaker(api, answered)
-    return KubeStore(asked, address.namespace, secrets.token_hex(8), lambda: secrets.token_hex(4), seen)
+    token = lambda: secrets.token_hex(4)  # noqa: E731 - a few characters
+    return KubeStore(asked, address.namespace, secrets.token_hex(8), token, seen, calls_roll=True)
 
 
 def _newest_epoch(address: ClusterAddress) -> int:

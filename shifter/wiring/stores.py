@@ -128,6 +128,19 @@ def cluster_served(address: ClusterAddress) -> bool:
         return is_led(api, address.namespace, datetime.now(UTC))
 
 
+def cluster_closed(address: ClusterAddress) -> str:
+    """Return why nobody can give an order there, empty if nothing is known of that; raises as `cluster_identity`.
+
+    Raises:
+        NotFoundError: there is no such namespace.
+    """
+    from shifter.adapters.kube.connecting import closed as why_closed  # noqa: PLC0415 - as `open_cluster_store`
+    from shifter.adapters.kube.failures import store_errors  # noqa: PLC0415 - as `open_cluster_store`
+
+    with closing(connected(address)) as api, store_errors("whether orders can be given cannot be told"):
+        return why_closed(api, address.namespace)
+
+
 def cluster_transfer(address: ClusterAddress) -> Transferable:
     """Return the store in a cluster as one end of a copy; nothing is asked yet. Raises as `open_cluster_store`."""
     from shifter.adapters.kube.clocks import Clocks  # noqa: PLC0415 - for this one command

@@ -536,6 +536,16 @@ def test_nobody_there_is_certainly_not_carried_out(connect: Callable[..., KubeCl
     assert str(error) == "the API server http://127.0.0.1:1 does not answer (connection refused)"
 
 
+def test_server_that_takes_connections_and_does_not_greet_is_not_said_to_have_been_waited_for_longer(
+    connect: Callable[..., KubeClient],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        url = f"https://127.0.0.1:{frozen.getsockname()[1]}"
+        error = failure(connect(url, bounds=Bounds(connect_seconds=0.2, answer_seconds=10)), "get")
+
+    assert str(error) == f"the API server {url} does not answer (no connection in time)"
+
+
 def test_name_that_does_not_resolve_is_certainly_not_carried_out(connect: Callable[..., KubeClient]) -> None:
     api = connect("http://nowhere.invalid", bounds=Bounds(connect_seconds=5, answer_seconds=5))
 

@@ -23,12 +23,12 @@ import yaml
 from kubernetes.client import Configuration
 
 from shifter.adapters.kube.client import KubeClient
-from shifter.adapters.kube.connecting import Cluster, connect, identity, may
+from shifter.adapters.kube.connecting import Cluster, closed, connect, identity, may
 from shifter.adapters.kube.kinds import SHIFTS
 from shifter.adapters.kube.kubeconfig import choose
 from shifter.adapters.kube.places import Here, in_context
-from shifter.errors import ConfigError, RefusedError
-from shifter.ports.kube import Failing, KubeError
+from shifter.errors import ConfigError, NotFoundError, RefusedError, StoreUnavailableError
+from shifter.ports.kube import Body, Failing, Kind, KubeError
 from tests.adapters.apiserver import FakeApiServer, running
 from tests.http import send
 
@@ -424,13 +424,13 @@ def test_key_that_is_not_the_certificates_is_refused_before_anything_is_asked(de
     on="Kubernetes",
     fault="another server answers in the API server's place",
     does="breaks off before the token is sent",
-    sees="the API server ... does not answer ([ssl: certificate_verify_failed] ...",
+    sees="the API server ... does not answer ([SSL: CERTIFICATE_VERIFY_FAILED] ...",
     safe_within="at once",
 )
 def test_server_that_is_another_one_is_not_told_the_token(desk: Desk) -> None:
     path = desk.as_cluster(**{"certificate-authority": str(desk.certificates.person)})
 
-    with pytest.raises(KubeError, match=r"does not answer \(\[ssl: certificate_verify_failed") as caught:
+    with pytest.raises(KubeError, match=r"does not answer \(\[SSL: CERTIFICATE_VERIFY_FAILED\] [^_]*\)$") as caught:
         desk.connect(path).create(SHIFTS, "ns", {"kind": "Shift"})
     assert caught.value.failing is Failing.UNAVAILABLE
     assert desk.server.asked == []
@@ -438,7 +438,7 @@ def test_server_that_is_another_one_is_not_told_the_token(desk: Desk) -> None:
 
 def test_name_that_the_certificate_must_have_can_be_given(desk: Desk) -> None:
     assert identity(desk.connect(desk.as_cluster(**{"tls-server-name": "kube.example"}))) == "ann"
-    with pytest.raises(KubeError, match="certificate_verify_failed"):
+    with pytest.raises(KubeError, match="CERTIFICATE_VERIFY_FAILED"):
         identity(desk.connect(desk.as_cluster(**{"tls-server-name": "other.example"})))
 
 
@@ -446,7 +446,7 @@ def test_server_is_trusted_blindly_only_where_the_file_says_so(desk: Desk) -> No
     cluster = {"server": desk.server.url, "insecure-skip-tls-verify": True}
 
     assert identity(desk.connect(desk.write(clusters=[{"name": "here", "cluster": cluster}]))) == "ann"
-    with pytest.raises(KubeError, match="certificate_verify_failed"):
+    with pytest.raises(KubeError, match="CERTIFICATE_VERIFY_FAILED"):
         identity(desk.connect(desk.write(clusters=[{"name": "here", "cluster": {"server": desk.server.url}}])))
 
 
@@ -585,7 +585,7 @@ def knows_only(desk: Desk, token: str) -> None:
 def refused(api: KubeClient) -> bool:
     try:
         identity(api)
-    except RefusedError:
+    except StoreUnavailableError:
         return True
     return False
 
@@ -594,7 +594,7 @@ def refused(api: KubeClient) -> bool:
     on="Kubernetes",
     fault="a log-in plugin's token is revoked, or expires without the plugin having said when",
     does="one call is refused; the plugin is run for the next one, and once in 30 s at most",
-    sees="`... the credentials are wrong or have expired`, once",
+    sees="`... the API server does not know who asks (...): the token or certificate has expired, ...`, once",
     safe_within="one call",
 )
 def test_plugin_is_run_again_after_its_token_was_refused(desk: Desk, plug: Plug) -> None:
@@ -807,7 +807,7 @@ def test_pod_without_all_that_it_needs_says_what(
 def test_expired_credentials_are_said_to_be(desk: Desk) -> None:
     desk.server.answer(401, {"kind": "Status", "code": 401, "reason": "Unauthorized", "message": "Unauthorized"})
 
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(StoreUnavailableError) as caught:
         identity(desk.connect(desk.write()))
     assert str(caught.value) == (
         "the API server does not know who asks (Unauthorized): the token or certificate has expired, or is that of"
@@ -864,3 +864,58 @@ def test_answer_that_does_not_say_what_one_may_is_not_taken_for_yes(desk: Desk, 
 
     with pytest.raises(KubeError, match="what is allowed"):
         may(desk.connect(desk.write()), "ns", "get", SHIFTS)
+
+
+# --- whether orders can be given at all
+
+
+class Told:
+    """A server that says what a test wants of a namespace and of the kinds that it serves."""
+
+    def __init__(self, namespace: Body | KubeError, verbs: list[str] | None = None) -> None:
+        self._namespace = namespace
+        self._orders = {"name": "shiftorders"} | ({} if verbs is None else {"verbs": verbs})
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Body:
+        assert (kind.plural, namespace, name) == ("namespaces", "", "ours")
+        if isinstance(self._namespace, KubeError):
+            raise self._namespace
+        return self._namespace
+
+    def document(self, path: str) -> Body:
+        assert path == "/apis/shifter.io/v1alpha1"
+        return {"resources": [{"name": "shifts", "verbs": ["list"]}, self._orders]}
+
+
+ACTIVE: Body = {"status": {"phase": "Active"}}
+NOT_FOUND = KubeError(Failing.MISSING, 'namespaces "ours" not found', status=404, reason="NotFound")
+FORBIDDEN = KubeError(Failing.DENIED, 'User "ann" cannot get resource "namespaces"', status=403, reason="Forbidden")
+UNAUTHORIZED = KubeError(Failing.DENIED, "Unauthorized", status=401, reason="Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "verbs", "why"),
+    [
+        (ACTIVE, ["create", "get"], ""),
+        (ACTIVE, None, ""),
+        (FORBIDDEN, ["create"], ""),
+        ({"status": {"phase": "Terminating"}}, ["create"], "the namespace ours is being deleted"),
+        (ACTIVE, ["delete", "get", "list"], "the definition of shiftorders.shifter.io is being deleted"),
+        (FORBIDDEN, ["delete", "get", "list"], "the definition of shiftorders.shifter.io is being deleted"),
+    ],
+)
+def test_what_keeps_everybody_from_ordering_is_seen_without_a_right_of_ours(
+    namespace: Body | KubeError, verbs: list[str] | None, why: str
+) -> None:
+    assert closed(Told(namespace, verbs), "ours") == why
+
+
+def test_a_namespace_that_does_not_exist_is_not_found() -> None:
+    with pytest.raises(NotFoundError, match="there is no namespace ours in this cluster") as caught:
+        closed(Told(NOT_FOUND), "ours")
+    assert caught.value.remedy.startswith("-n names the namespace that shifter is installed in")
+
+
+def test_who_is_not_known_is_not_told_that_orders_can_be_given() -> None:
+    with pytest.raises(KubeError, match="Unauthorized"):
+        closed(Told(UNAUTHORIZED), "ours")

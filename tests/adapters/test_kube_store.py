@@ -329,7 +329,7 @@ def test_a_name_that_no_object_can_have_is_not_saved(store: KubeStore) -> None:
     ("fault", "error", "says"),
     [
         (Fault.DOWN, StoreUnavailableError, "shifts cannot be listed: connection refused"),
-        (Fault.UNKNOWN_USER, StoreUnavailableError, "the credentials are wrong or have expired"),
+        (Fault.UNKNOWN_USER, StoreUnavailableError, "shifts cannot be listed: the API server does not know who asks"),
         (Fault.DENIED, RefusedError, "shifts cannot be listed"),
         (Fault.NO_KIND, RefusedError, "is shifter installed in this cluster"),
         (Fault.GARBLED, StoreUnavailableError, "the answer is no JSON object"),

@@ -25,12 +25,13 @@ from shifter.core.deciding.orders import FLEET, Answer, OrderAnswer, OrderReques
 from shifter.core.documents.leasing import LeaseTiming
 from shifter.core.records import SERVICE, NewRecord, What
 from shifter.core.state import FleetState, Freeze, ShiftState
-from shifter.errors import RefusedError, StoreUnavailableError
+from shifter.errors import NotFoundError, RefusedError, StoreUnavailableError
 from shifter.ports import Saved, SavedFleet, Store
+from shifter.ports.kube import LEASES, Kind
 from shifter.ports.transfers import Contents
 from shifter.service.copying import Wanted, contents_of, copy, records_of
 from tests.documents import a_policy
-from tests.kube import MemoryApi, MemoryCluster
+from tests.kube import Fault, MemoryApi, MemoryCluster
 from tests.reports import a_report
 
 NAMESPACE = "shifter-system"
@@ -245,6 +246,48 @@ class TestRefusals:
             end.guarded(),
         ):
             bench.wait(100.0)
+
+    @pytest.mark.parametrize(
+        ("verb", "kind", "what"),
+        [
+            ("replace", LEASES, "update leases.coordination.k8s.io shifter"),
+            ("create", LEASES, "create leases.coordination.k8s.io"),
+            ("create", SHIFT_RECORDS, "create shiftrecords.shifter.io"),
+        ],
+    )
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_who_has_not_the_services_rights_and_without_any_waiting(
+        self, bench: Bench, old: SqliteTransfer, verb: str, kind: Kind, what: str, *, dry_run: bool
+    ) -> None:
+        bench.api.user = "ann"
+        bench.api.fail(Fault.DENIED, verb, kind=kind, times=None)
+        with pytest.raises(RefusedError) as refused:
+            copy(old, bench.transfer(), replace(WANTED, dry_run=dry_run))
+
+        assert str(refused.value) == (
+            f"ann may not {what} in namespace {NAMESPACE}: whoever copies needs the service's own rights"
+        )
+        assert refused.value.remedy == (
+            "for as long as it takes: kubectl -n shifter-system create rolebinding copying --role=shifter --user=ann"
+        )
+        assert (bench.seconds, bench.api.count("create", "replace", kind=LEASES)) == (1000.0, 0)
+
+    def test_a_namespace_on_its_way_out_is_not_waited_for(self, bench: Bench, old: SqliteTransfer) -> None:
+        bench.cluster.terminate(NAMESPACE)
+        with pytest.raises(
+            RefusedError, match=r"cannot be kept to ourselves: .*because it is being terminated"
+        ) as told:
+            copy(old, bench.transfer(), WANTED)
+
+        assert told.value.remedy.startswith("the namespace is being deleted")
+        assert bench.seconds < 1000.0 + TIMING.hand_over_seconds
+
+    def test_a_namespace_that_is_not_there_is_not_waited_for(self, bench: Bench, old: SqliteTransfer) -> None:
+        bench.api.fail(Fault.NO_KIND, "create", kind=LEASES, times=None, saying=f'namespaces "{NAMESPACE}" not found')
+        with pytest.raises(NotFoundError, match=f'cannot be kept to ourselves: namespaces "{NAMESPACE}" not found'):
+            copy(old, bench.transfer(), WANTED)
+
+        assert bench.seconds < 1000.0 + TIMING.hand_over_seconds
 
     def test_orders_that_wait(self, bench: Bench, old: SqliteTransfer) -> None:
         old.store.create_order(OrderRequest("shop", Verb.PROMOTE, "eve", ""), NOON)

@@ -45,6 +45,7 @@ class Door:
         self.failing: ShifterError | None = None
         self.undecided: ShifterError | None = None
         self.unled: ShifterError | None = None
+        self.closed_by: ShifterError | str = ""
         self.denied: dict[str, set[str]] = {}
         self.addresses: list[ClusterAddress] = []
         self.asked: list[tuple[str, str]] = []
@@ -64,6 +65,12 @@ class Door:
         if self.unled is not None:
             raise self.unled
         return self._world.served
+
+    def closed(self, address: ClusterAddress) -> str:
+        self._met(address)
+        if isinstance(self.closed_by, ShifterError):
+            raise self.closed_by
+        return self.closed_by
 
     def may(self, address: ClusterAddress, verb: str, shift: str) -> bool:
         self._met(address)

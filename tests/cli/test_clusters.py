@@ -24,6 +24,7 @@ from shifter.cli.main import cli
 from shifter.cli.session import KUBECTL_PROGRAM, Session
 from shifter.core.chain import START, Link, Stretch
 from shifter.core.deciding.orders import FLEET
+from shifter.core.records import NewRecord, What
 from shifter.core.state import FleetState, Freeze
 from shifter.errors import ConfigError, NotFoundError, RefusedError, ShifterError, StoreUnavailableError
 from shifter.wiring import ClusterAddress
@@ -188,6 +189,52 @@ class TestWhoAsks:
         assert world.run("unfreeze", *CLUSTER).exit_code == 0
 
 
+class TestDeletedShifts:
+    """A Shift that somebody took away can be stopped and taken back by its name while a service may still know it."""
+
+    @pytest.fixture
+    def gone(self, world: World) -> World:
+        """A world with one shift that is there, and one of which only the history is left."""
+        world.shift("pay")
+        world.shift("shop")
+        world.record(NewRecord(world.now, "shop", What.PHASE, "shifter", "it was here"))
+        world.store.remove("shop")
+        return world
+
+    @pytest.mark.parametrize("line", [("rollback", "shop", "-y"), ("pause", "shop"), ("rollback", "shop", "pay", "-y")])
+    def test_it_is_ordered_by_its_name_with_a_note(self, gone: World, line: tuple[str, ...]) -> None:
+        ran = gone.run(*line, *CLUSTER)
+
+        assert ran.exit_code == 0
+        assert {"shop"} <= {order.request.shift for order in gone.store.open_orders()}
+        assert (
+            "note: shop: there is a history of it, and nothing is saved of it any more; it begins anew if its policy is"
+            " there. The order is kept: a service that remembers the shift obeys it now"
+        ) in ran.stderr
+
+    @pytest.mark.parametrize("line", [("promote", "shop", "-y"), ("resume", "shop"), ("rollback", "shopp", "-y")])
+    def test_what_raises_and_what_never_was_is_not_ordered(self, gone: World, line: tuple[str, ...]) -> None:
+        ran = gone.run(*line, *CLUSTER)
+
+        assert ran.exit_code == Exit.NOT_FOUND
+        assert f"no shift {line[1]!r}" in ran.stderr
+        assert list(gone.store.open_orders()) == []
+
+    def test_where_no_service_runs_nobody_remembers_it(self, gone: World) -> None:
+        gone.served = False
+
+        assert gone.run("rollback", "shop", "-y", *CLUSTER).exit_code == Exit.NOT_FOUND
+
+    def test_in_a_file_nobody_deletes_a_shift(self, gone: World) -> None:
+        assert gone.run("rollback", "shop", "-y").exit_code == Exit.NOT_FOUND
+
+    def test_who_waits_for_the_answer_is_told_that_there_is_none_yet(self, gone: World) -> None:
+        ran = gone.run("rollback", "shop", "-y", "--wait", *CLUSTER)
+
+        assert ran.exit_code == Exit.TIMED_OUT
+        assert "it stays recorded; no need to repeat it" in ran.stderr
+
+
 class TestPermissions:
     """RBAC says who may order what; a refusal names what is missing, and the line that grants it."""
 
@@ -320,6 +367,64 @@ class TestErrors:
         ran = world.run("get", "-n", "wrong")
 
         assert ran.stderr.startswith("no shifts yet in namespace wrong: the service takes them")
+
+    def test_a_namespace_where_nobody_leads_is_not_said_to_wait_for_policies(self, world: World) -> None:
+        world.served = False
+        ran = world.run("get", "-n", "nowhere")
+        told = world.run("status", "-n", "nowhere")
+
+        assert ran.stderr.splitlines()[0] == (
+            "no shifts in namespace nowhere, and nobody leads there: is shifter installed in it? -n names another one"
+        )
+        assert "shifts    none in namespace nowhere: is shifter installed in it?" in told.stdout
+        assert (ran.exit_code, told.exit_code) == (0, Exit.UNHEALTHY)
+
+    @pytest.mark.parametrize(
+        "line", [("get",), ("get", "-o", "json"), ("get", "-o", "name"), ("status",), ("status", "-o", "json")]
+    )
+    def test_a_namespace_that_does_not_exist_is_an_error(self, world: World, line: tuple[str, ...]) -> None:
+        world.door.closed_by = NotFoundError("there is no namespace nowhere in this cluster", remedy="-n names it")
+        ran = world.run(*line, "-n", "nowhere")
+
+        assert (ran.exit_code, ran.stdout) == (Exit.NOT_FOUND, "")
+        assert ran.stderr == "error: there is no namespace nowhere in this cluster\nhint: -n names it\n"
+
+    @pytest.mark.parametrize("error", [StoreUnavailableError("timed out"), RefusedError("ann may not ask")])
+    def test_whether_orders_can_be_given_is_not_said_where_it_cannot_be_told(
+        self, world: World, error: ShifterError
+    ) -> None:
+        world.shift()
+        world.door.closed_by = error
+
+        assert world.run("status", *CLUSTER).exit_code == 0
+
+    def test_a_cluster_that_takes_no_orders_is_unhealthy(self, world: World) -> None:
+        world.shift()
+        world.door.closed_by = why = "the definition of shiftorders.shifter.io is being deleted"
+        ran, short = world.run("status", *CLUSTER), world.run("status", "--short", *CLUSTER)
+
+        assert (ran.exit_code, short.exit_code) == (Exit.UNHEALTHY, Exit.UNHEALTHY)
+        assert f"orders    none waits; none can be given: {why}\n" in ran.stdout
+        assert short.stdout == "shifter: 1 shifting, no order possible\n"
+        assert world.json("status", *CLUSTER)["noOrders"] == why
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (StoreUnavailableError("the API server does not know who asks"), Exit.UNREACHABLE),
+            (RefusedError("shifts.shifter.io is forbidden"), Exit.REFUSED),
+            (NotFoundError('namespaces "x" not found'), Exit.NOT_FOUND),
+            (ConfigError("there is no kubeconfig"), Exit.USAGE),
+        ],
+    )
+    def test_the_same_fault_ends_every_command_with_the_same_code(
+        self, world: World, error: ShifterError, code: Exit
+    ) -> None:
+        world.door.failing = error
+        lines = [("get",), ("status",), ("status", "--short"), ("history",), ("pause", "shop"), ("freeze",)]
+
+        assert {world.run(*line, *CLUSTER).exit_code for line in lines} == {code}
+        assert world.run("status", "--short", *CLUSTER).stdout == "shifter: the store cannot be read\n"
 
     def test_nobody_leads_in_the_cluster_and_it_is_said(self, world: World) -> None:
         world.shift()
@@ -522,6 +627,7 @@ def test_the_real_ways_in_end_where_no_cluster_is(tmp_path: Path) -> None:
         door.open,
         door.identity,
         door.served,
+        door.closed,
         lambda address: door.may(address, "pause", "shop"),
     ):
         with pytest.raises(ConfigError):

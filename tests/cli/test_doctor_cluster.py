@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from shifter.adapters.kube.kinds import SHIFT_RECORDS, SHIFTS
+from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.objects import moment
 from shifter.adapters.kube.probe import KubeProbe
 from shifter.adapters.kube.store import KubeStore
@@ -98,6 +98,17 @@ def test_a_missing_permission_is_told_with_the_line_that_grants_it(world: World,
 
     assert found["found"] == f"ann may not list shifts.shifter.io in namespace {NAMESPACE}"
     assert found["fix"].startswith("kubectl create role shifter-list-ann --verb=list --resource=shifts.shifter.io")
+
+
+def test_who_may_look_at_nothing_is_told_one_line_that_mends_it(world: World, api: MemoryApi) -> None:
+    for kind in (SHIFTS, SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS):
+        api.fail(Fault.DENIED, "get", "list", kind=kind, times=None)
+    (found,) = told(world.run("doctor", "-o", "json", "-n", NAMESPACE), "rights")
+
+    assert found["fix"] == (
+        f"kubectl create rolebinding shifter-viewer-ann --clusterrole=viewer.{NAMESPACE}.shifter.io --user=ann"
+        f" -n {NAMESPACE}"
+    )
 
 
 def test_offline_the_cluster_is_not_asked(world: World, api: MemoryApi) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PAGED = HoldReport(kind="drift", reason="somebody changed the weights")
 
 
-def _order(world: World, ago: float) -> None:
-    world.store.create_order(OrderRequest("shop", Verb.PAUSE, "ann@desk", "lunch"), world.now - timedelta(seconds=ago))
+def _order(world: World, ago: float, name: str = "shop") -> None:
+    world.store.create_order(OrderRequest(name, Verb.PAUSE, "ann@desk", "lunch"), world.now - timedelta(seconds=ago))
 
 
 def _freeze(world: World, *others: str) -> None:
@@ -106,6 +106,27 @@ def test_an_order_that_waits_is_shown_and_after_a_minute_it_is_trouble(
     assert ran.exit_code == code
     assert "orders    1 waits for an answer" in ran.stdout
     assert ran.stdout.splitlines()[-1] == f"  1 pause (lunch) of shop by ann@desk, {said}"
+
+
+@pytest.mark.parametrize(("ago", "code", "said"), [(110, 0, "given 110s ago"), (130, 6, "unanswered for 2m")])
+def test_an_order_for_a_shift_that_there_is_not_is_trouble_only_if_it_is_not_refused_in_time(
+    world: World, ago: float, code: int, said: str
+) -> None:
+    world.shift()
+    _order(world, ago, "nope")
+    ran = world.run("status")
+
+    assert ran.exit_code == code
+    assert ran.stdout.splitlines()[-1] == f"  1 pause (lunch) of nope by ann@desk, {said}; there is no shift 'nope'"
+
+
+def test_an_order_for_a_shift_that_cannot_be_read_is_trouble_after_a_minute(world: World) -> None:
+    world.store.plant_report("ghost", "{}")
+    _order(world, 90, "ghost")
+    ran = world.run("status")
+
+    assert ran.exit_code == 6
+    assert ran.stdout.endswith("of ghost by ann@desk, unanswered for 90s\n")
 
 
 def test_a_freeze_is_somebodys_wish_and_healthy(world: World) -> None:
@@ -232,7 +253,7 @@ def test_a_store_that_a_later_version_wrote_cannot_be_read_either(world: World) 
     world.before_open = later
     ran = world.run("status")
 
-    assert (ran.exit_code, ran.stderr) == (5, "error: state of shop was written by a later shifter\n")
+    assert (ran.exit_code, ran.stderr) == (4, "error: state of shop was written by a later shifter\n")
 
 
 def test_short_has_no_other_form(world: World) -> None:

@@ -46,6 +46,17 @@ def test_describe_says_what_is_wrong_with_the_saved_state(world: World) -> None:
     assert cart["holds"] == []
 
 
+def test_the_first_line_of_describe_says_why_and_then_what_was_told_last(world: World) -> None:
+    damaged(world)
+    said = world.report().reason
+
+    first, *_ = world.run("describe", "shop").stdout.splitlines()
+
+    assert f"unreadable: {STATE}" in world.run("get", "-o", "wide").stdout
+    assert first.startswith(f"shop: unreadable: {STATE}")
+    assert first.endswith(f"; what was told last: {said}")
+
+
 def test_describe_of_what_cannot_be_read_at_all_is_refused_with_why(world: World) -> None:
     damaged(world)
     ran = world.run("describe", "ghost")
@@ -73,7 +84,7 @@ def test_an_order_to_what_cannot_be_read_is_recorded_and_says_that_it_may_wait(
     assert ran.exit_code == 0
     assert [order.request.shift for order in world.store.open_orders()] == [line[1]]
     assert f"note: {line[1]}: " in ran.stderr
-    assert "The order is kept, and may wait until that is done" in ran.stderr
+    assert ". The order is kept: a service that remembers the shift obeys it now, any other may wait" in ran.stderr
 
 
 def test_an_order_to_all_goes_to_those_too_of_which_nothing_can_be_read(world: World) -> None:

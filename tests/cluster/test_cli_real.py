@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +21,13 @@ from shifter.cli.main import cli
 from shifter.cli.session import Session
 from shifter.core.records import NewRecord, What
 from shifter.core.state import ShiftState
+from tests.cluster.installation import an_order, define
 from tests.cluster.plane import ControlPlane
 from tests.documents import a_policy
 from tests.reports import a_report
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DEADLINE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,13 @@ def test_who_may_not_even_look_is_told_which_verb_on_what(desk: Desk) -> None:
     assert 'cannot list resource "shifts" in API group "shifter.io"' in ran.stderr
 
 
-def test_a_token_that_nobody_knows_is_said(desk: Desk) -> None:
-    ran = desk.with_kubeconfig(desk.plane.kubeconfig("ann", token="expired"), "get")
+@pytest.mark.parametrize("line", [("get",), ("status",), ("pause", "shop"), ("freeze",)])
+def test_a_token_that_nobody_knows_is_said_alike_by_every_command(desk: Desk, line: tuple[str, ...]) -> None:
+    ran = desk.with_kubeconfig(desk.plane.kubeconfig("ann", token="expired"), *line)
 
     assert ran.exit_code == 5
-    assert "the credentials are wrong or have expired" in ran.stderr
+    assert "the API server does not know who asks (Unauthorized): the token or certificate has expired" in ran.stderr
+    assert "hint: log in again, until `kubectl auth whoami` knows you" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
@@ -136,3 +141,74 @@ def test_a_file_moves_in_with_its_history_and_back(
 
     back = desk.run("root", "store", "copy", "--from", "kubernetes", "--to", tmp_path / "new.db")
     assert (back.exit_code, "copied, read back and compared" in back.stdout) == (0, True), back.stderr
+
+
+def test_who_copies_without_the_services_rights_is_told_so_at_once(desk: Desk, tmp_path: Path) -> None:
+    line = ("store", "copy", "--from", "kubernetes", "--to", tmp_path / "new.db")
+    began = time.monotonic()
+    for more in ((), ("--dry-run",)):
+        ran = desk.run("ann", *line, *more)
+
+        assert ran.exit_code == 4, ran.stderr
+        assert (
+            f"error: ann may not update leases.coordination.k8s.io shifter in namespace {desk.namespace}" in ran.stderr
+        )
+        assert f"kubectl -n {desk.namespace} create rolebinding copying --role=shifter --user=ann" in ran.stderr
+    assert time.monotonic() - began < DEADLINE_SECONDS
+
+
+def test_the_line_that_a_refused_copy_prints_grants_it(desk: Desk, tmp_path: Path) -> None:
+    line = ("store", "copy", "--from", "kubernetes", "--to", tmp_path / "new.db", "--dry-run")
+    (hint,) = [each for each in desk.run("ann", *line).stderr.splitlines() if each.startswith("hint: ")]
+    desk.plane.kubectl("root", *shlex.split(hint.partition("kubectl ")[2]))
+    ran = _until(lambda: desk.run("ann", *line), lambda ran: ran.exit_code != 4)
+
+    assert ran.exit_code == 0, ran.stderr
+
+
+@pytest.mark.parametrize("line", [("get",), ("get", "-o", "json"), ("status",), ("freeze",)])
+def test_a_namespace_that_is_not_there_is_told(desk: Desk, line: tuple[str, ...]) -> None:
+    ran = desk.run("root", *line, "-n", "nowhere")
+
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert "nowhere" in ran.stderr
+    assert "hint: -n names the namespace that shifter is installed in" in ran.stderr
+
+
+@pytest.fixture
+def departing(desk: Desk) -> Iterator[None]:
+    """Somebody has deleted the definition of orders, and one of them, in another namespace, has a finalizer."""
+    elsewhere, plane = f"{desk.namespace}-elsewhere", desk.plane
+    plane.add_namespace(elsewhere)
+    order = an_order(elsewhere, "root")
+    order["metadata"]["finalizers"] = ["example.com/held"]
+    name = plane.kubectl("root", "create", "-f", "-", "-o", "name", said=json.dumps(order)).stdout.strip()
+    plane.kubectl("root", "delete", "crd", "shiftorders.shifter.io", "--wait=false")
+    try:
+        yield
+    finally:
+        loose = '{"metadata":{"finalizers":null}}'
+        plane.kubectl("root", "patch", "-n", elsewhere, name, "--type=merge", "-p", loose)
+        plane.kubectl("root", "wait", "--for=delete", "crd/shiftorders.shifter.io", "--timeout=60s", check=False)
+        define(plane)
+
+
+def test_a_definition_on_its_way_out_takes_no_orders_and_status_says_so(desk: Desk, departing: None) -> None:
+    del departing
+    said = "none can be given: the definition of shiftorders.shifter.io is being deleted"
+    told = _until(lambda: desk.run("vic", "status"), lambda ran: said in ran.stdout)
+    ordered = _until(lambda: desk.run("ann", "pause", "shop"), lambda ran: ran.exit_code != 0)
+
+    assert told.exit_code == 6
+    assert ordered.exit_code == 4
+    assert "hint: the definition is being deleted, and waits for finalizers of its objects" in ordered.stderr
+    assert "a role of shifter's" not in ordered.stderr
+
+
+def _until(run: Callable[[], Result], is_so: Callable[[Result], bool]) -> Result:
+    """Run until it is so: an API server takes over roles and definitions a moment later."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not is_so(ran := run()):
+        assert time.monotonic() < deadline, ran.output
+        time.sleep(0.2)
+    return ran

@@ -14,7 +14,7 @@ import pytest
 
 from shifter.adapters.kube.client import BOUNDS, KubeClient
 from shifter.adapters.kube.connecting import identity
-from shifter.errors import RefusedError
+from shifter.errors import StoreUnavailableError
 from shifter.ports.kube import LEASES, Body, Change, Failing, KubeError
 from tests.cluster.plane import ControlPlane
 from tests.cluster.wire import Wire
@@ -171,7 +171,7 @@ def test_an_expired_token_is_a_refusal_that_says_what_to_do(
     api = connected(plane.account_kubeconfig(namespace, "mine", seconds=-1.0))
 
     told = failure(lambda: api.get(LEASES, namespace, "one"))
-    with pytest.raises(RefusedError, match="does not know who asks") as caught:
+    with pytest.raises(StoreUnavailableError, match="does not know who asks") as caught:
         identity(api)
 
     assert (told.failing, told.status) == (Failing.DENIED, 401)

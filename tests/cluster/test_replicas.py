@@ -304,6 +304,30 @@ def test_a_shift_that_is_deleted_in_mid_flight_goes_back_all_the_same(slow: Repl
     assert took <= 2 * TICK_SECONDS + NOTICE_SECONDS
 
 
+def test_a_shift_that_was_let_go_is_begun_anew_with_its_pause_and_goes_back_by_an_order(slow: Replicas) -> None:
+    slow.run("shifter-a")
+    slow.until_share(50)
+    paused = slow.type("ann", "pause", "shop", "--reason", "lunch", "--wait")
+    before = slow.api.get(SHIFTS, slow.namespace, "shop")["metadata"]["uid"]
+
+    def begun_anew() -> bool:
+        found = slow.store.load().get("shop")
+        return found is not None and slow.api.get(SHIFTS, slow.namespace, "shop")["metadata"]["uid"] != before
+
+    where = ("-n", slow.namespace)
+    slow.plane.kubectl("root", "delete", "shift", "shop", *where, "--wait=false")
+    patch = '--patch={"metadata":{"finalizers":null}}'
+    slow.plane.kubectl("root", "patch", "shift", "shop", *where, "--type=merge", patch)
+    rollback = slow.type("ann", "rollback", "shop", "--yes", "--reason", "it is gone")
+    slow.until(begun_anew, "nobody begins it anew")
+    state = slow.store.load()["shop"].state
+    slow.until(lambda: slow.share() == 0, "nobody obeys")
+
+    assert (paused.returncode, rollback.returncode) == (0, 0), rollback.stderr
+    assert state.paused is not None
+    assert all(examined(slow.store, of).sound for of in slow.store.chains())
+
+
 @pytest.mark.fault(
     on="Kubernetes",
     fault="the namespace is deleted in the middle of a migration, with the service's account and rights",

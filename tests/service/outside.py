@@ -134,6 +134,9 @@ class WatchedStore:
     def leaving(self) -> Collection[str]:
         return self._inner.leaving()
 
+    def deleted(self) -> Collection[str]:
+        return self._inner.deleted()
+
     def put_back(self) -> str:
         return self._inner.put_back()
 

@@ -55,6 +55,16 @@ def test_a_climb_that_waits_is_not_sent_once_an_order_against_it_was_accepted(
     assert max(share or 0.0 for share in world.written_shares()) == 5
 
 
+def test_a_climb_that_waits_is_not_sent_once_its_shift_was_deleted(world: World, lane: HeldLanes) -> None:
+    lane.held.add(Priority.READ)
+    world.saved.remove("shop")
+    world.step()
+    lane.let_go()
+    world.step(4)
+
+    assert max(share or 0.0 for share in world.written_shares()) == 5
+
+
 def source_is_dead(world: World) -> None:
     for key in (OLD, OLDER):
         world.memory.set_health(world.route(), key, Health.DEAD)

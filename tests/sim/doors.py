@@ -228,6 +228,10 @@ class DoorStore:
         """Return the shifts that somebody is deleting."""
         return self._there().leaving()
 
+    def deleted(self) -> Collection[str]:
+        """Return the shifts of which nothing is saved any more."""
+        return self._there().deleted()
+
     def put_back(self) -> str:
         """Return how it shows that something was put back."""
         return self._there().put_back()

@@ -12,8 +12,9 @@ Sources: "HTTP verbs" and "Error occurrence" of the Kubernetes API conventions; 
 from __future__ import annotations
 
 import json
+import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ _BY_STATUS: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: Failing.UNAVAILABLE,
 }
 _BY_REASON: Final = {"AlreadyExists": Failing.EXISTS, "Expired": Failing.EXPIRED, "Gone": Failing.EXPIRED}
+
+_PLACE_IN_C: Final = re.compile(r" \(_ssl\.c:\d+\)$")
 
 # Raised before the first byte of a request is sent. A TLS failure other than a disbelieved certificate is not among
 # them: with TLS 1.3 a server refuses *our* certificate after it has the request.
@@ -120,7 +123,15 @@ def _why(error: Exception, seconds: float) -> str:
     *outer, innermost = _chain(error)
     if any(isinstance(each, http.ProtocolError | EOFError) for each in (*outer, innermost)):
         return "the connection broke"
+    if isinstance(innermost, ssl.SSLError):  # in its own letters: people look for CERTIFICATE_VERIFY_FAILED
+        return plain(_PLACE_IN_C.sub("", innermost.strerror or str(innermost)), LONGEST_FOREIGN_TEXT)
+    if isinstance(innermost, TimeoutError) and (_was_connecting(outer) or "handshake" in str(innermost)):
+        return "no connection in time"  # which has a bound of its own, shorter than the one for answers
     return cause_of(error, seconds) if isinstance(innermost, OSError | http.HTTPError) else type(innermost).__name__
+
+
+def _was_connecting(chain: Iterable[BaseException]) -> bool:
+    return any(isinstance(each, http.ConnectTimeoutError) for each in chain)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

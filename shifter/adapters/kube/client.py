@@ -298,14 +298,22 @@ class KubeClient:
         connect_seconds = self._bounds.connect_seconds
         whole_seconds = connect_seconds + self._bounds.answer_seconds
         ends = self._clock() + whole_seconds
+        come: list[BaseHTTPResponse] = []
 
         def exchange() -> tuple[BaseHTTPResponse, bytes]:
             response = self._sent(self._watching, request, (connect_seconds, patience_seconds), ends)
+            come.append(response)
             if self._clock() >= ends:  # nobody waits for it any more
                 response.close()
             return response, b"" if _is_success(response.status) else self._whole(response, ends)
 
-        response, body = self._bounded.run(exchange, whole_seconds)
+        try:
+            response, body = self._bounded.run(exchange, whole_seconds)
+        except OverdueError:
+            # One that came in the last moment, and that nobody would ever close.
+            for response in come:
+                response.close()
+            raise
         if not _is_success(response.status):
             raise refusal(response.status, body, writes=False)
         with self._lock:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
+from shifter.adapters.kube.failures import LOG_IN, NAME_IT, UNAUTHORIZED, is_no_namespace, unknown
+from shifter.adapters.kube.kinds import OUR_GROUP, OUR_VERSION, SHIFT_ORDERS
 from shifter.adapters.kube.kubeconfig import choose, files_named
 from shifter.adapters.kube.places import Here, Place, in_context, in_pod
-from shifter.errors import ConfigError, RefusedError
-from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Failing, Kind, KubeApi, KubeError
+from shifter.errors import ConfigError, NotFoundError, RefusedError, StoreUnavailableError
+from shifter.ports.kube import ACCESS_REVIEWS, SELF_REVIEWS, Body, Failing, Kind, KubeApi, KubeError
+from shifter.ports.mesh import NAMESPACES
 
 if TYPE_CHECKING:
     from shifter.adapters.kube.configuring import ConfiguringClient
@@ -27,7 +30,6 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds who it is."""
 
 _DEFAULT_FILE: Final = ".kube/config"
-_UNAUTHORIZED: Final = 401
 _NOT_PROXIED: Final = "localhost,127.0.0.1,::1"
 
 
@@ -78,18 +80,15 @@ def identity(api: KubeApi) -> str:
     """Return as whom the server knows us: the verified name that it demands in orders.
 
     Raises:
-        RefusedError: it does not know us, or cannot say (it is older than 1.28).
+        StoreUnavailableError: it does not know us.
+        RefusedError: it cannot say (it is older than 1.28).
         KubeError: it does not answer.
     """
     try:
         review = api.create(SELF_REVIEWS, "", {"apiVersion": SELF_REVIEWS.api_version, "kind": SELF_REVIEWS.name})
     except KubeError as error:
-        if error.status == _UNAUTHORIZED:
-            raise RefusedError(
-                f"the API server does not know who asks ({error}): the token or certificate has expired, or is that of"
-                " another cluster",
-                remedy="log in again, until `kubectl auth whoami` knows you",
-            ) from error
+        if error.status == UNAUTHORIZED:
+            raise StoreUnavailableError(unknown(error), remedy=LOG_IN) from error
         if error.failing is Failing.MISSING:
             raise RefusedError(
                 f"the API server cannot say who asks ({error}): it is older than Kubernetes 1.28"
@@ -126,6 +125,42 @@ def may(api: KubeApi, namespace: str, verb: str, kind: Kind, name: str = "") -> 
             return allowed
         case _:
             raise KubeError(Failing.UNDECODABLE, "the API server's answer to what is allowed holds none")
+
+
+class Openable(Protocol):
+    """What is asked of an API server to see whether a namespace takes orders."""
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Body:
+        """Return one object as it is now."""
+
+    def document(self, path: str) -> Body:
+        """Return what the server says of itself under a path that is no object's."""
+
+
+def closed(api: Openable, namespace: str) -> str:
+    """Return why nobody can give an order in a namespace, whoever asks; empty if nothing is known of that.
+
+    Nobody needs a right for it: who may not look at the namespace is told of the definitions alone, which discovery
+    shows to everybody who is logged in; of one that is being deleted it leaves out what makes new objects.
+
+    Raises:
+        NotFoundError: there is no such namespace.
+        KubeError: it cannot be told.
+    """
+    try:
+        found = api.get(NAMESPACES, "", namespace)
+    except KubeError as error:
+        if is_no_namespace(error):
+            raise NotFoundError(f"there is no namespace {namespace} in this cluster", remedy=NAME_IT) from error
+        if error.failing is not Failing.DENIED or error.status == UNAUTHORIZED:
+            raise
+        found = {}
+    if (found.get("status") or {}).get("phase") == "Terminating":
+        return f"the namespace {namespace} is being deleted"
+    for each in api.document(f"/apis/{OUR_GROUP}/{OUR_VERSION}").get("resources") or ():
+        if each.get("name") == SHIFT_ORDERS.plural and "create" not in each.get("verbs", ("create",)):
+            return f"the definition of {SHIFT_ORDERS.plural}.{OUR_GROUP} is being deleted"
+    return ""
 
 
 def _place(where: Cluster, here: Here, service_account: Path) -> Place:

@@ -8,16 +8,18 @@ says how its chain ends.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 from shifter.adapters import saved_form, saved_records
 from shifter.adapters.kube.archive import Archive
 from shifter.adapters.kube.clocks import Clocks
-from shifter.adapters.kube.failures import store_errors
+from shifter.adapters.kube.connecting import identity, may
+from shifter.adapters.kube.failures import is_no_namespace, store_error, store_errors
 from shifter.adapters.kube.kinds import SHIFT_FLEETS, SHIFT_ORDERS, SHIFT_RECORDS, SHIFTS
 from shifter.adapters.kube.lease import KubeLease
 from shifter.adapters.kube.lease_record import Claim, LeaseRecord, read
@@ -35,13 +37,20 @@ from shifter.core.state import FleetState, Freeze, Report
 from shifter.core.text import so_many
 from shifter.errors import InvariantError, RefusedError, StoreUnavailableError
 from shifter.ports import Saved
-from shifter.ports.kube import LEASES, Body, Failing, KubeApi, KubeError
+from shifter.ports.kube import LEASES, Body, Failing, Kind, KubeApi, KubeError
 from shifter.ports.transfers import Contents, KeptOrder
 
 COPYING: Final = "a copy into this store is under way, or was interrupted"
 """Why all shifts are frozen until a copy is whole."""
 
 _LOOK_SECONDS: Final = 0.2
+_RIGHTS: Final = (
+    ("update", LEASES, LEASE_NAME),
+    ("create", LEASES, ""),
+    *(("create", kind, "") for kind in (SHIFT_FLEETS, SHIFTS, SHIFT_RECORDS)),
+)
+"""What the service may, and hardly anybody else: whoever has these has its role."""
+
 _OURS: Final = ((SHIFTS, "shift"), (SHIFT_ORDERS, "order"), (SHIFT_RECORDS, "record"))
 
 
@@ -53,6 +62,31 @@ class Office:
     timing: LeaseTiming
     clocks: Clocks
     sleep: Callable[[float], None] = time.sleep
+
+
+class _Heard:
+    """The calls of a lease, and the last one that cannot succeed: a lease asks again, and a copy need not wait."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+        self.refused: KubeError | None = None
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Body:
+        return self._noted(lambda: self._api.get(kind, namespace, name))
+
+    def create(self, kind: Kind, namespace: str, body: Body) -> Body:
+        return self._noted(lambda: self._api.create(kind, namespace, body))
+
+    def replace(self, kind: Kind, namespace: str, body: Body) -> Body:
+        return self._noted(lambda: self._api.replace(kind, namespace, body))
+
+    def _noted(self, call: Callable[[], Body]) -> Body:
+        try:
+            return call()
+        except KubeError as error:
+            if error.failing is Failing.DENIED or is_no_namespace(error):
+                self.refused = error
+            raise
 
 
 class KubeTransfer:
@@ -75,12 +109,35 @@ class KubeTransfer:
         self.store = store
 
     def leader(self) -> str:
-        """Return who holds a lease that has not run out; empty if nobody does."""
+        """Return who holds a lease that has not run out; empty if nobody does.
+
+        Raises:
+            RefusedError: nobody does, and who asks may not hold it for the time of a copy.
+        """
         with store_errors("who leads cannot be told"):
-            if not is_led(self._api, self._namespace, self._office.clocks.wall()):
-                return ""
+            led = is_led(self._api, self._namespace, self._office.clocks.wall())
+        if not led:
+            self._must_be_allowed()
+            return ""
         record = self._lease()
         return f"{record.holder if record else 'somebody'} holds the lease {self._namespace}/{LEASE_NAME}"
+
+    def _must_be_allowed(self) -> None:
+        """Refuse who has not the service's rights: before the lease is waited for, which takes longer than a minute."""
+        with store_errors("what is allowed cannot be told"):
+            lacking = next((each for each in _RIGHTS if not may(self._api, self._namespace, *each)), None)
+        if lacking is None:
+            return
+        verb, kind, name = lacking
+        with store_errors("who asks cannot be told"):
+            who = identity(self._api)
+        what = f"{kind.plural}.{kind.group} {name}".rstrip()
+        grant = ["create", "rolebinding", "copying", "--role=shifter", f"--user={who}"]
+        raise RefusedError(
+            f"{who} may not {verb} {what} in namespace {self._namespace}: whoever copies needs the service's own"
+            " rights",
+            remedy=f"for as long as it takes: {shlex.join(['kubectl', '-n', self._namespace, *grant])}",
+        )
 
     @contextmanager
     def guarded(self, above: int = 0) -> Iterator[None]:
@@ -90,8 +147,9 @@ class KubeTransfer:
         record = self._lease()
         claim = Claim(self._namespace, self._office.identity, record.installation if record else "", LEASE_NAME)
         told: list[str] = []
+        calls = _Heard(self._api)
         lease = KubeLease(
-            self._api,
+            cast("KubeApi", calls),  # a lease makes no other ones
             claim,
             self._office.timing,
             clocks=self._office.clocks,
@@ -99,7 +157,7 @@ class KubeTransfer:
             tell=told.append,
         )
         try:
-            self._wait_for(lease, told)
+            self._wait_for(lease, told, calls)
             lease.start()
             yield
             if not lease.valid():
@@ -107,12 +165,14 @@ class KubeTransfer:
         finally:
             lease.release()
 
-    def _wait_for(self, lease: KubeLease, told: Sequence[str]) -> None:
+    def _wait_for(self, lease: KubeLease, told: Sequence[str], calls: _Heard) -> None:
         clocks, began = self._office.clocks, self._office.clocks.now()
         patience = 2 * self._office.timing.hand_over_seconds
         due = began
         while not lease.valid():
             now = clocks.now()
+            if calls.refused is not None:
+                raise store_error(f"{self.place} cannot be kept to ourselves", calls.refused) from calls.refused
             if over := lease.lost():
                 raise RefusedError(f"{self.place} cannot be kept to ourselves: {over}")
             if now.least_since(began) > patience:

@@ -101,6 +101,12 @@ RULES: Final[Mapping[HoldKind, HoldRule]] = MappingProxyType(
 
 _MEMBERS_SHOWN: Final = 4
 
+_NOT_LEADING: Final = (
+    "this process does not hold the lease (any more): in a cluster another one may lead by now, and with a file it is"
+    " to be restarted; see runbook 'Hold: lease'"
+)
+"""Whoever decides does not know where the lease is kept, and a replica that lost it stands by without a restart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -164,13 +170,13 @@ def every_hold(state: ShiftState, evidence: Evidence, assessment: Assessment, no
         (HoldKind.NO_SIGNAL, assessment.reason if assessment.verdict is Verdict.NO_SIGNAL else ""),
         (HoldKind.POLICY, evidence.policy_problem),
         (HoldKind.BUG, evidence.bug and f"a bug of shifter struck ({evidence.bug}); restart it and report this"),
-        (HoldKind.LEASE, "" if evidence.leader else "this process does not hold the lease (any more): restart it"),
+        (HoldKind.LEASE, "" if evidence.leader else _NOT_LEADING),
     )
     found = [Hold(kind, reason) for kind, reason in said if reason]
     if evidence.views is None or evidence.provider_problem:
         found.append(Hold(HoldKind.PROVIDER, evidence.provider_problem or "the provider has not answered yet"))
     if evidence.views is not None:
-        found.extend(_route_holds(state, evidence.views, now))
+        found.extend(_route_holds(state, evidence.views, now, put_back=bool(_restored(evidence))))
     if not any(hold.kind is HoldKind.COLD_SOURCE for hold in found) and (short := _short(state, evidence)):
         found.append(Hold(HoldKind.COLD_SOURCE, short))
     intent = state.intent
@@ -235,7 +241,7 @@ def _paused(state: ShiftState, now: datetime) -> str:
     return f"paused by {state.paused.why}"
 
 
-def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> list[Hold]:
+def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetime, *, put_back: bool) -> list[Hold]:
     found = [Hold(HoldKind.PREFLIGHT, view.refusal) for view in views.values() if view.refusal]
     if found or state.intent is not None:
         return found
@@ -246,7 +252,7 @@ def _route_holds(state: ShiftState, views: Mapping[str, RouteView], now: datetim
         else:
             found += [Hold(HoldKind.PREFLIGHT, _stray(state, view)) for view in strays]
     elif not matches(state.weights, views):
-        found.append(_changed(state, views, now))
+        found.append(_changed(state, views, now, put_back=put_back))
     if gone := cold_routes(views):
         routes = ", ".join(gone)
         mend = "scale its gateway up, look at its checks"
@@ -263,16 +269,28 @@ def _stray(state: ShiftState, view: RouteView) -> str:
     return f"{said}; `shifter reconcile {state.name} --restore` sets it to 0, `--adopt` takes it over"
 
 
-def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime) -> Hold:
-    """Tell a write of our own that landed after it was given up, which is repaired, from somebody else's doing."""
+def _changed(state: ShiftState, views: Mapping[str, RouteView], now: datetime, *, put_back: bool) -> Hold:
+    """Tell a write of our own that landed after it was given up, which is repaired, from somebody else's doing.
+
+    Where something saved was `put_back`, nobody need have touched the weights: what is compared with them may be older.
+    """
     if landed_late(state, views, now):
         return _late(views)
-    live = _live(views)
-    return Hold(
-        HoldKind.DRIFT,
-        f"somebody changed the weights: {live}, last verified {shown(state.share)} ({_differences(state, views)});"
-        f" `shifter reconcile {state.name} --adopt` or `--restore` decides",
-    )
+    why = "somebody changed the weights"
+    if put_back:
+        why = f"what is saved may be older than the weights (hold `{HoldKind.RESTORED}`), or somebody changed them"
+    live = f"{_live(views)}, last verified {shown(state.share)} ({_differences(state, views)})"
+    return Hold(HoldKind.DRIFT, f"{why}: {live}; {_deciding(state)}")
+
+
+def _deciding(state: ShiftState) -> str:
+    """Return by which orders a person ends drift: only a shift that is not at an end of its way adopts anything."""
+    if state.phase is Phase.COMPLETED:
+        anew = f"`shifter rollback {state.name}`, then `retry`, begins anew"
+        return f"{anew}; `shifter reconcile {state.name} --restore` sends everything to istio again"
+    if state.phase is Phase.ROLLED_BACK:
+        return f"`shifter rollback {state.name}` brings it back to 0 %"
+    return f"`shifter reconcile {state.name} --adopt` or `--restore` decides"
 
 
 def _late(views: Mapping[str, RouteView]) -> Hold:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,10 @@ from shifter.core.counts.evidence import Ledger
 from shifter.core.deciding.basis import Evidence
 from shifter.core.deciding.decide import decide
 from shifter.core.deciding.holds import Hold, HoldKind, forbids, pages
-from shifter.core.deciding.orders import Verb
+from shifter.core.deciding.orders import Answer, Verb, obey
 from shifter.core.phases import Phase
 from shifter.core.records import SERVICE
-from shifter.core.state import Ceiling, Direction, Failure, Freeze
+from shifter.core.state import Ceiling, Direction, Failure, Freeze, ShiftState
 from tests.core.shifts import (
     BAD,
     DEAD,
@@ -281,6 +283,68 @@ def test_what_a_file_that_was_put_back_says_is_told_apart_from_a_persons_freeze(
         HoldKind.RESTORED: "an older file",
         HoldKind.FREEZE: "all shifts are frozen by ann; `shifter unfreeze` ends it",
     }
+
+
+def drift_of(phase: Phase, share: int, live_share: int, **changes: Any) -> tuple[ShiftState, str]:  # noqa: ANN401
+    """Return a shift that drifted, and what is said about it."""
+    state = a_shift(phase, share)
+    decision = decide(state, replace(seen(live_share), **changes), NOON)
+    (said,) = (hold.reason for hold in decision.holds if hold.kind is HoldKind.DRIFT)
+    return state, said
+
+
+@pytest.mark.parametrize(
+    ("phase", "share", "live_share", "orders"),
+    [
+        (Phase.WAITING, 0, 25, ["reconcile shop --adopt", "--restore"]),
+        (Phase.SHIFTING, 25, 50, ["reconcile shop --adopt", "--restore"]),
+        (Phase.COMPLETED, 100, 0, ["rollback shop", "retry", "reconcile shop --restore"]),
+        (Phase.ROLLED_BACK, 0, 25, ["rollback shop"]),
+    ],
+)
+def test_drift_names_the_orders_that_are_obeyed_in_its_phase(
+    phase: Phase, share: int, live_share: int, orders: list[str]
+) -> None:
+    state, said = drift_of(phase, share, live_share)
+    adopted, answer = obey(state, an_order(Verb.RECONCILE, adopt=True), NOON)
+    _, back = obey(state, an_order(Verb.ROLLBACK), NOON)
+
+    assert [told.removeprefix("shifter ") for told in re.findall("`(.+?)`", said)] == orders
+    assert ("--adopt" in said) is (answer.answer is Answer.ACCEPTED) is (adopted.wish is not None)
+    assert back.answer is Answer.ACCEPTED
+
+
+def test_a_completed_shift_that_was_restored_after_a_rollback_goes_on_as_its_drift_says() -> None:
+    freezes = (Freeze(by=SERVICE, reason="put back from a backup", at=NOON),)
+    evidence = replace(seen(0), freezes=freezes)
+    back = decide(a_shift(Phase.COMPLETED, 100), replace(evidence, orders=(an_order(Verb.ROLLBACK),)), NOON)
+    again = decide(back.state, replace(evidence, orders=(an_order(Verb.RETRY, 2),)), NOON)
+    restored = decide(a_shift(Phase.COMPLETED, 100), replace(evidence, orders=(an_order(Verb.RECONCILE),)), NOON)
+
+    assert [each.answers[0].answer for each in (back, again, restored)] == ["accepted", "accepted", "refused"]
+    assert (back.state.phase, back.state.share, back.write) == (Phase.ROLLED_BACK, 0, None)
+    assert (again.state.phase, again.state.attempt, again.write) == (Phase.WAITING, 2, None)
+    assert "it would raise the share; restored: put back from a backup" in restored.answers[0].text
+
+
+@pytest.mark.parametrize(("by", "says"), [("ann", "somebody changed the weights: "), (SERVICE, "(hold `restored`)")])
+def test_drift_beside_what_was_put_back_accuses_nobody(by: str, says: str) -> None:
+    freezes = (Freeze(by=by, reason="why", at=NOON),)
+    _, said = drift_of(Phase.COMPLETED, 100, 0, freezes=freezes)
+
+    assert says in said
+    assert said.startswith("what is saved may be older than the weights") is (by == SERVICE)
+    assert "last verified tcm 0 · istio 100" in said
+
+
+def test_who_does_not_lead_is_told_what_that_means_in_a_cluster_and_with_a_file() -> None:
+    decision = decide(a_shift(), replace(seen(), leader=False), NOON)
+    (said,) = (hold.reason for hold in decision.holds if hold.kind is HoldKind.LEASE)
+
+    assert said == (
+        "this process does not hold the lease (any more): in a cluster another one may lead by now, and with a file"
+        " it is to be restarted; see runbook 'Hold: lease'"
+    )
 
 
 def test_a_cold_source_is_told_once() -> None:
