@@ -15,7 +15,7 @@ from shifter.mesh.configuration.lint import findings_of
 from shifter.mesh.configuration.manifest import Entry, Manifest, Source
 from shifter.mesh.configuration.opening import State, Stored
 from shifter.mesh.configuration.reading import read_yaml
-from shifter.mesh.configuration.text import yaml_text
+from shifter.mesh.yaml_text import yaml_text
 
 Body = dict[str, Any]
 

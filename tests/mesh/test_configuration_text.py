@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shifter.mesh.configuration.reading import MAX_BYTES, read_yaml
-from shifter.mesh.configuration.text import MAX_DEPTH, yaml_text
+from shifter.mesh.yaml_text import MAX_DEPTH, yaml_text
 from tests.mesh.configurations import JSON, TEXTS
 
 LUA = "function envoy_on_request(handle)\n  handle:logInfo('- a: b #')\n\n  return\nend\n"
@@ -35,7 +35,7 @@ def test_the_order_in_which_keys_came_leaves_no_trace(body: dict[str, Any]) -> N
 
 def test_the_text_is_the_same_in_another_process() -> None:
     body = {"b": {"z": [1, 2.5, {"k": LUA}], "a": "ü"}, "a": None}
-    code = f"import sys; from shifter.mesh.configuration.text import yaml_text; sys.stdout.write(yaml_text({body!r}))"
+    code = f"import sys; from shifter.mesh.yaml_text import yaml_text; sys.stdout.write(yaml_text({body!r}))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

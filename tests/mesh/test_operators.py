@@ -16,7 +16,7 @@ from shifter.mesh.operators.putting import together
 from shifter.mesh.operators.releases import RELEASES, Warned, warnings
 from shifter.mesh.operators.rendering import Operator, exposing_istiod, operator_of_member, operator_of_primary
 from shifter.mesh.operators.surroundings import NamespaceWanted, namespaces
-from shifter.mesh.operators.text import text_of
+from shifter.mesh.yaml_text import BY_HAND, yaml_text
 from tests.mesh.guide import GOLDEN, ISTIOD_ADDRESS, VERSIONS, guide_mesh, mesh_of, steps
 
 Json = dict[str, Any]
@@ -315,24 +315,27 @@ def test_rendering_is_the_same_each_time_and_what_is_written_is_what_is_meant(me
 
 @given(st.dictionaries(st.text(max_size=6), _PASSED, max_size=4))
 def test_whatever_is_passed_through_is_written_so_that_it_is_read_again(value: Json) -> None:
-    assert yaml.safe_load(text_of(value)) == value or value == {}
+    assert yaml.safe_load(yaml_text(value, style=BY_HAND)) == value or value == {}
 
 
 @pytest.mark.parametrize(
     "word", ["123e456", "0o17", "1_000", "1.18.5", "on", "No", "null", "~", "1:30", "=", "2026-11-22", ""]
 )
 def test_what_some_yaml_reader_takes_for_something_else_is_quoted(word: str) -> None:
-    assert text_of({"tag": word}) == f'tag: "{word}"\n'
+    assert yaml_text({"tag": word}, style=BY_HAND) == f'tag: "{word}"\n'
 
 
 def test_words_paths_and_images_are_written_plainly() -> None:
     for word in ("docker.io/istio", "lb-lujb6a5a", "/inject/cluster/cls-1/net/main", "/dev/stdout", "a:b"):
-        assert text_of({"x": word}) == f"x: {word}\n"
-    assert text_of({"u": "a: b", "v": "a #b", "w": "a:", "y": 1}) == 'u: "a: b"\nv: "a #b"\nw: "a:"\n"y": 1\n'
+        assert yaml_text({"x": word}, style=BY_HAND) == f"x: {word}\n"
+    assert (
+        yaml_text({"u": "a: b", "v": "a #b", "w": "a:", "y": 1}, style=BY_HAND)
+        == 'u: "a: b"\nv: "a #b"\nw: "a:"\n"y": 1\n'
+    )
 
 
 def test_nothing_without_content_makes_a_line_too_many() -> None:
-    assert text_of({"a": {}, "b": [], "c": [[1, 2], {}, {"d": [{}]}]}) == (
+    assert yaml_text({"a": {}, "b": [], "c": [[1, 2], {}, {"d": [{}]}]}, style=BY_HAND) == (
         "a: {}\nb: []\nc:\n  - - 1\n    - 2\n  - {}\n  - d:\n      - {}\n"
     )
 

@@ -6,7 +6,6 @@
     settings   what TCM keeps outside the cluster, and how Istio is told the same
     choosing   which objects stay behind, and why
     references which Secrets, gateways, namespaces and providers an object needs
-    text       an object as YAML: the same bytes for the same object
     reading    YAML as an object, with the line of every part of it
     layout     which file an object is in
     manifest   what an export is made of: files with checksums, what was left out, what has to be brought besides

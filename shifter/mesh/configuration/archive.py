@@ -36,7 +36,7 @@ from shifter.mesh.configuration.opening import changes_of, is_export
 from shifter.mesh.configuration.reading import MAX_BYTES
 from shifter.mesh.configuration.references import secret_references
 from shifter.mesh.configuration.settings import MeshSettings
-from shifter.mesh.configuration.text import yaml_text
+from shifter.mesh.yaml_text import yaml_text
 from shifter.ports.kube import Body
 
 _MODE: Final = 0o600

@@ -20,7 +20,7 @@ import yaml
 from shifter.core.redaction import gives_away
 from shifter.errors import Problem
 from shifter.files.rules import Rule
-from shifter.mesh.configuration.text import MAX_DEPTH
+from shifter.mesh.yaml_text import MAX_DEPTH
 
 At = tuple[str | int, ...]
 """A place in an object: keys and list positions from the top."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from shifter.core.redaction import redacted
 from shifter.core.text import plain
 from shifter.mesh.configuration.cleaning import mapping, sequence
-from shifter.mesh.configuration.text import yaml_text
+from shifter.mesh.yaml_text import yaml_text
 
 NAME: Final = "mesh-settings.yaml"
 """The file of an export that has them. It is no object, and never applied."""

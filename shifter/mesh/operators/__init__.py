@@ -9,5 +9,5 @@ istiod give the same text, byte for byte, so that what `plan` shows is what `ins
   release and break the other.
 - `releases`: what is known of each release line, and what a person should be warned of.
 - `surroundings`: what a cluster needs besides and istioctl does not make: namespaces and their annotations.
-- `text`, `putting`: values become YAML; ours and those passed through become one.
+- `putting`: ours and what is passed through become one; `shifter/mesh/yaml_text.py` makes YAML of it.
 """

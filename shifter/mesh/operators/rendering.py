@@ -17,7 +17,7 @@ from shifter.core.documents.mesh import Member, Mesh, release_line
 from shifter.errors import RefusedError
 from shifter.mesh.operators import release_1_18, release_1_31
 from shifter.mesh.operators.putting import Json
-from shifter.mesh.operators.text import text_of
+from shifter.mesh.yaml_text import BY_HAND, yaml_text
 
 _RELEASES: Final[Mapping[str, ModuleType]] = MappingProxyType({"1.18": release_1_18, "1.31": release_1_31})
 
@@ -35,7 +35,7 @@ class Operator:
         """The file, byte for byte the same for the same mesh."""
         return (
             f"# The IstioOperator of {self.cluster}, the only one, rendered by shifter from the Mesh {self.mesh}.\n"
-            f"# Edit that file and not this one.\n{text_of(self.body)}"
+            f"# Edit that file and not this one.\n{yaml_text(self.body, style=BY_HAND)}"
         )
 
 
@@ -80,7 +80,7 @@ def operator_of_member(mesh: Mesh, member: Member, istiod_address: str, *, bare:
 def exposing_istiod(mesh: Mesh) -> str:
     """Return the configuration, two documents, by which the east-west gateway lets members through to istiod."""
     documents: tuple[Json, ...] = _release(mesh).exposing(mesh)
-    return "---\n".join(map(text_of, documents))
+    return "---\n".join(yaml_text(each, style=BY_HAND) for each in documents)
 
 
 def _release(mesh: Mesh) -> ModuleType:

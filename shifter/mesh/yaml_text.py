@@ -1,9 +1,10 @@
 """An object as YAML text: the same bytes for the same object, on every machine and with every version of a library.
 
-So nothing here depends on PyYAML's taste. Keys are sorted, lists stand below their key as kubectl writes them, and a
-text of several lines (Lua in an EnvoyFilter, a certificate) is a block that a person can edit. A word stands without
-quotes only if no reader of YAML, old or new, could take it for anything else; everything else is quoted as in JSON.
-What YAML cannot say (half a character, a number that is none) is refused rather than written differently.
+So nothing here depends on PyYAML's taste, which also leaves plain what it does not itself take for a number, while what
+takes the text in is Go: to Go's YAML a tag `123e456` is a number and `0o17` another one. A word stands without quotes
+only if no reader of YAML, old or new, could take it for anything else; everything else is quoted as in JSON. A text of
+several lines (Lua in an EnvoyFilter, a certificate) is a block that a person can edit. What YAML cannot say (half a
+character, a number that is none) is refused rather than written differently.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 MAX_DEPTH: Final = 64
@@ -28,22 +30,43 @@ _BLOCK: Final = re.compile("[\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff0
 _STEP: Final = "  "
 
 
-def yaml_text(value: Mapping[str, object], first: tuple[str, ...] = ()) -> str:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text looks. `sorts`: mappings by key, else in their own order. `list_step`: how far lists stand in."""
+
+    sorts: bool
+    list_step: int
+
+
+KUBECTL: Final = Style(sorts=True, list_step=0)
+"""As kubectl writes objects."""
+
+BY_HAND: Final = Style(sorts=False, list_step=1)
+"""As people write files: what matters comes first."""
+
+
+def yaml_text(value: Mapping[str, object], first: tuple[str, ...] = (), style: Style = KUBECTL) -> str:
     """Return a mapping as YAML.
 
     Args:
         value: what JSON can say; keys are texts.
         first: keys of the outermost mapping that come before all others, in this order.
+        style: how it looks.
 
     Raises:
         ValueError: it has something that YAML cannot say, or is nested deeper than `MAX_DEPTH`.
     """
-    keys = [key for key in first if key in value] + sorted((key for key in value if key not in first), key=str)
-    lines = list(_mapping({key: value[key] for key in keys}, keys, 0, 1))
+    rest = {key: each for key, each in value.items() if key not in first}
+    keys = [*(key for key in first if key in value), *_keys(rest, style)]
+    lines = list(_mapping(value, keys, 0, 1, style))
     return "".join(f"{line}\n" for line in lines) if lines else "{}\n"
 
 
-def _mapping(value: Mapping[str, object], keys: list[str], column: int, level: int) -> Iterator[str]:
+def _keys(value: Mapping[str, object], style: Style) -> Sequence[str]:
+    return sorted(value, key=str) if style.sorts else list(value)
+
+
+def _mapping(value: Mapping[str, object], keys: Sequence[str], column: int, level: int, style: Style) -> Iterator[str]:
     """Yield the lines of a mapping that begins at `column` and is the `level`th collection around its entries."""
     indent = _STEP * column
     for key in keys:
@@ -51,38 +74,51 @@ def _mapping(value: Mapping[str, object], keys: list[str], column: int, level: i
         if len(name) > LONGEST_KEY:
             yield f"{indent}? {name}"
             name = ""
-        yield from _entry(f"{indent}{name}:", value[key], column, column, level)
+        before = f"{indent}{name}:"
+        if _is_block(value[key], level):
+            yield before
+            step = style.list_step if isinstance(value[key], list) else 1
+            yield from _inside(value[key], column + step, level + 1, style)
+        else:
+            yield from _leaf(before, value[key], column + 1)
 
 
-def _entry(before: str, value: object, column: int, of_lists: int, level: int) -> Iterator[str]:
-    """Yield what stands behind a key or a dash: on its line what fits there, and the rest below.
-
-    A mapping below stands further right than `column`, a list at `of_lists`.
-    """
-    if isinstance(value, dict | list) and level >= MAX_DEPTH:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict) and value:
-        yield before
-        yield from _mapping(value, sorted(value, key=str), column + 1, level + 1)
-    elif isinstance(value, list) and value:
-        yield before
-        yield from _list(value, of_lists, level + 1)
-    elif isinstance(value, str) and "\n" in value and _BLOCK.fullmatch(value) and value.strip("\n "):
-        yield from _block(before, value, column + 1)
-    else:
-        yield f"{before} {_scalar(value)}"
-
-
-def _list(values: list[object], column: int, level: int) -> Iterator[str]:
-    """Yield the entries of a list, whose dashes stand at `column`; a mapping begins behind its dash."""
+def _list(values: Sequence[object], column: int, level: int, style: Style) -> Iterator[str]:
+    """Yield the entries of a list, whose dashes stand at `column`; a collection begins behind its dash."""
     indent = _STEP * column
     for value in values:
-        if isinstance(value, dict) and value and level < MAX_DEPTH:
-            lines = _mapping(value, sorted(value, key=str), column + 1, level + 1)
+        if _is_block(value, level):
+            lines = _inside(value, column + 1, level + 1, style)
             yield f"{indent}- {next(lines)[len(indent) + len(_STEP) :]}"
             yield from lines
         else:
-            yield from _entry(f"{indent}-", value, column, column + 1, level)
+            yield from _leaf(f"{indent}-", value, column + 1)
+
+
+def _is_block(value: object, level: int) -> bool:
+    """Say whether a value takes lines of its own; it stands in the `level`th collection.
+
+    Raises:
+        ValueError: that would be one too deep.
+    """
+    if isinstance(value, dict | list) and level >= MAX_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    return isinstance(value, dict | list) and bool(value)
+
+
+def _inside(value: object, column: int, level: int, style: Style) -> Iterator[str]:
+    if isinstance(value, dict):
+        return _mapping(value, _keys(value, style), column, level, style)
+    assert isinstance(value, list)  # noqa: S101 - as `_is_block` said
+    return _list(value, column, level, style)
+
+
+def _leaf(before: str, value: object, column: int) -> Iterator[str]:
+    """Yield what stands behind a key or a dash; a text of several lines stands below it, at `column`."""
+    if isinstance(value, str) and "\n" in value and _BLOCK.fullmatch(value) and value.strip("\n "):
+        yield from _block(before, value, column)
+    else:
+        yield f"{before} {_scalar(value)}"
 
 
 def _block(before: str, text: str, column: int) -> Iterator[str]:
