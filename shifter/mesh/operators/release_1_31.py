@@ -21,23 +21,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from shifter.core.documents.mesh import Istiod, Member, Mesh, Primary, autoscaling_of
-from shifter.core.documents.mesh_gateways import (
-    EAST_WEST,
-    SYSTEM_NAMESPACE,
-    Autoscaling,
-    EastWest,
-    GatewayPort,
-    IngressGateway,
-    Resources,
-    Workload,
-)
+from shifter.core.documents.mesh import Istiod, Member, Mesh, Primary
+from shifter.core.documents.mesh_gateways import SYSTEM_NAMESPACE
+from shifter.mesh.operators.gateways import east_west, ingress, resources_of
 from shifter.mesh.operators.putting import Json, by_name, filled, together
 
 _API: Final = "install.istio.io/v1alpha1"
 _NETWORKING: Final = "networking.istio.io/v1"
 _USUAL_GATEWAY: Final = "istio-ingressgateway"
-_GATEWAY_PODS: Final = Autoscaling(min=2, max=5)
 _ISTIOD_PODS: Final = 2
 
 
@@ -46,7 +37,7 @@ def primary(mesh: Mesh) -> Json:
     cluster = mesh.spec.primary
     gateways = _ingress_gateways(cluster)
     if cluster.east_west is not None:
-        gateways.append(_east_west(cluster.east_west, mesh.spec.network))
+        gateways.append(east_west(cluster.east_west, mesh.spec.network))
     values = {
         "global": {**_global(mesh, cluster.cluster), "externalIstiod": True},
         "pilot": _istiod(cluster.istiod),
@@ -126,76 +117,12 @@ def _istiod(istiod: Istiod) -> Json:
         scaling = istiod.autoscaling
         pods = {"autoscaleEnabled": True, "autoscaleMin": scaling.min, "autoscaleMax": scaling.max}
         pods["cpu"] = {"targetAverageUtilization": scaling.cpu_percent}
-    return {**pods, **filled(resources=_resources(istiod.resources))}
+    return {**pods, **filled(resources=resources_of(istiod.resources))}
 
 
 def _ingress_gateways(cluster: Primary | Member) -> list[Json]:
     """Return the file's gateways, and the one that the profile would bring unasked, switched off."""
-    found = [_ingress(each) for each in cluster.gateways]
+    found = [ingress(each) for each in cluster.gateways]
     if all(each.name != _USUAL_GATEWAY for each in cluster.gateways):
         found.insert(0, {"name": _USUAL_GATEWAY, "enabled": False})
     return found
-
-
-def _ingress(gateway: IngressGateway) -> Json:
-    place = {"name": gateway.name, "namespace": gateway.namespace, "enabled": gateway.enabled}
-    if not gateway.enabled:
-        return place
-    balancer = {} if gateway.load_balancer is None else gateway.load_balancer.annotations()
-    service = filled(
-        type=gateway.service,
-        externalTrafficPolicy=gateway.external_traffic_policy,
-        ports=_ports(gateway.ports),
-    )
-    settings = filled(
-        **_pods(gateway),
-        serviceAnnotations=by_name({**gateway.annotations, **balancer}),
-        service=service,
-    )
-    return {**place, "label": by_name(gateway.selector()), "k8s": settings}
-
-
-def _east_west(gateway: EastWest, network: str) -> Json:
-    numbers = {"status-port": 15021, "tls": 15443, "tls-istiod": 15012, "tls-webhook": 15017}
-    ports = [{"name": name, "port": number, "targetPort": number} for name, number in numbers.items()]
-    labels = {"app": EAST_WEST, "istio": "eastwestgateway", "topology.istio.io/network": network}
-    settings = {
-        "env": [{"name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": network}],
-        **_pods(gateway),
-        "serviceAnnotations": by_name({**gateway.annotations, **gateway.load_balancer.annotations()}),
-        "service": {"ports": ports},
-    }
-    return {"name": EAST_WEST, "namespace": SYSTEM_NAMESPACE, "enabled": True, "label": labels, "k8s": settings}
-
-
-def _pods(workload: Workload) -> Json:
-    scaling = autoscaling_of(workload, _GATEWAY_PODS)
-    hpa: Json = {"minReplicas": scaling.min, "maxReplicas": scaling.max}
-    target = {"type": "Utilization", "averageUtilization": scaling.cpu_percent}
-    hpa["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    return filled(hpaSpec=hpa, resources=_resources(workload.resources))
-
-
-def _resources(resources: Resources) -> Json:
-    return filled(
-        requests=filled(cpu=resources.requests.cpu, memory=resources.requests.memory),
-        limits=filled(cpu=resources.limits.cpu, memory=resources.limits.memory),
-    )
-
-
-def _ports(ports: tuple[GatewayPort, ...]) -> list[Json]:
-    """Return the ports of a Service, that of the pods' status first; none if Istio's own are wanted."""
-    if not ports:
-        return []
-    status = {"name": "status-port", "port": 15021, "targetPort": 15021, "protocol": "TCP"}
-    named = (
-        filled(
-            name=each.name,
-            port=each.port,
-            targetPort=each.target_port,
-            protocol=each.protocol,
-            nodePort=each.node_port,
-        )
-        for each in ports
-    )
-    return [status, *named]
